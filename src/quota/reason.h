@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Why a question could not be answered: the words of the protocol, which clients may
+ * rely on.
+ */
+#pragma once
+
+enum reason {
+    REASON_NONE, /* nothing went wrong */
+    REASON_BAD_REQUEST,
+    REASON_TOO_LONG,
+    REASON_BAD_VALUE,
+    REASON_BAD_ADDRESS,
+    REASON_NO_TEMPLATE,
+    REASON_OUTSIDE_ROOT,
+    REASON_PERMISSION_DENIED,
+    REASON_NOT_A_MAILBOX,
+    REASON_IO_ERROR,
+    REASON_TIMEOUT,
+    REASON_OVERLOADED,
+    REASON_COUNT_,
+};
+
+/* Returns the protocol's word for the reason, a constant string ("none" for REASON_NONE). */
+const char *reason_to_string(enum reason reason);
+
+/* Returns the reason that stands for a negative errno of the file system. */
+enum reason reason_from_errno(int error);

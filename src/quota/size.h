@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Sizes and counts as text: "2G", "500M,1000C", "10%". One reader for the command line, for
+ * requests and for the limits file, so that a size means the same everywhere.
+ *
+ * Every size of this project lies between 0 and SIZE_BYTES_MAX, the largest number that Exim's own
+ * comparisons can hold. What would be larger is refused here, where it enters, or saturates.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define SIZE_BYTES_MAX ((uint64_t)INT64_MAX)
+
+/*
+ * A limit on a mailbox. Either member is 0 where there is no such limit.
+ */
+struct quota_limit {
+    uint64_t bytes;
+    uint64_t messages;
+};
+
+/*
+ * Reads the whole of text[0..length) as a decimal number from 0 to SIZE_BYTES_MAX, no sign, no
+ * blanks. Returns 0, -EINVAL if it is no number, or -ERANGE if it is too large.
+ */
+int size_parse_number(const char *text, size_t length, uint64_t *ret);
+
+/*
+ * Reads the whole of text[0..length) as a size: a decimal number and at most one of K, M, G, T in
+ * either case (powers of 1024, as Exim reads them). Returns 0 and the size in bytes, -EINVAL if it
+ * is no size, or -ERANGE if it is larger than SIZE_BYTES_MAX.
+ */
+int size_parse(const char *text, size_t length, uint64_t *ret_bytes);
+
+/*
+ * Reads the whole of text[0..length) as a limit: `SIZE`, `SIZE,NNNC` or `NNNC` (C in either case:
+ * a number of messages; K, M, G, T multiply no count). An empty text, or 0, is no limit. Each of
+ * the two may be given once. Returns 0, -EINVAL or -ERANGE.
+ */
+int size_parse_limit(const char *text, size_t length, struct quota_limit *ret);
+
+/* Returns a + b, or SIZE_BYTES_MAX where that is smaller. */
+uint64_t size_add(uint64_t a, uint64_t b);
+
+/* Returns floor(part * percent / 100), saturated at SIZE_BYTES_MAX. */
+uint64_t size_percent_of(uint64_t part, uint64_t percent);
