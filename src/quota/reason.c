@@ -33,12 +33,14 @@ enum reason reason_from_errno(int error)
     case -EPERM:
         return REASON_PERMISSION_DENIED;
     case -ENOTDIR:
+    case -EMEDIUMTYPE:
         return REASON_NOT_A_MAILBOX;
     case -ENAMETOOLONG:
         return REASON_TOO_LONG;
     case -EMFILE:
     case -ENFILE:
     case -ENOMEM:
+    case -EBUSY:
         return REASON_OVERLOADED;
     case -ETIMEDOUT:
         return REASON_TIMEOUT;

@@ -70,3 +70,12 @@ int confine_open(struct confine *confine, const char *path, int flags);
  * ret_device may be NULL.
  */
 int confine_open_cached(struct confine *confine, const char *path, int flags, dev_t *ret_device);
+
+/*
+ * Opens the file of that name (no slash in it) in the directory that directory_fd is open on, never
+ * through a symbolic link: -ELOOP then. With cached it never waits, as confine_open_cached(), but
+ * the caller must know that opening a file does not wait on this file system if flags have no
+ * O_PATH. O_CLOEXEC and O_NOFOLLOW are added to flags. Returns a descriptor that the caller closes,
+ * or a negative errno.
+ */
+int confine_open_name(int directory_fd, const char *name, int flags, bool cached);

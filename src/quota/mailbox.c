@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "quota/mailbox.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "system/cleanup.h"
+
+/* How often a server may say that a handle has gone stale before it is believed. */
+#define STALE_ATTEMPTS 3
+
+/* How a mailbox is opened: from memory alone, or not. */
+struct opener {
+    const struct mailbox_settings *settings;
+    mailbox_device_kind_fn device_kind; /* NULL: waiting is allowed */
+    void *userdata;
+    dev_t waits_for; /* the device that it would have had to wait for */
+};
+
+void mailbox_normalise_path(char *path)
+{
+    char *to = path;
+
+    for (const char *from = path; *from;) {
+        size_t length;
+
+        from += strspn(from, "/");
+        length = strcspn(from, "/");
+        if (length > 0 && !(length == 1 && *from == '.')) {
+            *to++ = '/';
+            memmove(to, from, length);
+            to += length;
+        }
+        from += length;
+    }
+    if (to == path)
+        *to++ = '/';
+    *to = '\0';
+}
+
+/* Where the path of the parent of path ends; 0 where the text does not tell. */
+static size_t parent_length(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    if (!slash || strcmp(slash, "/..") == 0)
+        return 0;
+    return slash == path ? 1 : (size_t)(slash - path);
+}
+
+static int open_path(struct opener *opener, const char *path)
+{
+    if (opener->device_kind)
+        return confine_open_cached(opener->settings->confine, path, O_PATH, &opener->waits_for);
+    return confine_open(opener->settings->confine, path, O_PATH);
+}
+
+/* Opens one name in a directory, never through a symbolic link. */
+static int open_name(const struct opener *opener, int directory_fd, const char *name, int flags)
+{
+    return confine_open_name(directory_fd, name, flags, opener->device_kind != NULL);
+}
+
+static int stat_descriptor(const struct opener *opener, int fd, struct statx *ret)
+{
+    int flags = AT_EMPTY_PATH | (opener->device_kind ? AT_STATX_DONT_SYNC : 0);
+
+    if (statx(fd, "", flags, STATX_TYPE | STATX_SIZE | STATX_MTIME, ret) < 0)
+        return -errno;
+    return 0;
+}
+
+static dev_t statx_device(const struct statx *st)
+{
+    return makedev(st->stx_dev_major, st->stx_dev_minor);
+}
+
+/* Reads what is to be read at once, or waits for it. Returns the bytes read or -errno. */
+static ssize_t read_some(struct opener *opener, dev_t device, int fd, char *buffer, size_t length)
+{
+    struct iovec iov = {buffer, length};
+    ssize_t n;
+
+    if (!opener->device_kind)
+        n = read(fd, buffer, length);
+    else if (opener->device_kind(device, opener->userdata) == FILESYSTEM_MEMORY)
+        n = read(fd, buffer, length);
+    else
+        n = preadv2(fd, &iov, 1, -1, RWF_NOWAIT);
+    if (n >= 0)
+        return n;
+    if (opener->device_kind && errno == EOPNOTSUPP)
+        return -EAGAIN; /* a file system that cannot promise not to wait */
+    return -errno;
+}
+
+/* Reads maildirsize, to one byte beyond what may be trusted. Returns the bytes read or -errno. */
+static ssize_t read_maildirsize(struct opener *opener, dev_t device, int fd, char *buffer)
+{
+    size_t length = 0;
+
+    while (length < MAILDIRSIZE_BYTES_MAX) {
+        ssize_t n = read_some(opener, device, fd, buffer + length, MAILDIRSIZE_BYTES_MAX - length);
+
+        if (n == -EINTR)
+            continue;
+        if (n < 0)
+            return n;
+        if (n == 0)
+            break;
+        length += (size_t)n;
+    }
+    return (ssize_t)length;
+}
+
+static enum usage_rule rule_from_parse(int result)
+{
+    switch (result) {
+    case 0:
+        return USAGE_RULE_TRUSTED;
+    case -EFBIG:
+        return USAGE_RULE_LARGE;
+    case -ERANGE:
+        return USAGE_RULE_IMPLAUSIBLE;
+    default:
+        return USAGE_RULE_MALFORMED;
+    }
+}
+
+/*
+ * Loads the maildirsize of the mailbox. That it cannot be read is no error but a reason to count;
+ * being short of descriptors or memory is one.
+ */
+static int load_maildirsize(struct opener *opener, struct mailbox *mailbox)
+{
+    char text[MAILDIRSIZE_BYTES_MAX];
+    _cleanup_(closep) int fd = -1;
+    struct statx st;
+    ssize_t length;
+
+    mailbox->maildirsize_state = USAGE_RULE_UNREADABLE;
+    fd = open_name(opener, mailbox->fd, "maildirsize", O_RDONLY | O_NONBLOCK | O_NOCTTY);
+    switch (fd) {
+    case -ENOENT:
+        mailbox->maildirsize_state = USAGE_RULE_MISSING;
+        return 0;
+    case -EAGAIN:
+    case -EMFILE:
+    case -ENFILE:
+    case -ENOMEM:
+    case -ESTALE:
+        return fd;
+    default:
+        if (fd < 0)
+            return 0;
+    }
+    if (stat_descriptor(opener, fd, &st) < 0 || !S_ISREG(st.stx_mode))
+        return 0;
+    length = read_maildirsize(opener, mailbox->device, fd, text);
+    if (length == -EAGAIN || length == -ENOMEM || length == -ESTALE)
+        return (int)length;
+    if (length < 0)
+        return 0;
+    mailbox->maildirsize_state =
+        rule_from_parse(maildirsize_parse(text, (size_t)length, &mailbox->maildirsize));
+    mailbox->maildirsize_modified_usec =
+        st.stx_mtime.tv_sec < 0
+            ? 0
+            : (uint64_t)st.stx_mtime.tv_sec * 1000000 + st.stx_mtime.tv_nsec / 1000;
+    return 0;
+}
+
+/* Finds out what lies at path. Where that is a directory, mailbox->fd is open on it. */
+static int open_target(struct opener *opener, const char *path, struct mailbox *mailbox)
+{
+    _cleanup_(closep) int fd = open_path(opener, path);
+    struct statx st;
+    int r;
+
+    if (fd == -ENOENT) {
+        mailbox->kind = MAILBOX_NONE;
+        return 0;
+    }
+    if (fd < 0)
+        return fd;
+    r = stat_descriptor(opener, fd, &st);
+    if (r < 0)
+        return r;
+    mailbox->device = statx_device(&st);
+    if (opener->device_kind &&
+        opener->device_kind(mailbox->device, opener->userdata) == FILESYSTEM_UNKNOWN) {
+        opener->waits_for = mailbox->device;
+        return -EAGAIN;
+    }
+    if (S_ISREG(st.stx_mode)) {
+        mailbox->kind = MAILBOX_MBOX;
+        mailbox->mbox_bytes = st.stx_size > SIZE_BYTES_MAX ? SIZE_BYTES_MAX : st.stx_size;
+        return 0;
+    }
+    if (!S_ISDIR(st.stx_mode))
+        return -EMEDIUMTYPE;
+    mailbox->kind = MAILBOX_MAILDIR;
+    mailbox->fd = steal_fd(&fd);
+    return 0;
+}
+
+/* Returns 1 if the directory is a folder of a mailbox, 0 if not, or -errno. */
+static int is_folder(const struct opener *opener, int directory_fd)
+{
+    _cleanup_(closep) int fd = open_name(opener, directory_fd, "maildirfolder", O_PATH);
+
+    if (fd >= 0)
+        return 1;
+    return fd == -ENOENT || fd == -EACCES ? 0 : fd;
+}
+
+static int open_once(struct opener *opener, char *path, struct mailbox *ret)
+{
+    struct mailbox mailbox = MAILBOX_NULL;
+    size_t parent = parent_length(path);
+    char cut = path[parent];
+    int r;
+
+    r = open_target(opener, path, &mailbox);
+    if (r == 0 && mailbox.kind == MAILBOX_MAILDIR && parent > 0) {
+        r = is_folder(opener, mailbox.fd);
+        if (r > 0) {
+            mailbox_close(&mailbox);
+            path[parent] = '\0';
+            r = open_target(opener, path, &mailbox);
+        }
+    }
+    if (r == 0 && mailbox.kind == MAILBOX_MAILDIR)
+        r = load_maildirsize(opener, &mailbox);
+    if (r < 0) {
+        path[parent] = cut;
+        if (r == -EAGAIN && opener->waits_for == 0)
+            opener->waits_for = mailbox.device;
+        mailbox_close(&mailbox);
+        return r;
+    }
+    *ret = mailbox;
+    return 0;
+}
+
+int mailbox_open(const struct mailbox_settings *settings, char *path, struct mailbox *ret)
+{
+    struct opener opener = {.settings = settings};
+    int r = -ESTALE;
+
+    for (int i = 0; i < STALE_ATTEMPTS && r == -ESTALE; i++)
+        r = open_once(&opener, path, ret);
+    return r;
+}
+
+int mailbox_open_cached(const struct mailbox_settings *settings, char *path,
+                        mailbox_device_kind_fn device_kind, void *userdata, struct mailbox *ret,
+                        dev_t *ret_device)
+{
+    struct opener opener = {.settings = settings, .device_kind = device_kind, .userdata = userdata};
+    int r = open_once(&opener, path, ret);
+
+    if (r == -EOPNOTSUPP || r == -ESTALE)
+        r = -EAGAIN;
+    if (r == -EAGAIN)
+        *ret_device = opener.waits_for;
+    return r;
+}
+
+void mailbox_close(struct mailbox *mailbox)
+{
+    closep(&mailbox->fd);
+    *mailbox = (struct mailbox)MAILBOX_NULL;
+}
+
+struct quota_limit mailbox_effective_limit(const struct mailbox_policy *policy,
+                                           const struct quota_limit *header)
+{
+    if (policy->have_limit)
+        return policy->limit;
+    if (header && (header->bytes > 0 || header->messages > 0))
+        return *header;
+    return policy->default_limit;
+}
+
+enum usage_rule mailbox_must_count(const struct mailbox *mailbox,
+                                   const struct mailbox_policy *policy, uint64_t now_usec)
+{
+    const struct maildirsize *sums = &mailbox->maildirsize;
+    struct quota_limit limit;
+    bool old;
+
+    if (mailbox->kind != MAILBOX_MAILDIR)
+        return USAGE_RULE_TRUSTED;
+    if (mailbox->maildirsize_state != USAGE_RULE_TRUSTED)
+        return mailbox->maildirsize_state;
+    limit = mailbox_effective_limit(policy, &sums->limit);
+    old = now_usec >= mailbox->maildirsize_modified_usec &&
+          now_usec - mailbox->maildirsize_modified_usec >= MAILBOX_MAILDIRSIZE_FRESH_USEC;
+    if ((sums->entries > 1 || old) &&
+        verdict_is_over(sums->bytes, sums->messages, limit, policy->size_bytes, policy->grace))
+        return USAGE_RULE_OVER;
+    return USAGE_RULE_TRUSTED;
+}
+
+bool mailbox_usage(const struct mailbox *mailbox, struct usage *ret)
+{
+    struct usage usage = {};
+
+    switch (mailbox->kind) {
+    case MAILBOX_NONE:
+        usage.source = USAGE_NONE;
+        break;
+    case MAILBOX_MBOX:
+        usage.source = USAGE_MBOX;
+        usage.bytes = mailbox->mbox_bytes;
+        break;
+    case MAILBOX_MAILDIR:
+        if (mailbox->maildirsize_state != USAGE_RULE_TRUSTED)
+            return false;
+        usage.source = USAGE_MAILDIRSIZE;
+        usage.bytes = mailbox->maildirsize.bytes;
+        usage.messages = mailbox->maildirsize.messages;
+        usage.header_limit = mailbox->maildirsize.limit;
+        break;
+    }
+    *ret = usage;
+    return true;
+}
+
+int mailbox_count(const struct mailbox *mailbox, const char *path,
+                  const struct mailbox_settings *settings, enum usage_rule rule,
+                  struct maildir_memory **memory, struct usage *ret)
+{
+    struct maildir_count count;
+    int r;
+
+    r = maildir_count(mailbox->fd, path, settings->confine, &settings->maildir, memory, &count);
+    if (r < 0)
+        return r;
+    *ret = (struct usage){
+        .bytes = count.bytes,
+        .messages = count.messages,
+        .source = count.directories_read > 0 ? USAGE_SCAN : USAGE_CACHE,
+        .rule = rule,
+        .header_limit = mailbox->maildirsize.limit,
+        .count = count,
+    };
+    return 0;
+}

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * From the path of a mailbox to how full it is, by the Maildir++ rules: which mailbox a path means,
+ * what its maildirsize says, and when the messages must be counted instead. Nothing here writes.
+ *
+ * The steps are apart so that the caller can take each where it belongs: mailbox_open_cached()
+ * never waits and may run on an event loop; mailbox_open() and mailbox_count() may wait for a disk
+ * or a server.
+ */
+#pragma once
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "quota/maildir.h"
+#include "quota/maildirsize.h"
+#include "quota/usage.h"
+#include "quota/verdict.h"
+#include "system/confine.h"
+#include "system/filesystem.h"
+
+/* A maildirsize that says "over" is believed while it is younger than this. */
+#define MAILBOX_MAILDIRSIZE_FRESH_USEC (UINT64_C(15) * 60 * 1000 * 1000)
+
+struct mailbox_settings {
+    struct confine *confine;
+    struct maildir_options maildir;
+};
+
+/* What the limit is, as far as it is known apart from the mailbox, and what is to fit. */
+struct mailbox_policy {
+    bool have_limit;                  /* a limit that outranks maildirsize's own */
+    struct quota_limit limit;         /* that limit */
+    struct quota_limit default_limit; /* where neither it nor maildirsize knows one */
+    struct verdict_grace grace;
+    uint64_t size_bytes; /* of the message that is to fit; 0: unknown */
+};
+
+enum mailbox_kind {
+    MAILBOX_NONE, /* nothing there yet */
+    MAILBOX_MAILDIR,
+    MAILBOX_MBOX,
+};
+
+struct mailbox {
+    enum mailbox_kind kind;
+    int fd; /* of a Maildir (O_PATH), else -1 */
+    dev_t device;
+    uint64_t mbox_bytes;
+    enum usage_rule maildirsize_state; /* USAGE_RULE_TRUSTED if it parsed */
+    struct maildirsize maildirsize;
+    uint64_t maildirsize_modified_usec; /* since the epoch */
+};
+
+#define MAILBOX_NULL                                                                               \
+    {                                                                                              \
+        .fd = -1                                                                                   \
+    }
+
+/* Tells what kind of file system a device is. Must not wait. */
+typedef enum filesystem_kind (*mailbox_device_kind_fn)(dev_t device, void *userdata);
+
+/*
+ * Brings an absolute path into the form that stands for its mailbox: no `//`, no `/./`, no slash at
+ * the end. `..` stays (it may cross a symbolic link). Works in place.
+ */
+void mailbox_normalise_path(char *path);
+
+/*
+ * Opens the mailbox at path, and reads its maildirsize if it is a Maildir. path must be normalised.
+ * Where a file `maildirfolder` says that path is a folder, the mailbox is its parent, and path is
+ * shortened to that. May wait.
+ * Returns 0 and *ret, which the caller releases with mailbox_close(), or
+ * -EXDEV, -ELOOP  path leads outside the roots,
+ * -EMEDIUMTYPE    neither a directory nor a regular file,
+ * or another negative errno of open(2).
+ */
+int mailbox_open(const struct mailbox_settings *settings, char *path, struct mailbox *ret);
+
+/*
+ * As mailbox_open(), from what the kernel holds in memory. Returns also -EAGAIN where it would have
+ * to wait, and in *ret_device for which device as far as that is known (else 0); then path is as it
+ * was. device_kind() tells it which devices it may open files on.
+ */
+int mailbox_open_cached(const struct mailbox_settings *settings, char *path,
+                        mailbox_device_kind_fn device_kind, void *userdata, struct mailbox *ret,
+                        dev_t *ret_device);
+
+/* Releases what mailbox_open() opened. */
+void mailbox_close(struct mailbox *mailbox);
+
+/*
+ * Returns the limit that counts: the policy's, else the one of maildirsize's first line (NULL:
+ * none), else the default.
+ */
+struct quota_limit mailbox_effective_limit(const struct mailbox_policy *policy,
+                                           const struct quota_limit *header);
+
+/*
+ * Returns the rule by which the messages must be counted, or USAGE_RULE_TRUSTED if the mailbox's
+ * own sums answer. now_usec is the time since the epoch.
+ */
+enum usage_rule mailbox_must_count(const struct mailbox *mailbox,
+                                   const struct mailbox_policy *policy, uint64_t now_usec);
+
+/*
+ * Returns whether the mailbox has sums of its own, and in *ret what they say, with rule
+ * USAGE_RULE_TRUSTED: those of an mbox, of a maildirsize that parsed, or of no mailbox.
+ */
+bool mailbox_usage(const struct mailbox *mailbox, struct usage *ret);
+
+/*
+ * Counts the messages of a Maildir. rule is what made it necessary, for the answer; path and memory
+ * are as maildir_count() takes them. May wait. Returns 0, or the negative errno of maildir_count().
+ */
+int mailbox_count(const struct mailbox *mailbox, const char *path,
+                  const struct mailbox_settings *settings, enum usage_rule rule,
+                  struct maildir_memory **memory, struct usage *ret);

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "quota/maildirsize.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <string.h>
+
+/* A stretch of the file that is read from its start: [at, end). */
+struct cursor {
+    const char *at;
+    const char *end;
+};
+
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+/* Skips the blanks at the cursor. Returns how many there were. */
+static size_t skip_blanks(struct cursor *cursor)
+{
+    const char *start = cursor->at;
+
+    while (cursor->at < cursor->end && (*cursor->at == ' ' || *cursor->at == '\t'))
+        cursor->at++;
+    return (size_t)(cursor->at - start);
+}
+
+/* Takes a decimal number off the cursor. Returns false where there is none. */
+static bool take_digits(struct cursor *cursor, struct cursor *ret_digits)
+{
+    ret_digits->at = cursor->at;
+    while (cursor->at < cursor->end && is_digit(*cursor->at))
+        cursor->at++;
+    ret_digits->end = cursor->at;
+    return ret_digits->at < ret_digits->end;
+}
+
+/* Takes a number with an optional minus sign off the cursor. */
+static int take_number(struct cursor *cursor, int64_t *ret)
+{
+    struct cursor digits;
+    bool negative = cursor->at < cursor->end && *cursor->at == '-';
+    uint64_t value;
+
+    cursor->at += negative;
+    if (!take_digits(cursor, &digits) ||
+        size_parse_number(digits.at, (size_t)(digits.end - digits.at), &value) < 0)
+        return -EBADMSG;
+    *ret = negative ? -(int64_t)value : (int64_t)value;
+    return 0;
+}
+
+/* Takes the next line off the cursor, without its LF. Returns false when no complete one is left.
+ */
+static bool take_line(struct cursor *file, struct cursor *ret_line)
+{
+    const char *lf = memchr(file->at, '\n', (size_t)(file->end - file->at));
+
+    if (!lf)
+        return false;
+    *ret_line = (struct cursor){file->at, lf};
+    file->at = lf + 1;
+    return true;
+}
+
+static int parse_header(struct cursor line, struct quota_limit *ret)
+{
+    struct quota_limit limit = {};
+
+    while (line.at < line.end) {
+        struct cursor digits;
+        uint64_t value;
+
+        if (!take_digits(&line, &digits) || line.at == line.end)
+            return -EBADMSG;
+        if (size_parse_number(digits.at, (size_t)(digits.end - digits.at), &value) < 0)
+            value = SIZE_BYTES_MAX;
+        if (*line.at == 'S')
+            limit.bytes = value;
+        else if (*line.at == 'C')
+            limit.messages = value;
+        line.at++;
+        if (line.at == line.end)
+            break;
+        if (*line.at++ != ',' || line.at == line.end)
+            return -EBADMSG;
+    }
+    *ret = limit;
+    return 0;
+}
+
+static int parse_entry(struct cursor line, int64_t *ret_bytes, int64_t *ret_messages)
+{
+    skip_blanks(&line);
+    if (take_number(&line, ret_bytes) < 0 || skip_blanks(&line) == 0 ||
+        take_number(&line, ret_messages) < 0)
+        return -EBADMSG;
+    skip_blanks(&line);
+    return line.at == line.end ? 0 : -EBADMSG;
+}
+
+int maildirsize_parse(const char *text, size_t length, struct maildirsize *ret)
+{
+    struct cursor file = {text, text + length}, line;
+    /* A file below the maximum has too few lines to overflow these. */
+    __int128 bytes = 0, messages = 0;
+
+    *ret = (struct maildirsize){};
+    if (memchr(text, '\0', length))
+        return -EBADMSG;
+    if (!take_line(&file, &line) || parse_header(line, &ret->limit) < 0)
+        return -EBADMSG;
+    if (length >= MAILDIRSIZE_BYTES_MAX)
+        return -EFBIG;
+    for (; take_line(&file, &line); ret->entries++) {
+        int64_t entry_bytes, entry_messages;
+
+        if (parse_entry(line, &entry_bytes, &entry_messages) < 0)
+            return -EBADMSG;
+        bytes += entry_bytes;
+        messages += entry_messages;
+    }
+    if (bytes < 0 || bytes > (__int128)SIZE_BYTES_MAX || messages < 0 ||
+        messages > (__int128)SIZE_BYTES_MAX)
+        return -ERANGE;
+    ret->bytes = (uint64_t)bytes;
+    ret->messages = (uint64_t)messages;
+    return 0;
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The file `maildirsize` of a Maildir++ mailbox: a limit in its first line, and lines that add up
+ * to what the mailbox holds. The specification is README.maildirquota of Courier; what it leaves
+ * open is decided in favour of counting the messages, which is always right.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "quota/size.h"
+
+/* A file of this size or more is to be thrown away and counted anew, says the specification. */
+#define MAILDIRSIZE_BYTES_MAX 5120
+
+struct maildirsize {
+    struct quota_limit limit; /* of the first line */
+    uint64_t bytes;
+    uint64_t messages;
+    size_t entries; /* the complete lines after the first */
+};
+
+/*
+ * Reads the text of a maildirsize file. The first line is `NNNS,NNNC` in any order; unknown letters
+ * are ignored, a limit of 0 is none, one too large to count saturates. Every other line is `bytes
+ * messages`, either may be negative, blanks may stand before, between and behind. A last line
+ * without LF is still being written and is left out.
+ *
+ * Returns 0, or why the sums cannot be trusted:
+ * -EFBIG    the file has MAILDIRSIZE_BYTES_MAX bytes or more,
+ * -EBADMSG  it does not parse, or holds a NUL,
+ * -ERANGE   a sum is negative, or larger than SIZE_BYTES_MAX.
+ * ret->limit is what the first line says whenever that can be read, else no limit; the sums are
+ * meant only where 0 is returned.
+ */
+int maildirsize_parse(const char *text, size_t length, struct maildirsize *ret);

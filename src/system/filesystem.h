@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What may be asked of a file system without waiting for it.
+ */
+#pragma once
+
+enum filesystem_kind {
+    FILESYSTEM_UNKNOWN, /* may be a server, or a program, that does not answer: never on the loop */
+    FILESYSTEM_DISK,    /* a local disk: what is not in memory may take a while */
+    FILESYSTEM_MEMORY,  /* never waits */
+};
+
+/*
+ * Returns the kind of the file system that fd (O_PATH suffices) lies on. May itself wait for a file
+ * system of an unknown kind. What cannot be told is FILESYSTEM_UNKNOWN.
+ */
+enum filesystem_kind filesystem_kind(int fd);
