@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * From an answer to the bytes of its line. A line of pairs is made for Exim's ${extract}:
+ * `key=value` separated by one space, in a fixed order; a value that needs it is in double quotes,
+ * with backslash escapes, so that no control byte ever appears in a reply.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "quota/reason.h"
+#include "quota/size.h"
+#include "quota/usage.h"
+
+/* Enough for every reply: the quoted path of a mailbox, and a text. */
+#define REPLY_BYTES_MAX 24576
+
+/* A reply under construction. It never overflows: what does not fit is an error of the caller. */
+struct reply {
+    size_t length;
+    char bytes[REPLY_BYTES_MAX];
+};
+
+/* What `usage` and `check` answer. */
+struct reply_usage {
+    const char *status; /* the verdict's word */
+    const struct usage *usage;
+    struct quota_limit limit; /* the one that counts */
+    uint64_t percent;
+    const char *mailbox; /* its path */
+    const char *text;    /* for people; NULL: no such pair */
+};
+
+/* Empties the reply. */
+void reply_init(struct reply *reply);
+
+/* Makes the reply a number and LF. */
+void reply_number(struct reply *reply, uint64_t number);
+
+/* Makes the reply what `usage` and `check` answer. */
+void reply_usage(struct reply *reply, const struct reply_usage *answer);
+
+/* Makes the reply `status=error reason=REASON text="TEXT"`. */
+void reply_error(struct reply *reply, enum reason reason, const char *text);
+
+/* Adds a pair to a line of pairs. */
+void reply_add_text(struct reply *reply, const char *key, const char *value);
+void reply_add_number(struct reply *reply, const char *key, uint64_t value);
+
+/* Ends a line of pairs. */
+void reply_end(struct reply *reply);

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "protocol/request.h"
+
+#include <errno.h>
+#include <string.h>
+
+static const struct {
+    const char *word;
+    enum request_type type;
+    bool has_target;
+} verbs[] = {
+    {"usage", REQUEST_USAGE, true},
+    {"check", REQUEST_CHECK, true},
+    {"ping", REQUEST_PING, false},
+    {"stats", REQUEST_STATS, false},
+};
+
+ssize_t request_find_end(const char *buffer, size_t length, bool end)
+{
+    size_t within = length > REQUEST_BYTES_MAX ? REQUEST_BYTES_MAX + 1 : length;
+    const char *lf = within > 0 ? memchr(buffer, '\n', within) : NULL;
+
+    if (lf)
+        return lf - buffer;
+    if (length > REQUEST_BYTES_MAX)
+        return -EMSGSIZE;
+    return end ? (ssize_t)length : -EAGAIN;
+}
+
+/* Returns the length of the run of ASCII letters that text[0..length) begins with. */
+static size_t letters(const char *text, size_t length)
+{
+    size_t n = 0;
+
+    while (n < length && ((text[n] >= 'a' && text[n] <= 'z') || (text[n] >= 'A' && text[n] <= 'Z')))
+        n++;
+    return n;
+}
+
+bool request_wants_pairs(const char *line, size_t length)
+{
+    size_t word = letters(line, length);
+
+    return word > 0 && (word == length || line[word] == ' ' || line[word] == '\0');
+}
+
+static enum reason parse_size(const char *value, size_t length, struct request *request)
+{
+    bool negative = length > 0 && value[0] == '-';
+    uint64_t size = 0;
+
+    if (length == 0)
+        return REASON_NONE;
+    switch (size_parse_number(value + negative, length - negative, &size)) {
+    case 0:
+        break;
+    case -ERANGE:
+        size = SIZE_BYTES_MAX; /* larger than anything: it will not fit */
+        break;
+    default:
+        return REASON_BAD_VALUE;
+    }
+    request->size_bytes = negative ? 0 : size;
+    return REASON_NONE;
+}
+
+/*
+ * Takes `key=value ` off the text. The last word of a line is never a pair but the target, so that
+ * an address like prvs=1a2b=joe@example.org is one. Returns REASON_NONE with *text moved on, or
+ * unmoved where no pair stands there.
+ */
+static enum reason take_pair(char **text, struct request *request, const char **ret_text)
+{
+    size_t word = strcspn(*text, " ");
+    size_t key = letters(*text, word);
+    const char *value = *text + key + 1;
+    enum reason reason;
+
+    if (key == 0 || (*text)[key] != '=' || (*text)[word] == '\0')
+        return REASON_NONE;
+    if (key == strlen("size") && memcmp(*text, "size", key) == 0) {
+        reason = parse_size(value, word - key - 1, request);
+        *ret_text = "size= takes a number of bytes";
+    } else if (key == strlen("quota") && memcmp(*text, "quota", key) == 0) {
+        request->have_limit = word > key + 1;
+        reason = size_parse_limit(value, word - key - 1, &request->limit) < 0 ? REASON_BAD_VALUE
+                                                                              : REASON_NONE;
+        *ret_text = "quota= takes SIZE, SIZE,NNNC or NNNC, where SIZE is bytes or has K, M, G or T "
+                    "behind it";
+    } else if (memchr(*text, '@', word)) {
+        return REASON_NONE;
+    } else {
+        reason = REASON_BAD_REQUEST;
+        *ret_text = "the keys before the target are size= and quota=";
+    }
+    if (reason == REASON_NONE)
+        *text += word + strspn(*text + word, " ");
+    return reason;
+}
+
+static enum reason parse_target(char *text, struct request *request, const char **ret_text)
+{
+    char *before;
+
+    do {
+        enum reason reason;
+
+        before = text;
+        reason = take_pair(&text, request, ret_text);
+        if (reason != REASON_NONE)
+            return reason;
+    } while (text != before);
+    if (*text == '\0') {
+        *ret_text = "a target is missing: an absolute path or an address";
+        return REASON_BAD_REQUEST;
+    }
+    request->target = text;
+    return REASON_NONE;
+}
+
+enum reason request_parse(char *line, size_t length, struct request *ret, const char **ret_text)
+{
+    struct request request = {.type = REQUEST_PATH};
+    size_t word;
+
+    *ret = request;
+    if (request_wants_pairs(line, length))
+        ret->type = REQUEST_USAGE;
+    if (memchr(line, '\0', length)) {
+        *ret_text = "a request holds no NUL byte";
+        return REASON_BAD_REQUEST;
+    }
+    line[length] = '\0';
+    if (line[0] == '/') {
+        request.target = line;
+        *ret = request;
+        return REASON_NONE;
+    }
+    if (ret->type == REQUEST_PATH) {
+        *ret_text = "a request is an absolute path, or one of usage, check, ping, stats";
+        return REASON_BAD_REQUEST;
+    }
+    word = letters(line, length);
+    for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
+        char *rest = line + word + strspn(line + word, " ");
+        enum reason reason = REASON_NONE;
+
+        if (word != strlen(verbs[i].word) || memcmp(line, verbs[i].word, word) != 0)
+            continue;
+        request.type = verbs[i].type;
+        if (verbs[i].has_target) {
+            reason = parse_target(rest, &request, ret_text);
+        } else if (*rest != '\0') {
+            *ret_text = "ping and stats take nothing";
+            reason = REASON_BAD_REQUEST;
+        }
+        if (reason == REASON_NONE)
+            *ret = request;
+        return reason;
+    }
+    *ret_text = "the verbs are usage, check, ping and stats";
+    return REASON_BAD_REQUEST;
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * From the bytes that a client sends to what it asks. One request a connection: a line, ended by LF
+ * or by the end of input. The grammar is that of exim-quotad-protocol(7).
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "quota/reason.h"
+#include "quota/size.h"
+
+/* The longest request, without its LF. */
+#define REQUEST_BYTES_MAX 8192
+
+enum request_type {
+    REQUEST_PATH,  /* the line is a mailbox's path; the answer is a number */
+    REQUEST_USAGE, /* `usage TARGET` */
+    REQUEST_CHECK, /* `check TARGET` */
+    REQUEST_PING,
+    REQUEST_STATS,
+};
+
+struct request {
+    enum request_type type;
+    char *target;             /* in the line that was parsed; NULL for ping and stats */
+    uint64_t size_bytes;      /* of the message that is to fit; 0: unknown */
+    bool have_limit;          /* whether the request brought a limit of its own */
+    struct quota_limit limit; /* that limit */
+};
+
+/*
+ * Looks for the end of a request in what was received so far; end tells that nothing follows.
+ * Returns the length of the line without its LF, -EAGAIN if more is needed, or -EMSGSIZE if the
+ * line is longer than REQUEST_BYTES_MAX.
+ */
+ssize_t request_find_end(const char *buffer, size_t length, bool end);
+
+/*
+ * Returns whether the beginning of a line asks for a line of pairs: its first word is made of ASCII
+ * letters alone. Anything else is answered with a number.
+ */
+bool request_wants_pairs(const char *line, size_t length);
+
+/*
+ * Parses the line, which has no LF and is followed by one byte that may be written. Works in place:
+ * ret->target points into line.
+ * Returns REASON_NONE; else the reason, in *ret_text a constant text for people that says what was
+ * expected, and in ret->type REQUEST_PATH if the client is to be answered with a number, any other
+ * type if with a line of pairs.
+ */
+enum reason request_parse(char *line, size_t length, struct request *ret, const char **ret_text);
