@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "server/connection.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include "server/deadline.h"
+#include "system/cleanup.h"
+
+/* One byte more than the longest line, for its LF, and one to be written behind it. */
+#define INPUT_BYTES (REQUEST_BYTES_MAX + 2)
+
+/* How much is read and thrown away of a request that is too long, so that its client may finish. */
+#define DRAIN_BYTES_MAX (1024 * 1024)
+
+enum state {
+    READING,   /* waits for the rest of a request */
+    ANSWERING, /* waits for us */
+    WRITING,   /* waits until the client takes the rest of the reply */
+    DRAINING,  /* waits until the client is through with a request that was too long */
+};
+
+struct connection {
+    struct connections *connections;
+    LIST_ENTRY(connection) link;
+    struct deadline deadline; /* started whenever the client is waited for */
+    enum state state;
+    int fd;
+    sd_event_source *io; /* NULL until the socket must be waited for */
+    struct query query;
+    bool drain;   /* before closing */
+    bool evicted; /* closed as soon as the reply is sent as far as the socket takes it */
+    size_t drained;
+
+    char *buffer; /* of INPUT_BYTES, or the rest of a reply; NULL until it is needed */
+    size_t length;
+    size_t written;
+};
+
+LIST_HEAD(connection_list, connection);
+
+struct connections {
+    sd_event *event;
+    struct query_service *service;
+    connections_closed_fn closed;
+    void *userdata;
+    struct connection_list list;
+    size_t count;
+    size_t max;
+    struct deadline_queue deadlines;
+    char input[INPUT_BYTES]; /* of the connection that is being read: most come whole */
+};
+
+static struct connection *connection_of_deadline(struct deadline *deadline)
+{
+    return (struct connection *)((char *)deadline - offsetof(struct connection, deadline));
+}
+
+static void connection_close(struct connection *connection)
+{
+    struct connections *connections = connection->connections;
+
+    deadline_stop(&connections->deadlines, &connection->deadline);
+    query_cancel(connections->service, &connection->query);
+    sd_event_source_disable_unref(connection->io);
+    closep(&connection->fd);
+    LIST_REMOVE(connection, link);
+    connections->count--;
+    free(connection->buffer);
+    free(connection);
+    connections->closed(connections->userdata);
+}
+
+static int on_io(sd_event_source *source, int fd, uint32_t events, void *userdata);
+
+/* Waits for the socket. Returns false, with the connection closed, where that cannot be had. */
+static bool wait_for(struct connection *connection, uint32_t events)
+{
+    int r;
+
+    if (connection->io)
+        r = sd_event_source_set_io_events(connection->io, events);
+    else
+        r = sd_event_add_io(connection->connections->event, &connection->io, connection->fd, events,
+                            on_io, connection);
+    if (r >= 0)
+        return true;
+    connection_close(connection);
+    return false;
+}
+
+/* As wait_for(), with a deadline, because it is the client that is waited for. */
+static void wait_for_client(struct connection *connection, enum state state, uint32_t events)
+{
+    struct deadline_queue *deadlines = &connection->connections->deadlines;
+
+    connection->state = state;
+    if (connection->deadline.at_usec == 0)
+        deadline_start(deadlines, &connection->deadline);
+    (void)wait_for(connection, events);
+}
+
+static void drain(struct connection *connection)
+{
+    struct connections *connections = connection->connections;
+    ssize_t n;
+
+    do {
+        n = recv(connection->fd, connections->input, sizeof(connections->input), MSG_DONTWAIT);
+        connection->drained += n > 0 ? (size_t)n : 0;
+    } while ((n > 0 && connection->drained < DRAIN_BYTES_MAX) || (n < 0 && errno == EINTR));
+    if (n < 0 && errno == EAGAIN)
+        wait_for_client(connection, DRAINING, EPOLLIN);
+    else
+        connection_close(connection);
+}
+
+/* The reply is sent: closes, once the client may. */
+static void finish(struct connection *connection)
+{
+    if (!connection->drain) {
+        connection_close(connection);
+        return;
+    }
+    /* Closing with bytes unread could cost the client the reply. It sees the end of it now. */
+    (void)shutdown(connection->fd, SHUT_WR);
+    drain(connection);
+}
+
+/* Sends what it can of bytes[0..length). Returns how many were sent, or -errno. */
+static ssize_t send_some(const struct connection *connection, const char *bytes, size_t length)
+{
+    ssize_t n;
+
+    do
+        n = send(connection->fd, bytes, length, MSG_NOSIGNAL | MSG_DONTWAIT);
+    while (n < 0 && errno == EINTR);
+    if (n < 0)
+        return errno == EAGAIN ? 0 : -errno;
+    return n;
+}
+
+/* Sends the service's reply, and keeps what the socket does not take at once. */
+static void send_reply(struct connection *connection)
+{
+    const struct reply *reply = query_reply(connection->connections->service);
+    ssize_t n = send_some(connection, reply->bytes, reply->length);
+    char *rest;
+
+    if (n < 0 || connection->evicted) {
+        connection_close(connection); /* the client has gone, or has to */
+        return;
+    }
+    if ((size_t)n == reply->length) {
+        finish(connection);
+        return;
+    }
+    rest = malloc(reply->length - (size_t)n);
+    if (!rest) {
+        connection_close(connection);
+        return;
+    }
+    connection->length = reply->length - (size_t)n;
+    connection->written = 0;
+    memcpy(rest, reply->bytes + n, connection->length);
+    free(connection->buffer);
+    connection->buffer = rest;
+    wait_for_client(connection, WRITING, EPOLLOUT);
+}
+
+static void send_rest(struct connection *connection)
+{
+    ssize_t n = send_some(connection, connection->buffer + connection->written,
+                          connection->length - connection->written);
+
+    if (n < 0) {
+        connection_close(connection);
+        return;
+    }
+    connection->written += (size_t)n;
+    if (connection->written == connection->length)
+        finish(connection);
+}
+
+static void on_query_done(struct query *query)
+{
+    send_reply((struct connection *)((char *)query - offsetof(struct connection, query)));
+}
+
+/* Answers a request that never became one. */
+static void refuse(struct connection *connection, const char *line, size_t length,
+                   enum reason reason, const char *text)
+{
+    struct connections *connections = connection->connections;
+
+    deadline_stop(&connections->deadlines, &connection->deadline);
+    query_refuse(connections->service, &connection->query, line, length, reason, text);
+    send_reply(connection);
+}
+
+static void answer(struct connection *connection, char *line, size_t length)
+{
+    struct connections *connections = connection->connections;
+
+    connection->state = ANSWERING;
+    deadline_stop(&connections->deadlines, &connection->deadline);
+    if (query_start(connections->service, &connection->query, line, length))
+        send_reply(connection);
+    else
+        /* Of the socket only the client's leaving matters now, which is always reported. */
+        (void)wait_for(connection, 0);
+}
+
+/* Keeps the part of a request that has come, until the rest does. */
+static void keep(struct connection *connection, const char *input, size_t length)
+{
+    if (!connection->buffer && length > 0) {
+        connection->buffer = malloc(INPUT_BYTES);
+        if (!connection->buffer) {
+            connection_close(connection);
+            return;
+        }
+        memcpy(connection->buffer, input, length);
+    }
+    connection->length = length;
+    wait_for_client(connection, READING, EPOLLIN);
+}
+
+static void receive(struct connection *connection)
+{
+    char *input = connection->buffer ? connection->buffer : connection->connections->input;
+    size_t length = connection->length;
+
+    for (;;) {
+        ssize_t n = recv(connection->fd, input + length, INPUT_BYTES - 1 - length, MSG_DONTWAIT);
+        ssize_t end;
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && errno == EAGAIN) {
+            keep(connection, input, length);
+            return;
+        }
+        if (n < 0) {
+            connection_close(connection); /* the client has gone */
+            return;
+        }
+        length += (size_t)n;
+        end = request_find_end(input, length, n == 0);
+        if (end >= 0) {
+            answer(connection, input, (size_t)end);
+            return;
+        }
+        if (end == -EMSGSIZE) {
+            connection->drain = true;
+            refuse(connection, input, length, REASON_TOO_LONG, "a request has at most 8192 bytes");
+            return;
+        }
+    }
+}
+
+static int on_io(sd_event_source *source, int fd, uint32_t events, void *userdata)
+{
+    struct connection *connection = userdata;
+
+    (void)source;
+    (void)fd;
+    (void)events;
+    switch (connection->state) {
+    case READING:
+        receive(connection);
+        break;
+    case ANSWERING:
+        connection_close(connection); /* nobody is left to take the reply */
+        break;
+    case WRITING:
+        send_rest(connection);
+        break;
+    case DRAINING:
+        drain(connection);
+        break;
+    }
+    return 0;
+}
+
+/* Ends a connection whose client is waited for in vain. */
+static void give_up(struct connection *connection, enum reason reason, const char *text)
+{
+    if (connection->state == READING)
+        refuse(connection, connection->buffer ? connection->buffer : "", connection->length, reason,
+               text);
+    else
+        connection_close(connection);
+}
+
+static void on_deadline(struct deadline *deadline, void *userdata)
+{
+    (void)userdata;
+    give_up(connection_of_deadline(deadline), REASON_TIMEOUT,
+            "no complete request came in time (--timeout)");
+}
+
+int connections_new(sd_event *event, struct query_service *service, size_t max,
+                    uint64_t timeout_usec, connections_closed_fn closed, void *userdata,
+                    struct connections **ret)
+{
+    _cleanup_(freep) struct connections *connections = calloc(1, sizeof(*connections));
+    int r;
+
+    if (!connections)
+        return -ENOMEM;
+    connections->event = event;
+    connections->service = service;
+    connections->max = max;
+    connections->closed = closed;
+    connections->userdata = userdata;
+    LIST_INIT(&connections->list);
+    r = deadline_queue_init(&connections->deadlines, event, timeout_usec, on_deadline, connections);
+    if (r < 0)
+        return r;
+    *ret = steal_pointer(&connections);
+    return 0;
+}
+
+void connections_free(struct connections *connections)
+{
+    struct connection *connection;
+
+    if (!connections)
+        return;
+    while ((connection = LIST_FIRST(&connections->list)))
+        connection_close(connection);
+    deadline_queue_deinit(&connections->deadlines);
+    free(connections);
+}
+
+int connections_take(struct connections *connections, int fd)
+{
+    struct connection *connection = calloc(1, sizeof(*connection));
+
+    if (!connection) {
+        closep(&fd);
+        return -ENOMEM;
+    }
+    connection->connections = connections;
+    connection->fd = fd;
+    connection->query.done = on_query_done;
+    connection->query.peer.fd = fd;
+    LIST_INSERT_HEAD(&connections->list, connection, link);
+    connections->count++;
+    receive(connection);
+    return 0;
+}
+
+bool connections_full(const struct connections *connections)
+{
+    return connections->count >= connections->max;
+}
+
+bool connections_blocked(const struct connections *connections)
+{
+    return connections_full(connections) && !deadline_first(&connections->deadlines);
+}
+
+bool connections_make_room(struct connections *connections)
+{
+    struct deadline *first = deadline_first(&connections->deadlines);
+
+    if (!first)
+        return false;
+    connection_of_deadline(first)->evicted = true;
+    give_up(connection_of_deadline(first), REASON_OVERLOADED,
+            "made room for another client (--max-connections), no complete request had come");
+    return true;
+}
+
+size_t connections_count(const struct connections *connections)
+{
+    return connections->count;
+}

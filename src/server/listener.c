@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "server/listener.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include "system/cleanup.h"
+#include "system/clock.h"
+
+/* Accepted in one go, before the clients that are there already get their turn. */
+#define BATCH 32
+
+/* How long nothing is accepted when there is no descriptor for it. */
+#define PAUSE_USEC (100 * USEC_PER_MSEC)
+
+struct listener {
+    struct listeners *listeners;
+    SLIST_ENTRY(listener) link;
+    sd_event_source *io; /* NULL: stopped */
+};
+
+SLIST_HEAD(listener_list, listener);
+
+struct listeners {
+    sd_event *event;
+    struct connections *connections;
+    struct journal *journal;
+    struct listener_list list;
+    sd_event_source *pause;
+    bool paused;
+    bool draining;
+    bool starved; /* of descriptors or memory, since the last connection */
+    uint64_t accepted;
+};
+
+static void listener_stop(struct listener *listener)
+{
+    listener->io = sd_event_source_disable_unref(listener->io);
+}
+
+static void set_enabled(struct listeners *listeners, int enabled)
+{
+    struct listener *listener;
+
+    SLIST_FOREACH (listener, &listeners->list, link)
+        if (listener->io)
+            sd_event_source_set_enabled(listener->io, enabled);
+}
+
+/* Leaves everything in the queues until a connection is closed, or the pause is over. */
+static void pause_all(struct listeners *listeners)
+{
+    listeners->paused = true;
+    set_enabled(listeners, SD_EVENT_OFF);
+}
+
+static int on_pause_over(sd_event_source *source, uint64_t usec, void *userdata)
+{
+    (void)source;
+    (void)usec;
+    listeners_resume(userdata);
+    return 0;
+}
+
+/* There are no descriptors, or no memory: whoever waits for his client gives his up, or we wait. */
+static void out_of_resources(struct listeners *listeners, int error)
+{
+    if (connections_make_room(listeners->connections))
+        return;
+    if (!listeners->starved)
+        journal_event(listeners->journal, JOURNAL_OVERLOADED, NULL,
+                      "cannot accept connections: %s; trying again every 100 ms (is LimitNOFILE= "
+                      "too low?)",
+                      strerror(error));
+    listeners->starved = true;
+    pause_all(listeners);
+    sd_event_source_set_time_relative(listeners->pause, PAUSE_USEC);
+    sd_event_source_set_enabled(listeners->pause, SD_EVENT_ONESHOT);
+}
+
+/* Accepts one. Returns false where there is no more to accept for now. */
+static bool accept_one(struct listener *listener, int listen_fd)
+{
+    struct listeners *listeners = listener->listeners;
+    int fd;
+
+    if (connections_blocked(listeners->connections)) {
+        pause_all(listeners);
+        return false;
+    }
+    fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC);
+    if (fd >= 0) {
+        listeners->accepted++;
+        listeners->starved = false;
+        if (connections_full(listeners->connections))
+            (void)connections_make_room(listeners->connections);
+        if (connections_take(listeners->connections, fd) < 0)
+            out_of_resources(listeners, ENOMEM);
+        return true;
+    }
+    switch (errno) {
+    case EAGAIN:
+        if (listeners->draining)
+            listener_stop(listener);
+        return false;
+    case EINTR:
+    case ECONNABORTED:
+    case EPERM:
+    case EPROTO:
+        return true; /* that connection is gone; the next may not be */
+    default:
+        out_of_resources(listeners, errno);
+        return !listeners->paused;
+    }
+}
+
+static int on_connection(sd_event_source *source, int fd, uint32_t events, void *userdata)
+{
+    struct listener *listener = userdata;
+
+    (void)source;
+    (void)events;
+    for (int i = 0; i < BATCH; i++)
+        if (!accept_one(listener, fd))
+            break;
+    return 0;
+}
+
+int listeners_new(sd_event *event, struct connections *connections, struct journal *journal,
+                  struct listeners **ret)
+{
+    _cleanup_(freep) struct listeners *listeners = calloc(1, sizeof(*listeners));
+    int r;
+
+    if (!listeners)
+        return -ENOMEM;
+    listeners->event = event;
+    listeners->connections = connections;
+    listeners->journal = journal;
+    SLIST_INIT(&listeners->list);
+    r = sd_event_add_time(event, &listeners->pause, CLOCK_MONOTONIC, 0, 0, on_pause_over,
+                          listeners);
+    if (r < 0)
+        return r;
+    sd_event_source_set_enabled(listeners->pause, SD_EVENT_OFF);
+    *ret = steal_pointer(&listeners);
+    return 0;
+}
+
+void listeners_free(struct listeners *listeners)
+{
+    struct listener *listener;
+
+    if (!listeners)
+        return;
+    while ((listener = SLIST_FIRST(&listeners->list))) {
+        SLIST_REMOVE_HEAD(&listeners->list, link);
+        listener_stop(listener);
+        free(listener);
+    }
+    sd_event_source_disable_unref(listeners->pause);
+    free(listeners);
+}
+
+int listeners_add(struct listeners *listeners, int fd)
+{
+    _cleanup_(freep) struct listener *listener = calloc(1, sizeof(*listener));
+    int flags = fcntl(fd, F_GETFL);
+    int r;
+
+    if (!listener)
+        return -ENOMEM;
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
+        return -errno;
+    listener->listeners = listeners;
+    r = sd_event_add_io(listeners->event, &listener->io, fd, EPOLLIN, on_connection, listener);
+    if (r < 0)
+        return r;
+    SLIST_INSERT_HEAD(&listeners->list, listener, link);
+    (void)steal_pointer(&listener);
+    return 0;
+}
+
+void listeners_resume(struct listeners *listeners)
+{
+    if (!listeners->paused)
+        return;
+    listeners->paused = false;
+    set_enabled(listeners, SD_EVENT_ON);
+}
+
+void listeners_stop(struct listeners *listeners)
+{
+    struct listener *listener;
+
+    SLIST_FOREACH (listener, &listeners->list, link)
+        listener_stop(listener);
+}
+
+void listeners_drain(struct listeners *listeners)
+{
+    struct listener *listener;
+
+    listeners->draining = true;
+    SLIST_FOREACH (listener, &listeners->list, link)
+        while (listener->io && !listeners->paused &&
+               accept_one(listener, sd_event_source_get_io_fd(listener->io)))
+            ;
+}
+
+bool listeners_active(const struct listeners *listeners)
+{
+    const struct listener *listener;
+
+    SLIST_FOREACH (listener, &listeners->list, link)
+        if (listener->io)
+            return true;
+    return false;
+}
+
+uint64_t listeners_accepted(const struct listeners *listeners)
+{
+    return listeners->accepted;
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The listening sockets: accepts connections while there is room for them, and leaves the others in
+ * the kernel's queue.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <systemd/sd-event.h>
+
+#include "server/connection.h"
+#include "system/journal.h"
+
+struct listeners;
+
+/*
+ * Makes a set of no listening sockets. connections and journal are the caller's and outlive it.
+ * Returns 0 or a negative errno.
+ */
+int listeners_new(sd_event *event, struct connections *connections, struct journal *journal,
+                  struct listeners **ret);
+
+/* Releases the set. The sockets stay the caller's. NULL is allowed. */
+void listeners_free(struct listeners *listeners);
+
+/* Accepts from fd, which is made non-blocking. Returns 0 or a negative errno. */
+int listeners_add(struct listeners *listeners, int fd);
+
+/* Goes on after a connection was closed, if there was no room. */
+void listeners_resume(struct listeners *listeners);
+
+/* Accepts no more. */
+void listeners_stop(struct listeners *listeners);
+
+/*
+ * Accepts what is in the queues already, now and as room comes, and no more once they are empty.
+ * For sockets that nobody can connect to any longer.
+ */
+void listeners_drain(struct listeners *listeners);
+
+/* Returns whether anything may still be accepted. */
+bool listeners_active(const struct listeners *listeners);
+
+/* Returns how many connections were accepted. */
+uint64_t listeners_accepted(const struct listeners *listeners);

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A few threads for what may wait for a disk or a server. Each job names the device that it may
+ * wait for, and no device ever holds all threads or the whole queue: a file system that hangs holds
+ * up its own mailboxes and no others.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include <sys/types.h>
+#include <systemd/sd-event.h>
+
+struct pool;
+struct pool_job;
+
+struct pool_job {
+    /* Set by the caller. */
+    dev_t device;                           /* 0: unknown, and then unbounded */
+    void (*work)(struct pool_job *job);     /* called on a thread */
+    void (*finished)(struct pool_job *job); /* called on the event loop, when work() is done */
+
+    /* The pool's own. */
+    STAILQ_ENTRY(pool_job) link;
+    uint64_t started_usec;
+};
+
+/*
+ * Makes a pool of up to `threads` threads, which start when the first jobs come, and a queue of at
+ * most queue_max waiting jobs. Returns 0 and the pool, or a negative errno.
+ */
+int pool_new(sd_event *event, unsigned int threads, size_t queue_max, struct pool **ret);
+
+/*
+ * Ends the pool. Jobs that no thread has begun are dropped without a call. Returns false where a
+ * thread is still at work: the pool, and what its jobs use, must not be released then.
+ */
+bool pool_end(struct pool *pool);
+
+/*
+ * Gives the pool a job, which stays the caller's and must live until finished() is called.
+ * Returns 0, -EBUSY where the queue, or the device's share of it, is full, or the negative errno of
+ * pthread_create(3) where there is no thread at all.
+ */
+int pool_submit(struct pool *pool, struct pool_job *job);
+
+/*
+ * Returns how many jobs for the device (0: for any) have been at work for more than after_usec.
+ */
+unsigned int pool_stuck(struct pool *pool, dev_t device, uint64_t after_usec);
+
+/* Returns how many threads one device may hold of as many as there are. */
+unsigned int pool_device_share(unsigned int threads);

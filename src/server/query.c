@@ -1,0 +1,403 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "server/query.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "config.h"
+#include "system/cleanup.h"
+#include "system/clock.h"
+
+/* Looks that wait for a thread. Each takes a few hundred bytes, and its client a connection. */
+#define QUEUE_MAX 1024
+
+struct query_service {
+    const struct settings *settings;
+    struct journal *journal;
+    struct cache *cache;
+    struct scanner *scanner;
+    struct devices devices;
+    struct query_counters counters;
+    uint64_t started_usec;
+    struct reply reply;
+};
+
+int query_service_new(sd_event *event, const struct settings *settings, struct journal *journal,
+                      struct query_service **ret)
+{
+    const struct scanner_settings scanner_settings = {
+        .mailbox = &settings->mailbox,
+        .threads = settings->scan_threads,
+        .queue_max = QUEUE_MAX,
+        .stuck_waiters_max = (settings->connections_max + 1) / 2,
+        .timeout_usec = settings->scan_timeout_usec,
+    };
+    _cleanup_(freep) struct query_service *service = calloc(1, sizeof(*service));
+    int r;
+
+    if (!service)
+        return -ENOMEM;
+    service->settings = settings;
+    service->journal = journal;
+    service->started_usec = clock_usec(CLOCK_MONOTONIC);
+    r = cache_new(settings->cache_mailboxes, &service->cache);
+    if (r < 0)
+        return r;
+    r = scanner_new(event, &scanner_settings, service->cache, &service->devices, &service->scanner);
+    if (r < 0) {
+        cache_free(service->cache);
+        return r;
+    }
+    *ret = steal_pointer(&service);
+    return 0;
+}
+
+bool query_service_end(struct query_service *service)
+{
+    if (!scanner_end(service->scanner))
+        return false;
+    cache_free(service->cache);
+    free(service);
+    return true;
+}
+
+/* Adds who asks to the fields of an entry, as far as the kernel knows. */
+static void add_peer(struct journal_fields *fields, const struct query *query)
+{
+    struct ucred peer;
+    socklen_t length = sizeof(peer);
+
+    if (getsockopt(query->peer.fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0 || peer.pid == 0)
+        return;
+    fields->have_peer = true;
+    fields->peer_uid = peer.uid;
+    fields->peer_pid = peer.pid;
+}
+
+static uint64_t elapsed_usec(const struct query *query)
+{
+    return clock_usec(CLOCK_MONOTONIC) - query->started_usec;
+}
+
+static enum journal_message message_for(enum reason reason)
+{
+    switch (reason) {
+    case REASON_OUTSIDE_ROOT:
+        return JOURNAL_OUTSIDE_ROOT;
+    case REASON_TIMEOUT:
+        return JOURNAL_SCAN_TIMEOUT;
+    case REASON_OVERLOADED:
+        return JOURNAL_OVERLOADED;
+    case REASON_PERMISSION_DENIED:
+    case REASON_NOT_A_MAILBOX:
+    case REASON_IO_ERROR:
+        return JOURNAL_MAILBOX_UNREADABLE;
+    default:
+        return JOURNAL_QUERY_REFUSED;
+    }
+}
+
+/* Makes the reply for an error, and the one journal entry that says why. */
+static void finish_error(struct query_service *service, const struct query *query,
+                         enum reason reason, const char *mailbox, const char *text)
+{
+    bool accept = service->settings->on_error == ON_ERROR_ACCEPT;
+    struct journal_fields fields = {
+        .mailbox = mailbox,
+        .status = "error",
+        .reason = reason_to_string(reason),
+        .have_usec = true,
+        .usec = elapsed_usec(query),
+    };
+
+    if (query->type == REQUEST_PATH)
+        reply_number(&service->reply, accept ? 0 : SIZE_BYTES_MAX);
+    else
+        reply_error(&service->reply, reason, text);
+    service->counters.queries++;
+    service->counters.errors++;
+    add_peer(&fields, query);
+    journal_event(service->journal, message_for(reason), &fields, "%s%s%s; answered %s",
+                  mailbox ? mailbox : "", mailbox ? ": " : "", text,
+                  query->type != REQUEST_PATH ? "an error"
+                  : accept                    ? "0: the mail is accepted"
+                                              : "that it is full: the mail is deferred");
+}
+
+/* Says what a failed look means, in the words of an operator. */
+static void finish_errno(struct query_service *service, const struct query *query, int error,
+                         const char *mailbox)
+{
+    const char *text;
+
+    switch (error) {
+    case -EXDEV:
+        text = "leads outside the roots";
+        break;
+    case -ELOOP:
+        text = "leads through too many symbolic links, or through one of /proc";
+        break;
+    case -EMEDIUMTYPE:
+        text = "is neither a directory nor a regular file";
+        break;
+    case -EBUSY:
+        text = "too many mailboxes wait to be read";
+        break;
+    case -ETIMEDOUT:
+        text = "could not be read in time";
+        break;
+    default:
+        text = strerrordesc_np(-error);
+        break;
+    }
+    finish_error(service, query, reason_from_errno(error), mailbox, text ? text : "unknown error");
+}
+
+static const char *verdict_text(enum verdict verdict)
+{
+    switch (verdict) {
+    case VERDICT_WARN:
+        return "Mailbox is nearly full";
+    case VERDICT_OVER:
+        return "Mailbox is full";
+    case VERDICT_TOOLARGE:
+        return "Message is larger than the mailbox may ever be";
+    default:
+        return "Mailbox has room";
+    }
+}
+
+static void debug_usage(struct query_service *service, const struct query *query,
+                        const char *mailbox, const struct journal_fields *fields,
+                        const struct usage *usage)
+{
+    if (!journal_debug(service->journal))
+        return;
+    journal_log_fields(service->journal, LOG_DEBUG, fields,
+                       "%s: %" PRIu64 " bytes in %" PRIu64 " messages, %s; source=%s (%s), %" PRIu64
+                       " files counted, %" PRIu64 " asked for their size, %" PRIu32
+                       " directories read, %" PRIu32 " remembered, %" PRIu64 " us",
+                       mailbox, usage->bytes, usage->messages, fields->status, fields->source,
+                       usage_rule_to_string(usage->rule), usage->count.files_counted,
+                       usage->count.files_stat, usage->count.directories_read,
+                       usage->count.directories_remembered, elapsed_usec(query));
+}
+
+static void finish_usage(struct query_service *service, const struct query *query,
+                         const char *mailbox, const struct usage *usage)
+{
+    const struct mailbox_policy *policy = &query->waiter.policy;
+    struct quota_limit limit = mailbox_effective_limit(policy, &usage->header_limit);
+    uint64_t percent = verdict_percent(usage->bytes, limit);
+    enum verdict verdict = verdict_decide(usage->bytes, usage->messages, limit, policy->size_bytes,
+                                          &service->settings->verdict);
+    bool check = query->type == REQUEST_CHECK;
+    const struct journal_fields fields = {
+        .mailbox = mailbox,
+        .status = verdict_to_string(verdict),
+        .source = usage_source_to_string(usage->source),
+        .have_usage = true,
+        .bytes = usage->bytes,
+        .messages = usage->messages,
+        .limit = limit.bytes,
+        .percent = percent,
+        .have_usec = true,
+        .usec = elapsed_usec(query),
+    };
+
+    if (query->type == REQUEST_PATH)
+        reply_number(&service->reply, usage->bytes);
+    else
+        reply_usage(&service->reply,
+                    &(struct reply_usage){
+                        .status = check ? fields.status : verdict_to_string(VERDICT_OK),
+                        .usage = usage,
+                        .limit = limit,
+                        .percent = percent,
+                        .mailbox = mailbox,
+                        .text = check ? verdict_text(verdict) : NULL,
+                    });
+    service->counters.queries++;
+    if (verdict == VERDICT_OVER || verdict == VERDICT_TOOLARGE)
+        service->counters.over++;
+    debug_usage(service, query, mailbox, &fields, usage);
+}
+
+static void on_scan_done(struct scan_waiter *waiter, const struct scan_result *result)
+{
+    struct query *query = (struct query *)((char *)waiter - offsetof(struct query, waiter));
+    struct query_service *service = waiter->userdata;
+
+    if (result->error < 0) {
+        finish_errno(service, query, result->error, result->path);
+    } else {
+        if (result->late)
+            journal_event(service->journal, JOURNAL_SCAN_TIMEOUT,
+                          &(struct journal_fields){.mailbox = result->path},
+                          "%s: counting its messages takes longer than %" PRIu64
+                          " ms; answered from maildirsize",
+                          result->path, service->settings->scan_timeout_usec / USEC_PER_MSEC);
+        finish_usage(service, query, result->path, &result->usage);
+    }
+    query->done(query);
+}
+
+static enum filesystem_kind device_kind(dev_t device, void *userdata)
+{
+    const struct query_service *service = userdata;
+
+    return devices_kind(&service->devices, device);
+}
+
+/* Answers from memory. Returns 0 if it did, or -EAGAIN and the device that has to be waited for. */
+static int answer_at_once(struct query_service *service, const struct query *query, char *path,
+                          dev_t *ret_device)
+{
+    struct mailbox mailbox = MAILBOX_NULL;
+    struct usage usage;
+    int r;
+
+    r = mailbox_open_cached(&service->settings->mailbox, path, device_kind, service, &mailbox,
+                            ret_device);
+    if (r == -EAGAIN)
+        return r;
+    if (r < 0) {
+        finish_errno(service, query, r, path);
+        return 0;
+    }
+    if (mailbox_must_count(&mailbox, &query->waiter.policy, clock_usec(CLOCK_REALTIME)) ==
+            USAGE_RULE_TRUSTED &&
+        mailbox_usage(&mailbox, &usage))
+        finish_usage(service, query, path, &usage);
+    else
+        r = -EAGAIN;
+    *ret_device = mailbox.device;
+    mailbox_close(&mailbox);
+    return r;
+}
+
+static bool answer_mailbox(struct query_service *service, struct query *query,
+                           const struct request *request)
+{
+    dev_t device = 0;
+    int r;
+
+    query->waiter = (struct scan_waiter){
+        .policy =
+            {
+                .have_limit = request->have_limit,
+                .limit = request->limit,
+                .default_limit = service->settings->default_limit,
+                .grace = service->settings->verdict.grace,
+                .size_bytes = request->size_bytes,
+            },
+        .done = on_scan_done,
+        .userdata = service,
+    };
+    if (request->target[0] != '/') {
+        finish_error(service, query, REASON_NO_TEMPLATE, request->target,
+                     "there is no --mailbox= that says where the mailbox of an address is");
+        return true;
+    }
+    mailbox_normalise_path(request->target);
+    if (answer_at_once(service, query, request->target, &device) == 0)
+        return true;
+    r = scanner_ask(service->scanner, &query->waiter, request->target, device);
+    if (r < 0) {
+        finish_errno(service, query, r, request->target);
+        return true;
+    }
+    return false;
+}
+
+static void answer_ping(struct query_service *service)
+{
+    reply_init(&service->reply);
+    reply_add_text(&service->reply, "status", "ok");
+    reply_add_text(&service->reply, "version", PROJECT_VERSION);
+    reply_end(&service->reply);
+    service->counters.queries++;
+}
+
+static void answer_stats(struct query_service *service)
+{
+    const struct scan_counters *scans = scanner_counters(service->scanner);
+    struct reply *reply = &service->reply;
+
+    service->counters.queries++;
+    reply_init(reply);
+    reply_add_text(reply, "status", "ok");
+    reply_add_number(reply, "queries", service->counters.queries);
+    reply_add_number(reply, "over", service->counters.over);
+    reply_add_number(reply, "errors", service->counters.errors);
+    reply_add_number(reply, "scans", scans->scans);
+    reply_add_number(reply, "cache_hits", scans->cached);
+    reply_add_number(reply, "shared", scans->shared);
+    reply_add_number(reply, "timeouts", scans->timeouts);
+    reply_add_number(reply, "stuck", scanner_stuck(service->scanner));
+    reply_add_number(reply, "mailboxes", cache_count(service->cache));
+    reply_add_number(reply, "uptime",
+                     (clock_usec(CLOCK_MONOTONIC) - service->started_usec) / USEC_PER_SEC);
+    reply_end(reply);
+}
+
+bool query_start(struct query_service *service, struct query *query, char *line, size_t length)
+{
+    struct request request;
+    const char *text;
+    enum reason reason;
+
+    query->started_usec = clock_usec(CLOCK_MONOTONIC);
+    reason = request_parse(line, length, &request, &text);
+    query->type = request.type;
+    if (reason != REASON_NONE) {
+        finish_error(service, query, reason, NULL, text);
+        return true;
+    }
+    switch (request.type) {
+    case REQUEST_PING:
+        answer_ping(service);
+        return true;
+    case REQUEST_STATS:
+        answer_stats(service);
+        return true;
+    default:
+        return answer_mailbox(service, query, &request);
+    }
+}
+
+void query_refuse(struct query_service *service, struct query *query, const char *line,
+                  size_t length, enum reason reason, const char *text)
+{
+    query->started_usec = clock_usec(CLOCK_MONOTONIC);
+    query->type = request_wants_pairs(line, length) ? REQUEST_USAGE : REQUEST_PATH;
+    finish_error(service, query, reason, NULL, text);
+}
+
+void query_cancel(struct query_service *service, struct query *query)
+{
+    scanner_leave(service->scanner, &query->waiter);
+}
+
+const struct reply *query_reply(const struct query_service *service)
+{
+    return &service->reply;
+}
+
+const struct query_counters *query_counters(const struct query_service *service)
+{
+    return &service->counters;
+}
+
+size_t query_mailboxes(const struct query_service *service)
+{
+    return cache_count(service->cache);
+}
+
+unsigned int query_stuck(struct query_service *service)
+{
+    return scanner_stuck(service->scanner);
+}

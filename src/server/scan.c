@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "server/scan.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "system/cleanup.h"
+#include "system/clock.h"
+
+TAILQ_HEAD(waiter_list, scan_waiter);
+
+/* One look in flight. Until it is finished, what the thread uses is the thread's alone. */
+struct scan {
+    struct pool_job job;
+    struct scanner *scanner;
+    LIST_ENTRY(scan) link;
+    struct waiter_list waiters;
+    size_t waiters_count;
+
+    char *asked_path;
+    char *path; /* shortened where it turns out to be a folder */
+    struct mailbox_policy policy;
+    struct maildir_memory *memory;
+
+    int error;
+    bool counted;
+    struct usage usage;
+    struct mailbox mailbox; /* what it says of itself; closed */
+    enum filesystem_kind device_kind;
+    uint64_t elapsed_usec;
+
+    pthread_mutex_t lock; /* guards the sums that are known before the count is done */
+    bool have_sums;
+    struct usage sums;
+};
+
+LIST_HEAD(scan_list, scan);
+
+struct scanner {
+    struct scanner_settings settings;
+    struct cache *cache;
+    struct devices *devices;
+    struct pool *pool;
+    struct deadline_queue deadlines;
+    struct scan_list in_flight;
+    struct scan_counters counters;
+};
+
+static void scan_free(struct scan *scan)
+{
+    maildir_memory_free(scan->memory);
+    pthread_mutex_destroy(&scan->lock);
+    free(scan->asked_path);
+    free(scan->path);
+    free(scan);
+}
+
+static void scan_freep(struct scan **scan)
+{
+    if (*scan)
+        scan_free(*scan);
+}
+
+static void publish_sums(struct scan *scan, const struct mailbox *mailbox)
+{
+    struct usage sums;
+
+    if (!mailbox_usage(mailbox, &sums))
+        return;
+    pthread_mutex_lock(&scan->lock);
+    scan->sums = sums;
+    scan->have_sums = true;
+    pthread_mutex_unlock(&scan->lock);
+}
+
+/* On a thread of the pool. */
+static void look(struct scan *scan)
+{
+    const struct mailbox_settings *settings = scan->scanner->settings.mailbox;
+    struct mailbox mailbox = MAILBOX_NULL;
+    enum usage_rule rule;
+
+    scan->error = mailbox_open(settings, scan->path, &mailbox);
+    if (scan->error < 0)
+        return;
+    if (mailbox.fd >= 0)
+        scan->device_kind = filesystem_kind(mailbox.fd);
+    publish_sums(scan, &mailbox);
+    rule = mailbox_must_count(&mailbox, &scan->policy, clock_usec(CLOCK_REALTIME));
+    if (rule == USAGE_RULE_TRUSTED) {
+        scan->usage = scan->sums;
+    } else {
+        scan->error =
+            mailbox_count(&mailbox, scan->path, settings, rule, &scan->memory, &scan->usage);
+        scan->counted = scan->error == 0;
+    }
+    scan->mailbox = mailbox;
+    scan->mailbox.fd = -1;
+    mailbox_close(&mailbox);
+}
+
+static void on_work(struct pool_job *job)
+{
+    struct scan *scan = (struct scan *)job;
+    uint64_t started_usec = clock_usec(CLOCK_MONOTONIC);
+
+    look(scan);
+    scan->elapsed_usec = clock_usec(CLOCK_MONOTONIC) - started_usec;
+}
+
+static struct scan_result scan_result(const struct scan *scan)
+{
+    return (struct scan_result){
+        .error = scan->error,
+        .counted = scan->counted,
+        .usage = scan->usage,
+        .path = scan->path,
+        .elapsed_usec = scan->elapsed_usec,
+    };
+}
+
+/*
+ * Whether what the look found answers the waiter's question. It may have been satisfied with sums
+ * that are too old for a waiter with a lower limit or a larger message.
+ */
+static bool answers(const struct scan *scan, const struct scan_waiter *waiter)
+{
+    return scan->error < 0 || scan->counted ||
+           mailbox_must_count(&scan->mailbox, &waiter->policy, clock_usec(CLOCK_REALTIME)) ==
+               USAGE_RULE_TRUSTED;
+}
+
+static void hand_out(struct scanner *scanner, struct scan *scan)
+{
+    struct scan_result result = scan_result(scan);
+    const struct scan_waiter *first = TAILQ_FIRST(&scan->waiters);
+    struct scan_waiter *waiter;
+
+    while ((waiter = TAILQ_FIRST(&scan->waiters))) {
+        bool own = waiter == first;
+
+        scanner_leave(scanner, waiter);
+        if (!own && !answers(scan, waiter) &&
+            scanner_ask(scanner, waiter, scan->asked_path, scan->mailbox.device) == 0)
+            continue;
+        waiter->done(waiter, &result);
+    }
+}
+
+static void on_finished(struct pool_job *job)
+{
+    struct scan *scan = (struct scan *)job;
+    struct scanner *scanner = scan->scanner;
+
+    LIST_REMOVE(scan, link);
+    if (scan->device_kind != FILESYSTEM_UNKNOWN)
+        devices_learn(scanner->devices, scan->mailbox.device, scan->device_kind);
+    cache_put(scanner->cache, scan->asked_path, scan->memory);
+    scan->memory = NULL;
+    if (scan->counted && scan->usage.source == USAGE_CACHE)
+        scanner->counters.cached++;
+    else if (scan->counted)
+        scanner->counters.scans++;
+    hand_out(scanner, scan);
+    scan_free(scan);
+}
+
+/* The look takes too long for a waiter: it gets the sums of maildirsize, if they are known yet. */
+static void on_deadline(struct deadline *deadline, void *userdata)
+{
+    struct scanner *scanner = userdata;
+    struct scan_waiter *waiter =
+        (struct scan_waiter *)((char *)deadline - offsetof(struct scan_waiter, deadline));
+    struct scan *scan = waiter->scan;
+    struct scan_result result = {.error = -ETIMEDOUT, .late = true, .path = scan->asked_path};
+
+    pthread_mutex_lock(&scan->lock);
+    if (scan->have_sums) {
+        result.error = 0;
+        result.usage = scan->sums;
+    }
+    pthread_mutex_unlock(&scan->lock);
+    result.elapsed_usec = scanner->settings.timeout_usec;
+    scanner->counters.timeouts++;
+    scanner_leave(scanner, waiter);
+    waiter->done(waiter, &result);
+}
+
+int scanner_new(sd_event *event, const struct scanner_settings *settings, struct cache *cache,
+                struct devices *devices, struct scanner **ret)
+{
+    _cleanup_(freep) struct scanner *scanner = calloc(1, sizeof(*scanner));
+    int r;
+
+    if (!scanner)
+        return -ENOMEM;
+    scanner->settings = *settings;
+    scanner->cache = cache;
+    scanner->devices = devices;
+    LIST_INIT(&scanner->in_flight);
+    r = pool_new(event, settings->threads, settings->queue_max, &scanner->pool);
+    if (r < 0)
+        return r;
+    r = deadline_queue_init(&scanner->deadlines, event, settings->timeout_usec, on_deadline,
+                            scanner);
+    if (r < 0) {
+        (void)pool_end(scanner->pool);
+        return r;
+    }
+    *ret = steal_pointer(&scanner);
+    return 0;
+}
+
+bool scanner_end(struct scanner *scanner)
+{
+    struct scan *scan;
+
+    if (!pool_end(scanner->pool))
+        return false;
+    while ((scan = LIST_FIRST(&scanner->in_flight))) {
+        LIST_REMOVE(scan, link);
+        scan_free(scan);
+    }
+    deadline_queue_deinit(&scanner->deadlines);
+    free(scanner);
+    return true;
+}
+
+static struct scan *find_scan(const struct scanner *scanner, const char *path)
+{
+    struct scan *scan;
+
+    LIST_FOREACH (scan, &scanner->in_flight, link)
+        if (strcmp(scan->asked_path, path) == 0)
+            return scan;
+    return NULL;
+}
+
+static int start_scan(struct scanner *scanner, const char *path, dev_t device,
+                      const struct mailbox_policy *policy, struct scan **ret)
+{
+    _cleanup_(scan_freep) struct scan *scan = calloc(1, sizeof(*scan));
+    int r;
+
+    if (!scan)
+        return -ENOMEM;
+    pthread_mutex_init(&scan->lock, NULL);
+    TAILQ_INIT(&scan->waiters);
+    scan->scanner = scanner;
+    scan->policy = *policy;
+    scan->asked_path = strdup(path);
+    scan->path = strdup(path);
+    if (!scan->asked_path || !scan->path)
+        return -ENOMEM;
+    scan->job = (struct pool_job){.device = device, .work = on_work, .finished = on_finished};
+    scan->memory = cache_take(scanner->cache, path);
+    r = pool_submit(scanner->pool, &scan->job);
+    if (r < 0) {
+        cache_put(scanner->cache, path, scan->memory);
+        scan->memory = NULL;
+        return r == -EAGAIN ? -EBUSY : r;
+    }
+    LIST_INSERT_HEAD(&scanner->in_flight, scan, link);
+    *ret = steal_pointer(&scan);
+    return 0;
+}
+
+/* Whether enough questions wait for the device while it answers none. */
+static bool device_hangs(const struct scanner *scanner, dev_t device)
+{
+    const struct scan *scan;
+    size_t waiters = 0;
+
+    if (device == 0)
+        return false;
+    LIST_FOREACH (scan, &scanner->in_flight, link)
+        if (scan->job.device == device)
+            waiters += scan->waiters_count;
+    return waiters >= scanner->settings.stuck_waiters_max &&
+           pool_stuck(scanner->pool, device, scanner->settings.timeout_usec) > 0;
+}
+
+int scanner_ask(struct scanner *scanner, struct scan_waiter *waiter, const char *path, dev_t device)
+{
+    struct scan *scan = find_scan(scanner, path);
+    int r;
+
+    if (device_hangs(scanner, device))
+        return -EBUSY;
+    if (scan) {
+        scanner->counters.shared++;
+    } else {
+        r = start_scan(scanner, path, device, &waiter->policy, &scan);
+        if (r < 0)
+            return r;
+    }
+    waiter->scan = scan;
+    TAILQ_INSERT_TAIL(&scan->waiters, waiter, link);
+    scan->waiters_count++;
+    deadline_start(&scanner->deadlines, &waiter->deadline);
+    return 0;
+}
+
+void scanner_leave(struct scanner *scanner, struct scan_waiter *waiter)
+{
+    if (!waiter->scan)
+        return;
+    deadline_stop(&scanner->deadlines, &waiter->deadline);
+    TAILQ_REMOVE(&waiter->scan->waiters, waiter, link);
+    waiter->scan->waiters_count--;
+    waiter->scan = NULL;
+}
+
+const struct scan_counters *scanner_counters(const struct scanner *scanner)
+{
+    return &scanner->counters;
+}
+
+unsigned int scanner_stuck(struct scanner *scanner)
+{
+    return pool_stuck(scanner->pool, 0, scanner->settings.timeout_usec);
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A look into a mailbox that may have to wait, on a thread of the pool. Identical questions share
+ * one: whoever asks about a mailbox that is being looked into waits for that look.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include <systemd/sd-event.h>
+
+#include "quota/cache.h"
+#include "quota/mailbox.h"
+#include "server/deadline.h"
+#include "server/devices.h"
+#include "server/pool.h"
+
+/* What a look found. */
+struct scan_result {
+    int error;             /* 0, a negative errno, or -ETIMEDOUT: not known in time */
+    bool late;             /* the count was not done in time; these are maildirsize's sums */
+    bool counted;          /* the messages were counted */
+    struct usage usage;    /* if error is 0 */
+    const char *path;      /* of the mailbox, as it was found; valid during the call */
+    uint64_t elapsed_usec; /* what the look itself took */
+};
+
+struct scan_waiter;
+
+/* Called on the event loop, once, when the result is there. The waiter may be released in it. */
+typedef void (*scan_done_fn)(struct scan_waiter *waiter, const struct scan_result *result);
+
+/* Somebody who waits for a look, part of what he needs it for. */
+struct scan_waiter {
+    struct mailbox_policy policy; /* set by the caller */
+    scan_done_fn done;            /* set by the caller */
+    void *userdata;               /* the caller's */
+
+    struct scan *scan; /* NULL: waits for nothing */
+    struct deadline deadline;
+    TAILQ_ENTRY(scan_waiter) link;
+};
+
+/* Numbers since the start, for stats and STATUS=. */
+struct scan_counters {
+    uint64_t scans;    /* counts of messages that read at least one directory */
+    uint64_t cached;   /* counts that were remembered whole */
+    uint64_t shared;   /* questions that joined a look in flight */
+    uint64_t timeouts; /* questions that did not get their look in time */
+};
+
+struct scanner;
+
+struct scanner_settings {
+    const struct mailbox_settings *mailbox;
+    unsigned int threads;
+    size_t queue_max;         /* looks that wait for a thread */
+    size_t stuck_waiters_max; /* questions that may wait for a device that hangs */
+    uint64_t timeout_usec;    /* for one question */
+};
+
+/*
+ * Makes a scanner. settings->mailbox, cache and devices are the caller's and outlive it. Returns 0,
+ * or a negative errno.
+ */
+int scanner_new(sd_event *event, const struct scanner_settings *settings, struct cache *cache,
+                struct devices *devices, struct scanner **ret);
+
+/* Ends the scanner. Returns false where a thread is still at work, as pool_end() does. */
+bool scanner_end(struct scanner *scanner);
+
+/*
+ * Asks for a look into the mailbox at path (normalised; copied), which may wait for the device (0:
+ * unknown). Returns 0, and done() is called later; or -EBUSY if there is no room for the question
+ * or the device hangs and enough wait for it already, or -ENOMEM, and it is not.
+ */
+int scanner_ask(struct scanner *scanner, struct scan_waiter *waiter, const char *path,
+                dev_t device);
+
+/* Makes the waiter wait no longer; done() is not called. The look itself goes on. */
+void scanner_leave(struct scanner *scanner, struct scan_waiter *waiter);
+
+/* Returns the numbers, which stay the scanner's. */
+const struct scan_counters *scanner_counters(const struct scanner *scanner);
+
+/* Returns how many looks have taken longer than the time-out and are still at it. */
+unsigned int scanner_stuck(struct scanner *scanner);

@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "server/server.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <systemd/sd-daemon.h>
+#include <systemd/sd-event.h>
+
+#include "config.h"
+#include "server/connection.h"
+#include "server/listener.h"
+#include "server/query.h"
+#include "system/clock.h"
+
+/* How soon STATUS= follows what it tells. */
+#define STATUS_USEC USEC_PER_SEC
+
+/* Descriptors beyond the connections': sockets, roots, mailboxes being read, the loop's own. */
+#define DESCRIPTORS_RESERVED 128
+
+struct server {
+    const struct settings *settings;
+    struct sockets *sockets;
+    struct journal *journal;
+    sd_event *event;
+    struct query_service *service;
+    struct connections *connections;
+    struct listeners *listeners;
+    sd_event_source *status;
+    sd_event_source *idle;
+    uint64_t active_usec; /* when a connection was last closed */
+    uint64_t told;        /* the queries in the last STATUS= */
+    bool stopping;
+};
+
+/* Raises the limit on descriptors to what the connections need. */
+static void raise_descriptor_limit(struct server *server)
+{
+    rlim_t need = (rlim_t)server->settings->connections_max + DESCRIPTORS_RESERVED;
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= need)
+        return;
+    limit.rlim_cur = limit.rlim_max < need ? limit.rlim_max : need;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_cur < need)
+        journal_log(server->journal, LOG_WARNING,
+                    "--max-connections=%u needs %ju file descriptors, and %ju are allowed: raise "
+                    "LimitNOFILE=, or lower --max-connections",
+                    server->settings->connections_max, (uintmax_t)need, (uintmax_t)limit.rlim_cur);
+}
+
+static void tell_status(struct server *server, const char *state)
+{
+    const struct query_counters *counters = query_counters(server->service);
+
+    server->told = counters->queries;
+    sd_notifyf(0,
+               "%sSTATUS=%" PRIu64 " queries, %" PRIu64 " over quota, %" PRIu64
+               " errors; %zu mailboxes remembered; %zu connections; %u counts hang",
+               state, counters->queries, counters->over, counters->errors,
+               query_mailboxes(server->service), connections_count(server->connections),
+               query_stuck(server->service));
+}
+
+static int on_status(sd_event_source *source, uint64_t usec, void *userdata)
+{
+    struct server *server = userdata;
+
+    (void)usec;
+    tell_status(server, "");
+    if (connections_count(server->connections) > 0 || query_stuck(server->service) > 0) {
+        sd_event_source_set_time_relative(source, STATUS_USEC);
+        sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+    }
+    return 0;
+}
+
+/* Lets STATUS= follow soon, unless that is under way already. */
+static void status_changed(struct server *server)
+{
+    int enabled = SD_EVENT_OFF;
+
+    sd_event_source_get_enabled(server->status, &enabled);
+    if (enabled != SD_EVENT_OFF)
+        return;
+    sd_event_source_set_time_relative(server->status, STATUS_USEC);
+    sd_event_source_set_enabled(server->status, SD_EVENT_ONESHOT);
+}
+
+/* Ends the loop once nothing is left to be accepted, and nobody to be answered. */
+static void finish_if_done(struct server *server)
+{
+    if (!listeners_active(server->listeners) && connections_count(server->connections) == 0)
+        sd_event_exit(server->event, 0);
+}
+
+static void on_connection_closed(void *userdata)
+{
+    struct server *server = userdata;
+
+    sd_event_now(server->event, CLOCK_MONOTONIC, &server->active_usec);
+    if (!server->listeners)
+        return; /* we are being released */
+    listeners_resume(server->listeners);
+    status_changed(server);
+    finish_if_done(server);
+}
+
+static void stop(struct server *server)
+{
+    server->stopping = true;
+    tell_status(server, "STOPPING=1\n");
+    if (server->sockets->origin == SOCKETS_OWN) {
+        /* Nobody else keeps the queue: whoever is in it is answered. */
+        sockets_unlink(server->sockets);
+        listeners_drain(server->listeners);
+    } else {
+        /* systemd keeps the queue for whoever comes after us. */
+        listeners_stop(server->listeners);
+    }
+    finish_if_done(server);
+}
+
+static int on_terminate(sd_event_source *source, const struct signalfd_siginfo *info,
+                        void *userdata)
+{
+    struct server *server = userdata;
+
+    (void)source;
+    if (server->stopping)
+        journal_log(server->journal, LOG_INFO, "%s again; still answering %zu connections",
+                    strsignal((int)info->ssi_signo), connections_count(server->connections));
+    else
+        stop(server);
+    return 0;
+}
+
+static int on_hangup(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata)
+{
+    struct server *server = userdata;
+    int r;
+
+    (void)source;
+    (void)info;
+    sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, clock_usec(CLOCK_MONOTONIC));
+    r = journal_reopen(server->journal);
+    if (r < 0)
+        journal_log(server->journal, LOG_ERR,
+                    "cannot open the log file again: %s; the old one is "
+                    "kept",
+                    strerror(-r));
+    sd_notify(0, "READY=1");
+    return 0;
+}
+
+static int on_idle(sd_event_source *source, uint64_t usec, void *userdata)
+{
+    struct server *server = userdata;
+    uint64_t due_usec = size_add(server->active_usec, server->settings->exit_idle_usec);
+
+    (void)usec;
+    if (server->stopping)
+        return 0;
+    if (connections_count(server->connections) == 0) {
+        uint64_t now_usec;
+
+        sd_event_now(server->event, CLOCK_MONOTONIC, &now_usec);
+        if (now_usec >= due_usec) {
+            journal_log(server->journal, LOG_INFO, "idle for long enough (--exit-idle-time)");
+            stop(server);
+            return 0;
+        }
+    } else {
+        sd_event_now(server->event, CLOCK_MONOTONIC, &due_usec);
+        due_usec = size_add(due_usec, server->settings->exit_idle_usec);
+    }
+    sd_event_source_set_time(source, due_usec);
+    return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
+static int add_signals(struct server *server)
+{
+    int r;
+
+    r = sd_event_add_signal(server->event, NULL, SIGTERM, on_terminate, server);
+    if (r < 0)
+        return r;
+    r = sd_event_add_signal(server->event, NULL, SIGINT, on_terminate, server);
+    if (r < 0)
+        return r;
+    return sd_event_add_signal(server->event, NULL, SIGHUP, on_hangup, server);
+}
+
+static int add_timers(struct server *server)
+{
+    int r;
+
+    r = sd_event_add_time_relative(server->event, &server->status, CLOCK_MONOTONIC, STATUS_USEC, 0,
+                                   on_status, server);
+    if (r < 0 || server->settings->exit_idle_usec == UINT64_MAX)
+        return r;
+    /* Only systemd starts us again. */
+    if (server->sockets->origin != SOCKETS_SYSTEMD)
+        return 0;
+    return sd_event_add_time_relative(server->event, &server->idle, CLOCK_MONOTONIC,
+                                      server->settings->exit_idle_usec, 0, on_idle, server);
+}
+
+/* Takes the sockets. A connection that was passed is answered at once if it can be. */
+static int add_sockets(struct server *server)
+{
+    for (size_t i = 0; i < server->sockets->count; i++) {
+        struct socket_entry *entry = &server->sockets->entries[i];
+        int r;
+
+        if (entry->listening) {
+            r = listeners_add(server->listeners, entry->fd);
+        } else {
+            r = connections_take(server->connections, entry->fd);
+            entry->fd = -1;
+        }
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static int start(struct server *server)
+{
+    const struct settings *settings = server->settings;
+    int r;
+
+    r = sd_event_new(&server->event);
+    if (r < 0)
+        return r;
+    r = query_service_new(server->event, settings, server->journal, &server->service);
+    if (r < 0)
+        return r;
+    r = connections_new(server->event, server->service, settings->connections_max,
+                        settings->timeout_usec, on_connection_closed, server, &server->connections);
+    if (r < 0)
+        return r;
+    r = listeners_new(server->event, server->connections, server->journal, &server->listeners);
+    if (r < 0)
+        return r;
+    r = add_signals(server);
+    if (r < 0)
+        return r;
+    r = add_timers(server);
+    if (r < 0)
+        return r;
+    r = sd_event_set_watchdog(server->event, true);
+    return r < 0 ? r : 0;
+}
+
+static void release(struct server *server)
+{
+    struct listeners *listeners = server->listeners;
+
+    server->listeners = NULL;
+    if (server->connections)
+        connections_free(server->connections);
+    listeners_free(listeners);
+    sd_event_source_disable_unref(server->status);
+    sd_event_source_disable_unref(server->idle);
+    if (server->service && !query_service_end(server->service))
+        journal_log(server->journal, LOG_WARNING,
+                    "leaving while a file system does not answer; the kernel ends us when it does");
+    sd_event_unref(server->event);
+}
+
+int server_run(const struct settings *settings, struct sockets *sockets, struct journal *journal,
+               void (*on_ready)(void *userdata), void *userdata)
+{
+    struct server server = {.settings = settings, .sockets = sockets, .journal = journal};
+    const struct query_counters *counters;
+    int r;
+
+    raise_descriptor_limit(&server);
+    r = start(&server);
+    if (r == 0)
+        r = add_sockets(&server);
+    if (r < 0) {
+        release(&server);
+        return r;
+    }
+    /* An instance for one connection is no news. */
+    if (listeners_active(server.listeners))
+        journal_event(journal, JOURNAL_STARTED, NULL, "exim-quotad %s answers on %zu socket%s%s",
+                      PROJECT_VERSION, sockets->count, sockets->count == 1 ? "" : "s",
+                      sockets->origin == SOCKETS_SYSTEMD ? " passed by systemd" : "");
+    on_ready(userdata);
+    tell_status(&server, "READY=1\n");
+    finish_if_done(&server);
+    r = sd_event_loop(server.event);
+    counters = query_counters(server.service);
+    if (server.stopping)
+        journal_event(journal, JOURNAL_STOPPED, NULL,
+                      "stopped after %" PRIu64 " queries, %" PRIu64 " over quota, %" PRIu64
+                      " errors",
+                      counters->queries, counters->over, counters->errors);
+    release(&server);
+    return r < 0 ? r : 0;
+}

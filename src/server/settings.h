@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the command line decides.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "quota/mailbox.h"
+#include "system/journal.h"
+
+/* How an error is answered where the answer is a number. */
+enum on_error {
+    ON_ERROR_ACCEPT, /* 0: every comparison reads it as empty */
+    ON_ERROR_DEFER,  /* SIZE_BYTES_MAX: every comparison reads it as full */
+};
+
+struct settings {
+    /* where questions come from */
+    char *socket_path; /* NULL: from systemd or on standard input */
+    mode_t socket_mode;
+    unsigned int connections_max;
+    uint64_t timeout_usec;
+    uint64_t exit_idle_usec; /* UINT64_MAX: never */
+
+    /* how they are answered */
+    enum on_error on_error;
+    struct mailbox_settings mailbox;
+    struct verdict_policy verdict;
+    struct quota_limit default_limit;
+    unsigned int scan_threads;
+    uint64_t scan_timeout_usec;
+    size_t cache_mailboxes;
+};

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "server/sockets.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include "system/cleanup.h"
+
+/* As many as the kernel allows (net.core.somaxconn): a burst waits in the queue. */
+#define BACKLOG 4096
+
+/* The file of a socket that we made, found again in its directory wherever we stand. */
+struct own_socket {
+    int directory_fd;
+    char *name;
+    dev_t device;
+    ino_t inode;
+};
+
+static void own_socket_free(struct own_socket *own)
+{
+    if (!own)
+        return;
+    closep(&own->directory_fd);
+    free(own->name);
+    free(own);
+}
+
+static void own_socket_freep(struct own_socket **own)
+{
+    own_socket_free(*own);
+}
+
+void sockets_deinit(struct sockets *sockets)
+{
+    for (size_t i = 0; i < sockets->count; i++)
+        closep(&sockets->entries[i].fd);
+    free(sockets->entries);
+    own_socket_free(sockets->own);
+    *sockets = (struct sockets){};
+}
+
+static int add(struct sockets *sockets, int fd, bool listening)
+{
+    struct socket_entry *entries =
+        reallocarray(sockets->entries, sockets->count + 1, sizeof(*entries));
+
+    if (!entries)
+        return -ENOMEM;
+    sockets->entries = entries;
+    sockets->entries[sockets->count++] = (struct socket_entry){fd, listening};
+    return 0;
+}
+
+/* Returns 1 if fd is a stream socket and listens, 0 if it is a connection, or -ENOTSOCK. */
+static int stream_socket_listens(int fd)
+{
+    if (sd_is_socket(fd, AF_UNSPEC, SOCK_STREAM, 1) > 0)
+        return 1;
+    return sd_is_socket(fd, AF_UNSPEC, SOCK_STREAM, 0) > 0 ? 0 : -ENOTSOCK;
+}
+
+static int take_passed(struct sockets *sockets, int fd, const char *name, struct journal *journal)
+{
+    int listens = stream_socket_listens(fd);
+
+    if (listens >= 0 && strcmp(name, "policy") != 0)
+        return add(sockets, fd, listens > 0);
+    journal_log(journal, LOG_WARNING, "closed descriptor %d, \"%s\", that systemd passed: %s", fd,
+                name, listens < 0 ? "it is no stream socket" : "this name is not served yet");
+    closep(&fd);
+    return 0;
+}
+
+int sockets_take_systemd(struct sockets *ret, struct journal *journal)
+{
+    _cleanup_(sockets_deinit) struct sockets sockets = {.origin = SOCKETS_SYSTEMD};
+    char **names = NULL;
+    int count = sd_listen_fds_with_names(1, &names);
+    int r = 0;
+
+    if (count <= 0)
+        return count;
+    for (int i = 0; i < count; i++) {
+        if (r >= 0)
+            r = take_passed(&sockets, SD_LISTEN_FDS_START + i, names ? names[i] : "", journal);
+        if (names)
+            free(names[i]);
+    }
+    free(names);
+    if (r < 0)
+        return r;
+    *ret = sockets;
+    sockets = (struct sockets){};
+    return 1;
+}
+
+int sockets_take_stdin(struct sockets *ret)
+{
+    struct sockets sockets = {.origin = SOCKETS_STDIN};
+    int listens = stream_socket_listens(STDIN_FILENO);
+    int r;
+
+    if (listens < 0)
+        return 0;
+    r = add(&sockets, STDIN_FILENO, listens > 0);
+    if (r < 0)
+        return r;
+    *ret = sockets;
+    return 1;
+}
+
+/* Splits path into an open directory and a name in it. */
+static int open_directory_of(const char *path, struct own_socket *own)
+{
+    const char *slash = strrchr(path, '/');
+    _cleanup_(freep) char *directory = NULL;
+
+    own->name = strdup(slash ? slash + 1 : path);
+    directory = !slash ? strdup(".") : slash == path ? strdup("/") : strndup(path, slash - path);
+    if (!own->name || !directory)
+        return -ENOMEM;
+    own->directory_fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return own->directory_fd < 0 ? -errno : 0;
+}
+
+/* Removes a socket file on which nobody answers. Returns 0 if the path is free now. */
+static int remove_dead(const struct own_socket *own, const struct sockaddr_un *address)
+{
+    _cleanup_(closep) int fd = -1;
+    struct stat st;
+
+    if (fstatat(own->directory_fd, own->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return errno == ENOENT ? 0 : -errno;
+    if (!S_ISSOCK(st.st_mode))
+        return -EEXIST;
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return -errno;
+    /* Anything but a refusal, a full queue for one, means that somebody is there. */
+    if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 ||
+        errno != ECONNREFUSED)
+        return -EADDRINUSE;
+    if (unlinkat(own->directory_fd, own->name, 0) < 0 && errno != ENOENT)
+        return -errno;
+    return 0;
+}
+
+static int bind_and_listen(const struct sockaddr_un *address, mode_t mode)
+{
+    _cleanup_(closep) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    mode_t mask;
+    int r;
+
+    if (fd < 0)
+        return -errno;
+    /* The file takes the descriptor's mode: at no time can it be opened with another. */
+    if (fchmod(fd, mode) < 0)
+        return -errno;
+    mask = umask(0);
+    r = bind(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 ? -errno : 0;
+    umask(mask);
+    if (r < 0)
+        return r;
+    if (listen(fd, BACKLOG) < 0)
+        return -errno;
+    return steal_fd(&fd);
+}
+
+int sockets_make(const char *path, mode_t mode, struct sockets *ret)
+{
+    _cleanup_(own_socket_freep) struct own_socket *own = calloc(1, sizeof(*own));
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct sockets sockets = {.origin = SOCKETS_OWN};
+    _cleanup_(closep) int fd = -1;
+    struct stat st;
+    int r;
+
+    if (!own)
+        return -ENOMEM;
+    own->directory_fd = -1;
+    if (strlen(path) >= sizeof(address.sun_path))
+        return -ENAMETOOLONG;
+    strcpy(address.sun_path, path);
+    r = open_directory_of(path, own);
+    if (r < 0)
+        return r;
+    /* Two that start at once take turns here, so that neither removes the other's socket. */
+    if (flock(own->directory_fd, LOCK_EX) < 0)
+        return -errno;
+    r = remove_dead(own, &address);
+    if (r == 0) {
+        fd = bind_and_listen(&address, mode);
+        r = fd < 0 ? fd : 0;
+    }
+    (void)flock(own->directory_fd, LOCK_UN);
+    if (r < 0)
+        return r;
+    if (fstatat(own->directory_fd, own->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return -errno;
+    own->device = st.st_dev;
+    own->inode = st.st_ino;
+    r = add(&sockets, fd, true);
+    if (r < 0)
+        return r;
+    (void)steal_fd(&fd);
+    sockets.own = steal_pointer(&own);
+    *ret = sockets;
+    return 0;
+}
+
+void sockets_unlink(struct sockets *sockets)
+{
+    struct stat st;
+
+    if (!sockets->own)
+        return;
+    if (fstatat(sockets->own->directory_fd, sockets->own->name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+        st.st_dev == sockets->own->device && st.st_ino == sockets->own->inode)
+        (void)unlinkat(sockets->own->directory_fd, sockets->own->name, 0);
+}

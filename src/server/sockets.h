@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Where questions come from: sockets that systemd passes, a socket on standard input, or one that
+ * is made at a path. What is handed over decides which.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "system/journal.h"
+
+struct own_socket;
+
+enum sockets_origin {
+    SOCKETS_SYSTEMD,
+    SOCKETS_STDIN,
+    SOCKETS_OWN,
+};
+
+/* One stream socket. */
+struct socket_entry {
+    int fd;
+    bool listening; /* else it is a connection */
+};
+
+struct sockets {
+    enum sockets_origin origin;
+    struct socket_entry *entries;
+    size_t count;
+    struct own_socket *own; /* of SOCKETS_OWN */
+};
+
+/* Closes the sockets, and releases what they are kept in. */
+void sockets_deinit(struct sockets *sockets);
+
+/*
+ * Takes the sockets that systemd passes (sd_listen_fds(3)). What is no stream socket, or has the
+ * name `policy`, which is kept for another protocol, is closed with a warning. Returns 1 if
+ * anything was passed, 0 if not, or a negative errno.
+ */
+int sockets_take_systemd(struct sockets *ret, struct journal *journal);
+
+/* Takes the stream socket on standard input. Returns 1 if there is one, 0 if not, or -ENOMEM. */
+int sockets_take_stdin(struct sockets *ret);
+
+/*
+ * Makes a socket at path, of that mode, and listens on it. A socket file on which nobody answers is
+ * replaced.
+ * Returns 0, or -EADDRINUSE if another process answers there, -EEXIST if something else than a
+ * socket is there, or another negative errno.
+ */
+int sockets_make(const char *path, mode_t mode, struct sockets *ret);
+
+/*
+ * Removes the file of the socket that sockets_make() made, unless it is another's by now. Nobody
+ * can connect any more; who did is still there to be accepted.
+ */
+void sockets_unlink(struct sockets *sockets);

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Going into the background, for those who have no service manager: the command returns when the
+ * daemon answers, or with its error.
+ */
+#pragma once
+
+/* The daemon's end of the wire to the command that started it. */
+struct daemon {
+    int ready_fd; /* -1: in the foreground */
+};
+
+#define DAEMON_NULL                                                                                \
+    {                                                                                              \
+        .ready_fd = -1                                                                             \
+    }
+
+/*
+ * Forks. Returns 0 in the child, or a negative errno of fork(2) or pipe(2). The parent does not
+ * return: it waits until the child is ready or gone, and exits with 0 or 1.
+ */
+int daemon_fork(struct daemon *ret);
+
+/*
+ * Lets go of the terminal, its session and the working directory, and of the parent. Does nothing
+ * in the foreground. Returns 0 or a negative errno.
+ */
+int daemon_ready(struct daemon *daemon);

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What an operator may read of us: entries of the systemd journal with structured fields, or the
+ * same as lines of text on standard error, in a file, or through syslog(3).
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <syslog.h>
+
+enum journal_target {
+    JOURNAL_NATIVE, /* the systemd journal */
+    JOURNAL_STDERR,
+    JOURNAL_FILE,
+    JOURNAL_SYSLOG,
+    JOURNAL_NOWHERE,
+};
+
+/* The events that have an identifier of their own. */
+enum journal_message {
+    JOURNAL_STARTED,
+    JOURNAL_STOPPED,
+    JOURNAL_QUERY_REFUSED, /* a request that makes no sense */
+    JOURNAL_OUTSIDE_ROOT,
+    JOURNAL_MAILBOX_UNREADABLE,
+    JOURNAL_SCAN_TIMEOUT,
+    JOURNAL_OVERLOADED,
+    JOURNAL_SCAN_STUCK,
+    JOURNAL_MESSAGE_COUNT_,
+};
+
+/*
+ * The structured fields of an entry. A string that is NULL, and a number whose flag is not set, is
+ * left out.
+ */
+struct journal_fields {
+    const char *mailbox; /* QUOTA_MAILBOX */
+    const char *status;  /* QUOTA_STATUS */
+    const char *source;  /* QUOTA_SOURCE */
+    const char *reason;  /* QUOTA_REASON */
+    bool have_usage;     /* the next four apply */
+    uint64_t bytes;      /* QUOTA_BYTES */
+    uint64_t messages;   /* QUOTA_MESSAGES */
+    uint64_t limit;      /* QUOTA_LIMIT */
+    uint64_t percent;    /* QUOTA_PERCENT */
+    bool have_usec;
+    uint64_t usec; /* QUOTA_USEC: what the answer took */
+    bool have_peer;
+    uid_t peer_uid; /* QUOTA_PEER_UID */
+    pid_t peer_pid; /* QUOTA_PEER_PID */
+};
+
+struct journal;
+
+/*
+ * Opens the journal. path is the file of JOURNAL_FILE, made if need be, and else NULL; debug tells
+ * whether entries of LOG_DEBUG are written. Returns 0 and the journal, which the caller releases
+ * with journal_close(), or a negative errno of open(2).
+ */
+int journal_open(enum journal_target target, const char *path, bool debug, struct journal **ret);
+
+/* Releases the journal. NULL is allowed. */
+void journal_close(struct journal *journal);
+void journal_closep(struct journal **journal);
+
+/*
+ * Opens the file of JOURNAL_FILE again, after it was moved away. Returns 0, also for the other
+ * targets, or a negative errno; the old file is kept then.
+ */
+int journal_reopen(struct journal *journal);
+
+/* Returns whether entries of LOG_DEBUG are written, so that nobody gathers them in vain. */
+bool journal_debug(const struct journal *journal);
+
+/* Writes one entry. priority is one of syslog(3). Nothing is reported: there is nowhere to. */
+void journal_log(struct journal *journal, int priority, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Writes one entry with fields, and the identifier and priority of the message. */
+void journal_event(struct journal *journal, enum journal_message message,
+                   const struct journal_fields *fields, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* As journal_log(), with fields. fields may be NULL. */
+void journal_log_fields(struct journal *journal, int priority, const struct journal_fields *fields,
+                        const char *format, ...) __attribute__((format(printf, 4, 5)));
