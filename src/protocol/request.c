@@ -64,52 +64,74 @@ static enum reason parse_size(const char *value, size_t length, struct request *
     return REASON_NONE;
 }
 
-/*
- * Takes `key=value ` off the text. The last word of a line is never a pair but the target, so that
- * an address like prvs=1a2b=joe@example.org is one. Returns REASON_NONE with *text moved on, or
- * unmoved where no pair stands there.
- */
-static enum reason take_pair(char **text, struct request *request, const char **ret_text)
+static enum reason parse_quota(const char *value, size_t length, struct request *request)
 {
-    size_t word = strcspn(*text, " ");
-    size_t key = letters(*text, word);
-    const char *value = *text + key + 1;
-    enum reason reason;
+    request->have_limit = length > 0;
+    return size_parse_limit(value, length, &request->limit) < 0 ? REASON_BAD_VALUE : REASON_NONE;
+}
 
-    if (key == 0 || (*text)[key] != '=' || (*text)[word] == '\0')
-        return REASON_NONE;
-    if (key == strlen("size") && memcmp(*text, "size", key) == 0) {
-        reason = parse_size(value, word - key - 1, request);
-        *ret_text = "size= takes a number of bytes";
-    } else if (key == strlen("quota") && memcmp(*text, "quota", key) == 0) {
-        request->have_limit = word > key + 1;
-        reason = size_parse_limit(value, word - key - 1, &request->limit) < 0 ? REASON_BAD_VALUE
-                                                                              : REASON_NONE;
-        *ret_text = "quota= takes SIZE, SIZE,NNNC or NNNC, where SIZE is bytes or has K, M, G or T "
-                    "behind it";
-    } else if (memchr(*text, '@', word)) {
-        return REASON_NONE;
-    } else {
-        reason = REASON_BAD_REQUEST;
-        *ret_text = "the keys before the target are size= and quota=";
-    }
-    if (reason == REASON_NONE)
+static const struct {
+    const char *key;
+    enum reason (*parse)(const char *value, size_t length, struct request *request);
+    const char *accepted;
+} pairs[] = {
+    {"size", parse_size, "size= takes a number of bytes"},
+    {"quota", parse_quota,
+     "quota= takes SIZE, SIZE,NNNC or NNNC, where SIZE is bytes or has K, M, G or T behind it"},
+};
+
+#define PAIRS_COUNT (sizeof(pairs) / sizeof(pairs[0]))
+
+/* Returns the place of the key text[0..length) in pairs, or PAIRS_COUNT if it is none of them. */
+static size_t find_pair(const char *text, size_t length)
+{
+    size_t i = 0;
+
+    while (i < PAIRS_COUNT &&
+           (strlen(pairs[i].key) != length || memcmp(pairs[i].key, text, length) != 0))
+        i++;
+    return i;
+}
+
+/*
+ * Takes the pairs before the target off the text. What looks like a pair but is the last word of
+ * the line, or has an unknown key and an `@`, or comes a second time, begins the target: a strange
+ * address (prvs=1a2b=joe@example.org) stays one, and no sender's choice of words changes the pairs
+ * that the asker wrote before it.
+ */
+static enum reason take_pairs(char **text, struct request *request, const char **ret_text)
+{
+    bool given[PAIRS_COUNT] = {};
+
+    for (;;) {
+        size_t word = strcspn(*text, " ");
+        size_t key = letters(*text, word);
+        size_t i = find_pair(*text, key);
+        enum reason reason;
+
+        if (key == 0 || (*text)[key] != '=' || (*text)[word] == '\0')
+            return REASON_NONE;
+        if (i == PAIRS_COUNT && !memchr(*text, '@', word)) {
+            *ret_text = "the keys before the target are size= and quota=";
+            return REASON_BAD_REQUEST;
+        }
+        if (i == PAIRS_COUNT || given[i])
+            return REASON_NONE;
+        given[i] = true;
+        *ret_text = pairs[i].accepted;
+        reason = pairs[i].parse(*text + key + 1, word - key - 1, request);
+        if (reason != REASON_NONE)
+            return reason;
         *text += word + strspn(*text + word, " ");
-    return reason;
+    }
 }
 
 static enum reason parse_target(char *text, struct request *request, const char **ret_text)
 {
-    char *before;
+    enum reason reason = take_pairs(&text, request, ret_text);
 
-    do {
-        enum reason reason;
-
-        before = text;
-        reason = take_pair(&text, request, ret_text);
-        if (reason != REASON_NONE)
-            return reason;
-    } while (text != before);
+    if (reason != REASON_NONE)
+        return reason;
     if (*text == '\0') {
         *ret_text = "a target is missing: an absolute path or an address";
         return REASON_BAD_REQUEST;

@@ -15,7 +15,7 @@ const char *usage_source_to_string(enum usage_source source)
 const char *usage_rule_to_string(enum usage_rule rule)
 {
     static const char *const words[USAGE_RULE_COUNT_] = {
-        [USAGE_RULE_TRUSTED] = "maildirsize is trusted",
+        [USAGE_RULE_TRUSTED] = "not counted",
         [USAGE_RULE_MISSING] = "there is no maildirsize",
         [USAGE_RULE_UNREADABLE] = "maildirsize cannot be read",
         [USAGE_RULE_LARGE] = "maildirsize has 5120 bytes or more",

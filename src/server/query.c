@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -13,6 +14,9 @@
 
 /* Looks that wait for a thread. Each takes a few hundred bytes, and its client a connection. */
 #define QUEUE_MAX 1024
+
+/* As much of a line that is no request is shown. */
+#define SHOWN_BYTES_MAX 100
 
 struct query_service {
     const struct settings *settings;
@@ -100,13 +104,16 @@ static enum journal_message message_for(enum reason reason)
     }
 }
 
-/* Makes the reply for an error, and the one journal entry that says why. */
+/*
+ * Makes the reply for an error, and the one journal entry that says why. what is the mailbox's
+ * path, or else whatever was asked.
+ */
 static void finish_error(struct query_service *service, const struct query *query,
-                         enum reason reason, const char *mailbox, const char *text)
+                         enum reason reason, const char *what, const char *text)
 {
     bool accept = service->settings->on_error == ON_ERROR_ACCEPT;
     struct journal_fields fields = {
-        .mailbox = mailbox,
+        .mailbox = *what == '/' ? what : NULL,
         .status = "error",
         .reason = reason_to_string(reason),
         .have_usec = true,
@@ -120,8 +127,7 @@ static void finish_error(struct query_service *service, const struct query *quer
     service->counters.queries++;
     service->counters.errors++;
     add_peer(&fields, query);
-    journal_event(service->journal, message_for(reason), &fields, "%s%s%s; answered %s",
-                  mailbox ? mailbox : "", mailbox ? ": " : "", text,
+    journal_event(service->journal, message_for(reason), &fields, "%s: %s; answered %s", what, text,
                   query->type != REQUEST_PATH ? "an error"
                   : accept                    ? "0: the mail is accepted"
                                               : "that it is full: the mail is deferred");
@@ -344,6 +350,17 @@ static void answer_stats(struct query_service *service)
     reply_end(reply);
 }
 
+/* As finish_error(), for a line that is no request. The journal shows the beginning of it. */
+static void refuse_line(struct query_service *service, const struct query *query, const char *line,
+                        size_t length, enum reason reason, const char *text)
+{
+    char shown[SHOWN_BYTES_MAX + 3];
+    int shown_bytes = length < SHOWN_BYTES_MAX ? (int)length : SHOWN_BYTES_MAX;
+
+    snprintf(shown, sizeof(shown), "\"%.*s\"", shown_bytes, line);
+    finish_error(service, query, reason, shown, text);
+}
+
 bool query_start(struct query_service *service, struct query *query, char *line, size_t length)
 {
     struct request request;
@@ -354,7 +371,7 @@ bool query_start(struct query_service *service, struct query *query, char *line,
     reason = request_parse(line, length, &request, &text);
     query->type = request.type;
     if (reason != REASON_NONE) {
-        finish_error(service, query, reason, NULL, text);
+        refuse_line(service, query, line, length, reason, text);
         return true;
     }
     switch (request.type) {
@@ -374,7 +391,7 @@ void query_refuse(struct query_service *service, struct query *query, const char
 {
     query->started_usec = clock_usec(CLOCK_MONOTONIC);
     query->type = request_wants_pairs(line, length) ? REQUEST_USAGE : REQUEST_PATH;
-    finish_error(service, query, reason, NULL, text);
+    refuse_line(service, query, line, length, reason, text);
 }
 
 void query_cancel(struct query_service *service, struct query *query)
