@@ -2,16 +2,21 @@
 /*
  * Opening files beneath a set of roots, and nothing else.
  *
- * The roots are directories, opened once when they are added. A path is answered by the root that
- * is its longest prefix, by whole components (`//` and `/./` in a path are ignored). What follows
- * the root is resolved beneath it: `..` that would leave it, absolute symbolic links and the magic
- * links of /proc are refused, a relative symbolic link that stays beneath works. The root `/`
- * confines nothing: there, absolute symbolic links and `..` mean what they always mean, and only
- * magic links are refused.
+ * The roots are directories, opened once when they are added: what is renamed or mounted over their
+ * names later changes nothing. A path is answered by the root that is its longest prefix, by whole
+ * components (`//` and `/./` are ignored, `..` never matches). What follows the root is resolved
+ * beneath it: `..` that would leave it, absolute symbolic links and the magic links of /proc are
+ * refused, a relative symbolic link that stays beneath works. The root `/` confines nothing: there,
+ * absolute symbolic links and `..` mean what they always mean, and only magic links are refused.
  *
- * openat2(2) does it in the kernel; where that is not to be had (ENOSYS: an old kernel, or a
- * system-call filter such as RestrictSUIDSGID=), a walk over the components does the same from
- * here. Nothing in this file writes to a file system.
+ * openat2(2) does it in the kernel; where that is not to be had (an old kernel, or a system-call
+ * filter such as RestrictSUIDSGID=), a walk over the components does the same from here. The walk
+ * differs from the kernel in these alone: it follows no symbolic link of a procfs at all; it
+ * applies the rule of the sysctl fs.protected_symlinks whatever the sysctl says; it finds its way
+ * up again at most 32 levels (-ENAMETOOLONG beyond), holding a descriptor for each; and the path
+ * with the symbolic links in it spelt out may take 8 KiB.
+ *
+ * Nothing in this file writes to a file system.
  */
 #pragma once
 
@@ -20,7 +25,7 @@
 #include <sys/types.h>
 
 enum confine_method {
-    CONFINE_AUTO,    /* openat2, or the walk once openat2 has failed with ENOSYS */
+    CONFINE_AUTO,    /* openat2, or the walk once the system has refused every openat2 */
     CONFINE_OPENAT2, /* openat2 or an error */
     CONFINE_WALK,    /* always the walk */
 };
@@ -38,44 +43,55 @@ void confine_free(struct confine *confine);
 void confine_freep(struct confine **confine);
 
 /*
- * Opens the directory path, which must be absolute, and adds it as a root. Symbolic links in the
- * name of the root itself are followed, once, now. Returns 0, -EINVAL if path is not absolute,
- * -ENOTDIR, or the errno of open(2).
+ * Opens the directory path and adds it as a root. Symbolic links in the name of the root itself are
+ * followed, once, now. Not while another thread uses the set. Returns 0, -EINVAL if path is not
+ * absolute or has a component `..` (nothing asked for would ever match it), -ENOTDIR, -ENOMEM, or
+ * the errno of open(2); the set is unchanged then.
  */
 int confine_add_root(struct confine *confine, const char *path);
 
-/* Returns the number of roots, and the path of one as it was added (for messages). */
+/* Returns the number of roots, in the order in which they were added. */
 size_t confine_roots(const struct confine *confine);
+
+/* Returns the path of a root as it was added (for messages), and its O_PATH descriptor. Both stay
+ * the set's. */
 const char *confine_root_path(const struct confine *confine, size_t index);
 int confine_root_fd(const struct confine *confine, size_t index);
 
 /*
- * Opens path beneath its root with the open(2) flags (O_CLOEXEC is added; O_CREAT and O_TMPFILE are
- * refused with -EINVAL). Safe to call from several threads at once.
+ * Opens path beneath its root. flags are those of open(2): O_RDONLY with any of O_DIRECTORY,
+ * O_NOFOLLOW, O_NONBLOCK, O_NOCTTY, O_NOATIME, or O_PATH with any of O_DIRECTORY, O_NOFOLLOW;
+ * O_CLOEXEC is added. Safe to call from several threads at once. Waits as long as the file system
+ * does.
  * Returns a descriptor that the caller closes, or
+ * -EINVAL    any other flag,
  * -EXDEV     the path is not absolute, lies beneath no root, or leads out of its root,
  * -ELOOP     too many symbolic links, a magic link, or with O_NOFOLLOW a symbolic link at the end,
+ * -EAGAIN    directories above were renamed again and again during each of many attempts,
  * -ENOENT, -ENOTDIR, -EACCES, -ENAMETOOLONG, -EMFILE, ... as open(2).
  */
 int confine_open(struct confine *confine, const char *path, int flags);
 
 /*
- * As confine_open(), but never waits for a disk or a server: only what the kernel holds in its
- * name cache is looked up. flags must hold O_PATH (opening a file proper may wait, whatever the
- * name cache holds).
+ * As confine_open(), but never waits for a server, nor for the name of a file to come from a disk:
+ * only what the kernel holds in its name cache is looked up. flags must hold O_PATH (opening a file
+ * proper may wait, whatever the name cache holds; -EINVAL without it).
  * Returns a descriptor, an error of confine_open(), or
  * -EAGAIN    the answer is not in memory; *ret_device is then the device number of the file system
- *            on which the resolution would have waited, as far as memory tells (0: unknown).
- * -EOPNOTSUPP  this kernel cannot tell (no openat2 with RESOLVE_CACHED).
- * ret_device may be NULL.
+ *            on which the resolution would have waited, as far as memory tells. It is 0, unknown,
+ *            where the way on is in a symbolic link that could not be read without perhaps waiting:
+ *            one of a file system that is on no block device.
+ * -EOPNOTSUPP  this system cannot tell (no openat2 with RESOLVE_CACHED, or CONFINE_WALK).
+ * ret_device may be NULL; otherwise *ret_device is 0 unless -EAGAIN is returned.
  */
 int confine_open_cached(struct confine *confine, const char *path, int flags, dev_t *ret_device);
 
 /*
- * Opens the file of that name (no slash in it) in the directory that directory_fd is open on, never
- * through a symbolic link: -ELOOP then. With cached it never waits, as confine_open_cached(), but
- * the caller must know that opening a file does not wait on this file system if flags have no
- * O_PATH. O_CLOEXEC and O_NOFOLLOW are added to flags. Returns a descriptor that the caller closes,
- * or a negative errno.
+ * Opens one name in the directory directory_fd (O_PATH suffices) with the flags of open(2), never
+ * through a symbolic link: O_NOFOLLOW and O_CLOEXEC are added. name is a component, no path. With
+ * cached, nothing is waited for to find the name (to open what it names, unless with O_PATH, the
+ * file system may wait nevertheless).
+ * Returns a descriptor that the caller closes, -EINVAL if name is empty, `..` or has a `/` in it,
+ * with cached -EAGAIN and -EOPNOTSUPP as confine_open_cached(), or the errno of open(2).
  */
 int confine_open_name(int directory_fd, const char *name, int flags, bool cached);

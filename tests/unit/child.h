@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Part of a test in a child: for what a process cannot undo, such as giving up its privileges.
+ * cmocka's assertions have no place there (they would go on with the tests in the child): a child
+ * uses CHECK() and returns.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum child_result {
+    CHILD_PASSED,
+    CHILD_FAILED,
+    CHILD_SKIPPED = 77, /* the machine does not let it happen */
+};
+
+/* Returns CHILD_FAILED from the function, and says where, unless the condition holds. */
+#define CHECK(condition)                                                                           \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            (void)fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition);          \
+            return CHILD_FAILED;                                                                   \
+        }                                                                                          \
+    } while (0)
+
+/* Ends the program, and says where, unless the condition holds, which a test needs to begin with.
+ */
+#define MUST(condition)                                                                            \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            (void)fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition);          \
+            abort();                                                                               \
+        }                                                                                          \
+    } while (0)
+
+typedef enum child_result (*child_fn)(void *userdata);
+
+/* Runs function in a child and returns what it returned, or CHILD_FAILED if the child was killed.
+ */
+static inline enum child_result child_run(child_fn function, void *userdata)
+{
+    int status;
+    pid_t pid;
+
+    (void)fflush(NULL);
+    pid = fork();
+    if (pid == 0) {
+        enum child_result result = function(userdata);
+
+        (void)fflush(NULL);
+        _exit((int)result);
+    }
+    if (pid < 0 || waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
+        return CHILD_FAILED;
+    return (enum child_result)WEXITSTATUS(status);
+}
