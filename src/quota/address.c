@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "quota/address.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "quota/ascii.h"
+
+/*
+ * What no domain holds: what separates words where one is written, and the star, with which other
+ * things than domains are written. A colon may stand in an address literal.
+ */
+static const char domain_specials[] = " \"(),;<>[]\\*";
+
+static int refuse(const char *why, const char **ret_why)
+{
+    *ret_why = why;
+    return -EINVAL;
+}
+
+/* Returns the length of a UTF-8 sequence that begins with that byte, or 0 if none does. */
+static size_t utf8_length_by_lead(unsigned char lead)
+{
+    if (lead < 0x80)
+        return 1;
+    if (lead < 0xc0 || lead > 0xf7)
+        return 0;
+    return lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+}
+
+/*
+ * Returns the length of the UTF-8 sequence that text[0..length) begins with, or 0 if it is none: a
+ * byte that cannot stand there, a longer form than needed, a surrogate, a number past U+10FFFF, or
+ * a control character of the second set (U+0080 to U+009F), which no address may hold (RFC 6532,
+ * RFC 5198) and a terminal may obey.
+ */
+static size_t utf8_sequence_length(const unsigned char *text, size_t length)
+{
+    static const uint32_t smallest[] = {0, 0, 0xa0, 0x800, 0x10000};
+    size_t needed = utf8_length_by_lead(text[0]);
+    uint32_t character;
+
+    if (needed <= 1)
+        return needed;
+    if (needed > length)
+        return 0;
+    character = text[0] & (0x7fU >> needed);
+    for (size_t i = 1; i < needed; i++) {
+        if ((text[i] & 0xc0) != 0x80)
+            return 0;
+        character = character << 6 | (text[i] & 0x3f);
+    }
+    if (character < smallest[needed] || character > 0x10ffff ||
+        (character >= 0xd800 && character <= 0xdfff))
+        return 0;
+    return needed;
+}
+
+static bool is_utf8(const char *text, size_t length)
+{
+    const unsigned char *bytes = (const unsigned char *)text;
+    size_t step;
+
+    for (size_t i = 0; i < length; i += step) {
+        step = utf8_sequence_length(bytes + i, length - i);
+        if (step == 0)
+            return false;
+    }
+    return true;
+}
+
+static bool has_control(const char *text, size_t length)
+{
+    for (size_t i = 0; i < length; i++)
+        if (ascii_is_control(text[i]))
+            return true;
+    return false;
+}
+
+/* Returns what forbids part[0..length) to be a component of a path, or NULL. */
+static const char *part_fault(const char *part, size_t length)
+{
+    if (has_control(part, length))
+        return "there is a control character in it";
+    if (memchr(part, '/', length))
+        return "there is a slash in it";
+    if (part[0] == '.')
+        return "the local part or the domain begins with a dot";
+    if (memmem(part, length, "..", 2))
+        return "there are two dots in a row in it";
+    if (!is_utf8(part, length))
+        return "it is not valid UTF-8";
+    return NULL;
+}
+
+/* Returns whether text[0..length) is a name, or an address literal in brackets. */
+static bool is_domain(const char *text, size_t length)
+{
+    bool is_literal = length > 2 && text[0] == '[' && text[length - 1] == ']';
+
+    if (is_literal) {
+        text++;
+        length -= 2;
+    }
+    for (size_t i = 0; i < length; i++)
+        if (strchr(domain_specials, text[i]) || (text[i] == ':' && !is_literal))
+            return false;
+    return true;
+}
+
+const char *address_local_fault(const char *local, size_t length)
+{
+    if (length == 0)
+        return "the local part is empty";
+    if (length > ADDRESS_LOCAL_MAX)
+        return "the local part is longer than 64 bytes";
+    return part_fault(local, length);
+}
+
+const char *address_domain_fault(const char *domain, size_t length)
+{
+    const char *fault;
+
+    if (length == 0)
+        return "the domain is empty";
+    if (length > ADDRESS_DOMAIN_MAX)
+        return "the domain is longer than 255 bytes";
+    fault = part_fault(domain, length);
+    if (fault)
+        return fault;
+    if (domain[length - 1] == '.')
+        return "the domain ends with a dot";
+    return is_domain(domain, length) ? NULL : "the domain is neither a name nor an address literal";
+}
+
+/*
+ * Reads the quoted string that text[0..length) begins with. Returns its length with its quotes, or
+ * 0 if there is no closing quote or a backslash quotes what it may not. Its content goes to
+ * buffer[0..size), as far as it fits; *ret_length is its full length.
+ */
+static size_t unquote(const char *text, size_t length, char *buffer, size_t size,
+                      size_t *ret_length)
+{
+    size_t used = 0;
+
+    for (size_t i = 1; i < length; i++) {
+        if (text[i] == '"') {
+            *ret_length = used;
+            return i + 1;
+        }
+        if (text[i] == '\\' && (++i == length || text[i] < ' ' || text[i] > '~'))
+            return 0;
+        if (used < size)
+            buffer[used] = text[i];
+        used++;
+    }
+    return 0;
+}
+
+/*
+ * Reads the local part that text[0..length) begins with into ret->text and ret->local_length.
+ * Returns 0 and where its `@` stands, or -EINVAL.
+ */
+static int parse_local(const char *text, size_t length, struct address *ret, size_t *ret_at,
+                       const char **ret_why)
+{
+    const char *fault;
+    size_t at;
+
+    if (length > 0 && text[0] == '"') {
+        at = unquote(text, length, ret->text, ADDRESS_LOCAL_MAX, &ret->local_length);
+        if (at == 0)
+            return refuse("the quoted local part does not end, or quotes what it may not", ret_why);
+        if (at == length || text[at] != '@')
+            return refuse("there is no @ behind the quoted local part", ret_why);
+    } else {
+        const char *found = memchr(text, '@', length);
+
+        if (!found)
+            return refuse("there is no @ in it", ret_why);
+        at = (size_t)(found - text);
+        ret->local_length = at;
+        memcpy(ret->text, text, at < ADDRESS_LOCAL_MAX ? at : ADDRESS_LOCAL_MAX);
+    }
+    fault = address_local_fault(ret->text, ret->local_length);
+    if (fault)
+        return refuse(fault, ret_why);
+    *ret_at = at;
+    return 0;
+}
+
+/* Drops the extension, unless all of the local part is one. */
+static void strip_extension(struct address *address, const char *delimiters)
+{
+    size_t base;
+
+    address->text[address->local_length] = '\0';
+    base = strcspn(address->text, delimiters);
+    if (base > 0)
+        address->local_length = base;
+}
+
+/* Reads the domain text[0..length) into ret, behind the local part. */
+static int parse_domain(const char *text, size_t length, struct address *ret, const char **ret_why)
+{
+    const char *fault;
+
+    if (memchr(text, '@', length))
+        return refuse("there is more than one @ in it", ret_why);
+    if (length > 1 && text[length - 1] == '.')
+        length--;
+    fault = address_domain_fault(text, length);
+    if (fault)
+        return refuse(fault, ret_why);
+    ret->text[ret->local_length] = '@';
+    memcpy(ret->text + ret->local_length + 1, text, length);
+    ret->text[ret->local_length + 1 + length] = '\0';
+    ret->domain_length = length;
+    return 0;
+}
+
+int address_parse(const char *text, size_t length, const char *delimiters, struct address *ret,
+                  const char **ret_why)
+{
+    size_t at;
+    int r;
+
+    r = parse_local(text, length, ret, &at, ret_why);
+    if (r < 0)
+        return r;
+    strip_extension(ret, delimiters);
+    r = parse_domain(text + at + 1, length - at - 1, ret, ret_why);
+    if (r < 0)
+        return r;
+    ascii_lower(ret->text, ret->local_length + 1 + ret->domain_length);
+    return 0;
+}
+
+const char *address_domain(const struct address *address)
+{
+    return address->text + address->local_length + 1;
+}
+
+/* Returns whether path holds a component `..`. */
+static bool has_parent_component(const char *path)
+{
+    for (const char *dots = strstr(path, "/.."); dots; dots = strstr(dots + 1, "/.."))
+        if (dots[3] == '/' || dots[3] == '\0')
+            return true;
+    return false;
+}
+
+int address_template_check(const char *template, const char **ret_why)
+{
+    if (template[0] != '/')
+        return refuse("a template for mailboxes is an absolute path", ret_why);
+    if (has_parent_component(template))
+        return refuse("a template for mailboxes has no component ..", ret_why);
+    for (const char *percent = strchr(template, '%'); percent; percent = strchr(percent + 2, '%'))
+        if (percent[1] == '\0' || !strchr("und%", percent[1]))
+            return refuse("a % is followed by u (the address), n (the local part), d (the "
+                          "domain) or % (a percent sign)",
+                          ret_why);
+    return 0;
+}
+
+/* Returns what a template's sequence stands for, and its length. */
+static const char *sequence_value(char letter, const struct address *address, size_t *ret_length)
+{
+    switch (letter) {
+    case 'u':
+        *ret_length = address->local_length + 1 + address->domain_length;
+        return address->text;
+    case 'n':
+        *ret_length = address->local_length;
+        return address->text;
+    case 'd':
+        *ret_length = address->domain_length;
+        return address_domain(address);
+    default:
+        *ret_length = 1;
+        return "%";
+    }
+}
+
+int address_template_expand(const char *template, const struct address *address, char *buffer,
+                            size_t size)
+{
+    size_t used = 0;
+
+    while (*template != '\0') {
+        bool is_sequence = *template == '%';
+        size_t length = is_sequence ? 0 : strcspn(template, "%");
+        const char *value = is_sequence ? sequence_value(template[1], address, &length) : template;
+
+        if (length >= size - used)
+            return -ENAMETOOLONG;
+        memcpy(buffer + used, value, length);
+        used += length;
+        template += is_sequence ? 2 : length;
+    }
+    buffer[used] = '\0';
+    return 0;
+}
