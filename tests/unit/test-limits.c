@@ -1,0 +1,757 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "unit.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "quota/limits.h"
+#include "random.h"
+#include "system/cleanup.h"
+
+#define X16(x) x x x x x x x x x x x x x x x x
+
+/* Every test has a directory of its own. */
+struct directory {
+    char path[64];
+};
+
+static int make_directory(void **state)
+{
+    static struct directory directory;
+
+    strcpy(directory.path, "/tmp/test-limits.XXXXXX");
+    *state = &directory;
+    return mkdtemp(directory.path) ? 0 : -1;
+}
+
+static int remove_directory(void **state)
+{
+    const struct directory *directory = *state;
+    char command[128];
+
+    (void)snprintf(command, sizeof(command), "rm -r %s", directory->path);
+    return system(command);
+}
+
+/* Writes the path of file number into path, which has room for it. */
+static void file_path(const struct directory *directory, size_t number, char path[128])
+{
+    (void)snprintf(path, 128, "%s/%zu", directory->path, number);
+}
+
+static void write_file(const char *path, const char *text, size_t length)
+{
+    _cleanup_(fclosep) FILE *file = fopen(path, "w");
+
+    assert_non_null(file);
+    assert_int_equal(fwrite(text, 1, length, file), length);
+}
+
+static struct limits *load_text(const struct directory *directory, const char *text)
+{
+    struct limits_error error;
+    struct limits *limits;
+    char path[128];
+
+    file_path(directory, 0, path);
+    write_file(path, text, strlen(text));
+    if (limits_load(path, &limits, &error) < 0)
+        fail_msg("line %zu: %s, in:\n%s", error.line, error.text, text);
+    return limits;
+}
+
+static struct address parse_address(const char *text)
+{
+    struct address address;
+    const char *why = "";
+
+    if (address_parse(text, strlen(text), "", &address, &why) < 0)
+        fail_msg("%s: %s", text, why);
+    return address;
+}
+
+/* Returns the limit as text: "SIZE,NNNC", or "-" if there is none. */
+static void limit_text(int found, struct quota_limit limit, char text[64])
+{
+    if (found)
+        (void)snprintf(text, 64, "%" PRIu64 ",%" PRIu64 "C", limit.bytes, limit.messages);
+    else
+        strcpy(text, "-");
+}
+
+static void look_up(const struct limits *limits, const char *address_text, char text[64])
+{
+    struct quota_limit limit = {};
+
+    if (strcmp(address_text, "*") == 0) {
+        limit_text(limits_lookup_default(limits, &limit), limit, text);
+    } else {
+        struct address address = parse_address(address_text);
+
+        limit_text(limits_lookup(limits, &address, &limit), limit, text);
+    }
+}
+
+/* Files that Exim and we read alike. The address "*" stands for the default alone. */
+static const struct {
+    const char *file;
+    const char *address;
+    const char *limit;
+} entries[] = {
+    /* nothing */
+    {"", "u@d", "-"},
+    {"", "*", "-"},
+    {"\n", "u@d", "-"},
+    {"# u@d: 1\n", "u@d", "-"},
+    {" \t\n\n", "u@d", "-"},
+    /* what ends a key, and what stands between it and its value */
+    {"u@d:1", "u@d", "1,0C"},
+    {"u@d:1\n", "u@d", "1,0C"},
+    {"u@d: 1\n", "u@d", "1,0C"},
+    {"u@d 1\n", "u@d", "1,0C"},
+    {"u@d\t1\n", "u@d", "1,0C"},
+    {"u@d : 1\n", "u@d", "1,0C"},
+    {"u@d \t:\t 1\n", "u@d", "1,0C"},
+    {"u@d\v1\n", "u@d", "1,0C"},
+    {"u@d\f: 1\n", "u@d", "1,0C"},
+    /* values */
+    {"u@d: 0\n", "u@d", "0,0C"},
+    {"u@d: 2G\n", "u@d", "2147483648,0C"},
+    {"u@d: 2g\n", "u@d", "2147483648,0C"},
+    {"u@d: 1K,7C\n", "u@d", "1024,7C"},
+    {"u@d: 7C,1K\n", "u@d", "1024,7C"},
+    {"u@d: 7C\n", "u@d", "0,7C"},
+    {"u@d: 1K , 7C\n", "u@d", "1024,7C"},
+    {"u@d: 1K,\t7C\n", "u@d", "1024,7C"},
+    {"u@d: 9223372036854775807\n", "u@d", "9223372036854775807,0C"},
+    /* white space at the end of a line and of the file, other line ends */
+    {"u@d: 1  \nx: 2\n", "u@d", "1,0C"},
+    {"u@d: 1\r\nx: 2\r\n", "u@d", "1,0C"},
+    {"u@d: 1\r\nx: 2\r\n", "a@x", "2,0C"},
+    {"u@d: 1 \t", "u@d", "1,0C"},
+    {"u@d: 1\n  ", "u@d", "1,0C"},
+    {"u@d: 1\n\n\n", "u@d", "1,0C"},
+    /* letters have no case, ASCII alone */
+    {"U@D: 1\n", "u@d", "1,0C"},
+    {"u@d: 1\n", "U@D", "1,0C"},
+    {"\"\\x55@D\": 1\n", "u@d", "1,0C"},
+    {"\xc3\xbc@d: 1\n", "\xc3\xbc@d", "1,0C"},
+    {"\xc3\xbc@d: 1\n", "\xc3\x9c@d", "-"},
+    /* the first of equal keys holds */
+    {"u@d: 1\nu@d: 2\n", "u@d", "1,0C"},
+    {"u@d: 1\nU@D: 2\n\"u@d\": 3\n", "u@d", "1,0C"},
+    {"d: 1\n*: 2\nd: 3\n*: 4\n", "u@d", "1,0C"},
+    {"d: 1\n*: 2\nd: 3\n*: 4\n", "u@e", "2,0C"},
+    /* quoted keys */
+    {"\"u@d\": 1\n", "u@d", "1,0C"},
+    {"\"u@d\" 1\n", "u@d", "1,0C"},
+    {"\"u@d\" : 1\n", "u@d", "1,0C"},
+    {"\"u@d\"1\n", "u@d", "1,0C"},
+    {"\"u@d\":1\n", "u@d", "1,0C"},
+    {"\"john doe@d\": 1\n", "\"john doe\"@d", "1,0C"},
+    {"\"a:b@d\": 1\n", "a:b@d", "1,0C"},
+    {"\"u@[ipv6:::1]\": 1\n", "u@[IPv6:::1]", "1,0C"},
+    {"\"#u@d\": 1\n", "#u@d", "1,0C"},
+    {"\"*\": 1\n", "*", "1,0C"},
+    {"\"a\\\"b@d\": 1\n", "\"a\\\"b\"@d", "1,0C"},
+    {"\"a\\\\b@d\": 1\n", "\"a\\\\b\"@d", "1,0C"},
+    {"\"\\165\\x40\\144\": 1\n", "u@d", "1,0C"},
+    {"\"\\1653@d\": 1\n", "u3@d", "1,0C"},
+    {"\"a\\569@d\": 1\n", "a.9@d", "1,0C"},
+    {"\"\\8@d\": 1\n", "8@d", "1,0C"},
+    {"\"\\x758@d\": 1\n", "u8@d", "1,0C"},
+    {"\"\\x2Du@d\": 1\n", "-u@d", "1,0C"},
+    {"\"\\x2du@d\": 1\n", "-u@d", "1,0C"},
+    {"\"\\465@d\": 1\n", "5@d", "1,0C"},
+    {"\"\\u@\\d\": 1\n", "u@d", "1,0C"},
+    {"\"u@d\"\n  1\n", "u@d", "1,0C"},
+    /* a # or a quote within a line is nothing special */
+    {"u#1@d: 1\n", "u#1@d", "1,0C"},
+    {"u\"1@d: 1\n", "u\"1@d", "1,0C"},
+    {"u\\x@d: 1\n", "u\\x@d", "1,0C"},
+    /* lines that continue a value */
+    {"u@d:\n 1\n", "u@d", "1,0C"},
+    {"u@d\n 1\n", "u@d", "1,0C"},
+    {"u@d\n 1\nd: 2\n", "x@d", "2,0C"},
+    {"u@d:\n\t \t1,\n\t7C\nd: 2\n", "u@d", "1,7C"},
+    {"u@d: 1,\n 7C\nd: 2\n", "u@d", "1,7C"},
+    {"u@d: 1\n  ,7C\nd: 2\n", "x@d", "2,0C"},
+    {"u@d: 1\n  ,7C", "u@d", "1,7C"},
+    {"u@d: 1 \r\n\t,7C \r\n", "u@d", "1,7C"},
+    {"u@d: 1\n ,\n 7C\n", "u@d", "1,7C"},
+    {"u@d:" X16(X16(X16(" "))) " 1," X16(X16(X16(" "))) " 7C\n", "u@d", "1,7C"},
+    {"u@d: 1," X16(X16(X16(" "))) "\n" X16(X16(X16(" "))) " 7C\nd: 2\n", "u@d", "1,7C"},
+    /* comments and empty lines between entries, an indented comment below one of these */
+    {"# one\nu@d: 1\n# two\n\nd: 2\n#", "u@d", "1,0C"},
+    {"# one\nu@d: 1\n# two\n\nd: 2\n#", "x@d", "2,0C"},
+    {"\n  # one\nu@d: 1\n\n\t# two\n# three\n  # four\nd: 2\n", "u@d", "1,0C"},
+    {"\n  # one\nu@d: 1\n\n\t# two\n# three\n  # four\nd: 2\n", "x@d", "2,0C"},
+    {"#" X16(X16(X16("x"))) "\n#" X16(X16(X16(" "))) "u@d: 1\nu@d: 2\n", "u@d", "2,0C"},
+    /* the order: address, *@domain, domain, * */
+    {"*: 1\nd: 2\n*@d: 3\nu@d: 4\n", "u@d", "4,0C"},
+    {"*: 1\nd: 2\n*@d: 3\nu@d: 4\n", "x@d", "3,0C"},
+    {"*: 1\nd: 2\nu@d: 4\n", "x@d", "2,0C"},
+    {"*: 1\nd: 2\n*@d: 3\nu@d: 4\n", "u@x", "1,0C"},
+    {"*: 1\nd: 2\n*@d: 3\nu@d: 4\n", "*", "1,0C"},
+    {"d: 2\n*@d: 3\nu@d: 4\n", "u@x", "-"},
+    {"d: 2\n*@d: 3\nu@d: 4\n", "*", "-"},
+    {"*@d: 3\nx: 1\n", "\"a@x\"@d", "3,0C"},
+    {"*@d: 3\n", "u@dd", "-"},
+    {"*@d: 3\n", "u@x.d", "-"},
+    {"d: 3\n", "u@x.d", "-"},
+    {"u: 3\n", "u@d", "-"},
+    /* 0 is an answer */
+    {"*: 1\nd: 2\n*@d: 3\nu@d: 0\n", "u@d", "0,0C"},
+    {"*: 1\nd: 0\n", "u@d", "0,0C"},
+    {"*: 1\n*@d: 0C\nd: 1\n", "u@d", "0,0C"},
+};
+
+static void entries_are_read(void **state)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(entries); i++) {
+        _cleanup_(limits_freep) struct limits *limits = load_text(*state, entries[i].file);
+        char text[64];
+
+        look_up(limits, entries[i].address, text);
+        if (strcmp(text, entries[i].limit) != 0)
+            fail_msg("%s has %s instead of %s in:\n%s", entries[i].address, text, entries[i].limit,
+                     entries[i].file);
+    }
+}
+
+/* The path of Exim, or NULL where there is none to compare with. */
+static const char *exim_path(void)
+{
+    static const char *const paths[] = {"/usr/sbin/exim4", "/usr/sbin/exim", "/usr/exim/bin/exim"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(paths); i++)
+        if (access(paths[i], X_OK) == 0)
+            return paths[i];
+    return NULL;
+}
+
+/* Questions to Exim: one line for each lookup of one key, expanded by one process. */
+struct exim {
+    char script_path[128];
+    FILE *script;
+    FILE *answers;
+};
+
+static struct exim exim_begin(const struct directory *directory)
+{
+    struct exim exim = {};
+
+    (void)snprintf(exim.script_path, sizeof(exim.script_path), "%s/script", directory->path);
+    exim.script = fopen(exim.script_path, "w");
+    assert_non_null(exim.script);
+    return exim;
+}
+
+/* Asks for a key, every byte of which is escaped, so that none has a meaning for the expansion. */
+static void exim_ask_key(struct exim *exim, const char *file, const char *key, size_t length)
+{
+    (void)fprintf(exim->script, "${lookup{");
+    for (size_t i = 0; i < length; i++)
+        (void)fprintf(exim->script, "\\x%02x", (unsigned char)key[i]);
+    (void)fprintf(exim->script, "}lsearch{%s}{=$value}{-}}\n", file);
+}
+
+/* Asks for everything that is looked up for an address; "*" is the default alone. */
+static void exim_ask(struct exim *exim, const char *file, const char *address_text)
+{
+    if (strcmp(address_text, "*") != 0) {
+        struct address address = parse_address(address_text);
+        const char *domain = address_domain(&address);
+        char any[ADDRESS_MAX];
+
+        (void)snprintf(any, sizeof(any), "*@%s", domain);
+        exim_ask_key(exim, file, address.text, strlen(address.text));
+        exim_ask_key(exim, file, any, strlen(any));
+        exim_ask_key(exim, file, domain, strlen(domain));
+    }
+    exim_ask_key(exim, file, "*", 1);
+}
+
+static void exim_run(struct exim *exim)
+{
+    char command[256];
+
+    assert_int_equal(fclose(exim->script), 0);
+    (void)snprintf(command, sizeof(command), "%s -C /dev/null -be <%s", exim_path(),
+                   exim->script_path);
+    exim->answers = popen(command, "r");
+    assert_non_null(exim->answers);
+}
+
+/* Leaves out the blanks at the ends and beside a comma, as the limits file allows them there. */
+static void normalise(char *text)
+{
+    char *out = text, last = ',';
+
+    for (char *in = text; *in; in++) {
+        size_t blanks = strspn(in, " \t\n\v\f\r");
+        char next = in[blanks];
+
+        if (blanks == 0)
+            last = *out++ = *in;
+        else if (last != ',' && next != ',' && next != '\0')
+            last = *out++ = ' ';
+        if (blanks > 1)
+            in += blanks - 1;
+    }
+    *out = '\0';
+}
+
+/* Reads the answer about one key. Returns whether there is an entry, and its limit. */
+static bool exim_answer_key(struct exim *exim, struct quota_limit *ret)
+{
+    _cleanup_(freep) char *line = NULL;
+    size_t size = 0;
+
+    assert_true(getline(&line, &size, exim->answers) > 0);
+    if (strcmp(line, "> -\n") == 0)
+        return false;
+    if (strncmp(line, "> =", 3) != 0)
+        fail_msg("Exim says %s", line);
+    normalise(line + 3);
+    if (size_parse_limit(line + 3, strlen(line + 3), ret) < 0)
+        fail_msg("Exim reads the limit \"%s\"", line + 3);
+    return true;
+}
+
+/* Reads the answers to one exim_ask() as text: the first entry counts. */
+static void exim_answer(struct exim *exim, const char *address_text, char text[64])
+{
+    size_t keys = strcmp(address_text, "*") == 0 ? 1 : 4;
+    struct quota_limit limit = {};
+    bool found = false;
+
+    while (keys-- > 0) {
+        struct quota_limit ignored;
+
+        if (exim_answer_key(exim, found ? &ignored : &limit))
+            found = true;
+    }
+    limit_text(found, limit, text);
+}
+
+static void exim_end(struct exim *exim)
+{
+    assert_int_equal(pclose(exim->answers), 0);
+}
+
+static void exim_reads_the_same_entries(void **state)
+{
+    struct exim exim;
+    char path[128], text[64];
+
+    if (!exim_path())
+        skip();
+    exim = exim_begin(*state);
+    for (size_t i = 0; i < ARRAY_SIZE(entries); i++) {
+        file_path(*state, i, path);
+        write_file(path, entries[i].file, strlen(entries[i].file));
+        exim_ask(&exim, path, entries[i].address);
+    }
+    exim_run(&exim);
+    for (size_t i = 0; i < ARRAY_SIZE(entries); i++) {
+        exim_answer(&exim, entries[i].address, text);
+        if (strcmp(text, entries[i].limit) != 0)
+            fail_msg("%s has %s instead of %s for Exim in:\n%s", entries[i].address, text,
+                     entries[i].limit, entries[i].file);
+    }
+    exim_end(&exim);
+}
+
+static const char *pick(struct random *random, const char *const *choices, size_t count)
+{
+    return choices[random_below(random, count)];
+}
+
+/* Writes a file of a few entries, which may have gone wrong, with a few odd bytes in some. */
+static size_t random_file(struct random *random, char text[4096])
+{
+    static const char *const keys[] = {
+        "a@x",       "A@X",           "b@x", "*@x",       "x",           "X",
+        "*",         "*@y",           "y",   "\"a b@x\"", "\"a\\x40x\"", "\"\\141@x\"",
+        "\"a:b@x\"", "\"\\*@\\x79\"", "c"};
+    static const char *const separators[] = {":", ": ", " ", " : ", "\t", ":\n ", "\n\t", " \t:  "};
+    static const char *const values[] = {"1",     "2G",       "3M,4C",        "5C", "0",
+                                         "6 ,7C", "8,\n\t9C", "10\n , \n11C", "",   "12 13"};
+    static const char *const ends[] = {"\n",          "\n",          "\n",         "\r\n",
+                                       " \n",         "\n\n",        "\n# note\n", "\n \t\n",
+                                       "\n#1\n #2\n", "\n\n  # 3\n", "\n #4\n",    "\n\n 5C\n"};
+    size_t used = 0;
+
+    for (size_t lines = random_below(random, 8); lines > 0; lines--) {
+        bool odd = random_below(random, 40) == 0;
+
+        used += (size_t)snprintf(text + used, 4096 - used, "%s%s%s%s",
+                                 pick(random, keys, ARRAY_SIZE(keys)),
+                                 pick(random, separators, ARRAY_SIZE(separators)),
+                                 pick(random, values, ARRAY_SIZE(values) - (odd ? 0 : 2)),
+                                 pick(random, ends, ARRAY_SIZE(ends) - (odd ? 0 : 2)));
+    }
+    if (used > 0 && random_below(random, 8) == 0)
+        text[random_below(random, used)] = " \t\n#:\"\\,*@"[random_below(random, 10)];
+    if (used > 0 && random_below(random, 4) == 0)
+        used--;
+    return used;
+}
+
+static const char *const asked[] = {"a@x", "b@x", "\"a b\"@x", "a:b@x", "q@x",
+                                    "a@y", "q@y", "q@z",       "q@c",   "*"};
+
+/* What we read of one file that Exim is asked about too. */
+struct reading {
+    char limits[ARRAY_SIZE(asked)][64];
+};
+
+static void exim_agrees_on_random_files(void **state)
+{
+    struct random random = random_begin("limits");
+    static struct reading readings[400];
+    size_t accepted = 0, answered = 0;
+    struct exim exim;
+
+    if (!exim_path())
+        skip();
+    exim = exim_begin(*state);
+    while (accepted < ARRAY_SIZE(readings)) {
+        _cleanup_(limits_freep) struct limits *limits = NULL;
+        struct limits_error error;
+        char path[128], text[4096];
+
+        file_path(*state, accepted, path);
+        write_file(path, text, random_file(&random, text));
+        if (limits_load(path, &limits, &error) < 0)
+            continue;
+        for (size_t i = 0; i < ARRAY_SIZE(asked); i++) {
+            look_up(limits, asked[i], readings[accepted].limits[i]);
+            exim_ask(&exim, path, asked[i]);
+        }
+        accepted++;
+    }
+    exim_run(&exim);
+    for (size_t i = 0; i < accepted; i++) {
+        for (size_t j = 0; j < ARRAY_SIZE(asked); j++) {
+            char text[64];
+
+            exim_answer(&exim, asked[j], text);
+            answered += text[0] != '-';
+            if (strcmp(text, readings[i].limits[j]) != 0)
+                fail_msg("file %zu: %s has %s, for Exim %s", i, asked[j], readings[i].limits[j],
+                         text);
+        }
+    }
+    exim_end(&exim);
+    assert_true(answered > accepted);
+}
+
+/* A text with its length, so that it may hold a NUL. */
+#define TEXT(literal) literal, sizeof(literal) - 1
+
+static void wrong_lines_are_named(void **state)
+{
+    static const struct {
+        const char *text;
+        size_t length;
+        size_t line;
+        const char *why; /* a part of the message */
+    } cases[] = {
+        /* values */
+        {TEXT("u@d:\n"), 1, "no limit behind the key; write 0"},
+        {TEXT("u@d"), 1, "no limit behind the key"},
+        {TEXT("\"u@d\"\n"), 1, "no limit behind the key"},
+        {TEXT("u@d:\nd: 1\n"), 1, "no limit behind the key"},
+        {TEXT("u@d:\n\n 1\n"), 1, "no limit behind the key"},
+        {TEXT("u@d: lots\n"), 1, "\"lots\" is no limit; write a size (500M; K, M, G, T)"},
+        {TEXT("u@d: 1,\n"), 1, "\"1,\" is no limit"},
+        {TEXT("u@d: 1,2\n"), 1, "\"1,2\" is no limit"},
+        {TEXT("u@d: -1\n"), 1, "\"-1\" is no limit"},
+        {TEXT("u@d: 1 G\n"), 1, "\"1 G\" is no limit"},
+        {TEXT("u@d: 1\n G\n"), 1, "\"1 G\" is no limit"},
+        {TEXT("u@d:: 1\n"), 1, "\": 1\" is no limit"},
+        {TEXT("u@d 1: 2\n"), 1, "\"1: 2\" is no limit"},
+        {TEXT("u@d: 1 # much\n"), 1, "\"1 # much\" is no limit"},
+        {TEXT("u@d: 1\n # much\n"), 1, "\"1 # much\" is no limit"},
+        {TEXT("u@d: 1\n  d: 2\n"), 1, "\"1 d: 2\" is no limit"},
+        {TEXT("u@d: \"1\"\n"), 1, "\"\"1\"\" is no limit"},
+        {TEXT("u@d: \x1b[2J\xc3\xbc\n"), 1, "\"?[2J\?\?\" is no limit"},
+        {TEXT("u@d: 0123456789012345678901234567890123456789x\n"), 1,
+         "\"0123456789012345678901234567890123456789\" is no limit"},
+        {TEXT("u@d: 9223372036854775808\n"), 1, "\"9223372036854775808\" is too large"},
+        {TEXT("u@d: 8388608T\n"), 1, "too large; the largest limit is 9223372036854775807"},
+        /* keys */
+        {TEXT("u@d: 1\n: 1\n"), 2, "no address can match the key: the domain is empty"},
+        {TEXT("\"\": 1\n"), 1, "the domain is empty"},
+        {TEXT("\"u@d: 1\n"), 1, "no quote ends it"},
+        {TEXT("\"u@d\\\": 1\n"), 1, "no quote ends it"},
+        {TEXT("\"u@d\\"), 1, "no quote ends it"},
+        {TEXT("\""), 1, "no quote ends it"},
+        {TEXT("\"\n\": 1\n"), 1, "no quote ends it"},
+        {TEXT("@d: 1\n"), 1, "local part is empty; a key is user@domain, *@domain, domain, or *"},
+        {TEXT("u@: 1\n"), 1, "domain is empty"},
+        {TEXT("*.d: 1\n"), 1, "neither a name"},
+        {TEXT("u@*: 1\n"), 1, "neither a name"},
+        {TEXT("d.: 1\n"), 1, "ends with a dot"},
+        {TEXT("a b: 1\n"), 1, "\"b: 1\" is no limit"},
+        {TEXT("\"a b\": 1\n"), 1, "neither a name"},
+        {TEXT("u/v@d: 1\n"), 1, "slash"},
+        {TEXT("\"u\\0@d\": 1\n"), 1, "control character"},
+        {TEXT("\"u\\x@d\": 1\n"), 1, "control character"},
+        {TEXT("\"\\b\": 1\n"), 1, "control character"},
+        {TEXT("\"\\f\": 1\n"), 1, "control character"},
+        {TEXT("\"\\n\": 1\n"), 1, "control character"},
+        {TEXT("\"\\r\": 1\n"), 1, "control character"},
+        {TEXT("\"\\t\": 1\n"), 1, "control character"},
+        {TEXT("\"\\v\": 1\n"), 1, "control character"},
+        {TEXT("\xfc@d: 1\n"), 1, "UTF-8"},
+        {TEXT(X16("aaaa") "a@d: 1\n"), 1, "longer than 64"},
+        {TEXT(X16(X16("d")) ": 1\n"), 1, "longer than 255"},
+        /* lines that continue nothing */
+        {TEXT(" u@d: 1\n"), 1, "begins with white space"},
+        {TEXT("# one\n\tu@d: 1\n"), 2, "begins with white space"},
+        {TEXT("u@d: 1\n\n ,7C\n"), 3, "begins with white space"},
+        {TEXT("u@d: 1\n# and\n ,7C\n"), 3, "begins with white space"},
+        {TEXT("u@d: 1,\n 2C\n \n x\n"), 4, "begins with white space"},
+        /* what is no plain text */
+        {TEXT("u@d: 1\0\n"), 1, "NUL byte"},
+        {TEXT("\0"), 1, "NUL byte"},
+        {TEXT("u@d: 1\n\n# \n\0"), 4, "NUL byte"},
+        {TEXT("\xef\xbb\xbfu@d: 1\n"), 1, "byte order mark"},
+        {TEXT("\xef\xbb\xbf"), 1, "byte order mark"},
+        /* the number of the line */
+        {TEXT("d: 1\nu@d: 1\nx\n"), 3, "no limit"},
+        {TEXT("d: 1,\n 7C\nx\n"), 3, "no limit"},
+        {TEXT("d:\n 1\n ,\n 7C\n\n# a\n\n #b\nx: y\nz:"), 9, "\"y\" is no limit"},
+        {TEXT("d: 1\r\n\r\nx\r\n"), 3, "no limit"},
+        {TEXT("d:\n 1\n x\nu@d: 1\n"), 1, "\"1 x\" is no limit"},
+        /* what an equal key further up hides is checked too */
+        {TEXT("d: 1\nd: x\n"), 2, "\"x\" is no limit"},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct limits *const untouched = (struct limits *)&cases;
+        struct limits *limits = untouched;
+        struct limits_error error = {};
+        char path[128];
+
+        file_path(*state, 0, path);
+        write_file(path, cases[i].text, cases[i].length);
+        if (limits_load(path, &limits, &error) != -EBADMSG)
+            fail_msg("accepted: %s", cases[i].text);
+        assert_ptr_equal(limits, untouched);
+        if (error.line != cases[i].line || !strstr(error.text, cases[i].why))
+            fail_msg("line %zu: %s, instead of line %zu: %s, in:\n%s", error.line, error.text,
+                     cases[i].line, cases[i].why, cases[i].text);
+        assert_true(strlen(error.text) < sizeof(error.text) - 1);
+    }
+}
+
+static void check_failure(const char *path, int result, const char *text)
+{
+    struct limits *limits = NULL;
+    struct limits_error error = {.line = 7};
+
+    assert_int_equal(limits_load(path, &limits, &error), result);
+    assert_null(limits);
+    assert_int_equal(error.line, 0);
+    assert_string_equal(error.text, text);
+}
+
+static void files_that_are_none_are_refused(void **state)
+{
+    const struct directory *directory = *state;
+    char path[128], beneath[160];
+
+    file_path(directory, 0, path);
+    check_failure(path, -ENOENT, "cannot be opened: No such file or directory");
+    check_failure(directory->path, -EINVAL, "is not a regular file");
+    check_failure("/dev/null", -EINVAL, "is not a regular file");
+
+    assert_int_equal(mkfifo(path, 0600), 0);
+    check_failure(path, -EINVAL, "is not a regular file");
+    assert_int_equal(unlink(path), 0);
+
+    write_file(path, "", 0);
+    (void)snprintf(beneath, sizeof(beneath), "%s/x", path);
+    check_failure(beneath, -ENOTDIR, "cannot be opened: Not a directory");
+
+    /* The end of a file that is all hole is found without reading it. */
+    assert_int_equal(truncate(path, (off_t)LIMITS_FILE_BYTES_MAX + 1), 0);
+    check_failure(path, -EFBIG, "is larger than 1 GiB");
+
+    /* A file of /proc says that it is empty, and is not; address 0 of our memory cannot be read. */
+    check_failure("/proc/self/status", -EAGAIN, "changed its size while it was read");
+    check_failure("/proc/self/mem", -EIO, "cannot be read: Input/output error");
+}
+
+/* Limits the memory of this process to so many bytes more than it has. */
+static void limit_memory(size_t more)
+{
+    _cleanup_(fclosep) FILE *file = fopen("/proc/self/statm", "r");
+    unsigned long pages;
+    struct rlimit limit;
+
+    if (!file || fscanf(file, "%lu", &pages) != 1)
+        _exit(2);
+    limit.rlim_cur = limit.rlim_max = pages * (unsigned long)sysconf(_SC_PAGESIZE) + more;
+    if (setrlimit(RLIMIT_AS, &limit) < 0)
+        _exit(3);
+}
+
+/* Makes getrandom(2) fail in this process. */
+static void forbid_getrandom(size_t error)
+{
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_getrandom, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (uint32_t)error),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {ARRAY_SIZE(filter), filter};
+
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0)
+        _exit(4);
+}
+
+/* As check_failure(), in a child that lacks something. */
+static void check_failure_without(void (*take_away)(size_t), size_t argument, const char *path,
+                                  int result, const char *text)
+{
+    pid_t child = fork();
+    int status;
+
+    assert_true(child >= 0);
+    if (child == 0) {
+        struct limits *limits = NULL;
+        struct limits_error error = {.line = 7};
+
+        take_away(argument);
+        _exit(limits_load(path, &limits, &error) == result && !limits && error.line == 0 &&
+                      strcmp(error.text, text) == 0
+                  ? 0
+                  : 1);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+static void entropy_may_be_missing(void **state)
+{
+    char path[128];
+
+    file_path(*state, 0, path);
+    write_file(path, "*: 1\n", 5);
+    check_failure_without(forbid_getrandom, EPERM, path, -EPERM,
+                          "cannot be indexed: Operation not permitted");
+}
+
+/* There in a program that a sanitizer watches. */
+extern void __sanitizer_print_stack_trace(void) __attribute__((weak));
+
+static void memory_may_be_missing(void **state)
+{
+    char path[128];
+    FILE *file;
+
+    if (__sanitizer_print_stack_trace)
+        skip(); /* a sanitizer ends the program instead */
+    file_path(*state, 0, path);
+    write_file(path, "", 0);
+    assert_int_equal(truncate(path, 64 << 20), 0);
+    check_failure_without(limit_memory, 32 << 20, path, -ENOMEM,
+                          "cannot be held in memory: Cannot allocate memory");
+
+    /* 4 MB of text, for which there is room, and 12 MB of table */
+    file = fopen(path, "w");
+    assert_non_null(file);
+    for (size_t i = 0; i < 1000000; i++)
+        (void)fputs("* 1\n", file);
+    assert_int_equal(fclose(file), 0);
+    check_failure_without(limit_memory, 9 << 20, path, -ENOMEM,
+                          "cannot be indexed: Cannot allocate memory");
+}
+
+enum {
+    MANY = 20000,
+};
+
+static size_t write_many(const char *path)
+{
+    _cleanup_(fclosep) FILE *file = fopen(path, "w");
+
+    assert_non_null(file);
+    for (size_t i = 0; i < MANY; i++)
+        (void)fprintf(file, "User%zu@Example%zu.org: %zuM,%zuC\n", i, i % 100, i, i + 1);
+    return (size_t)ftell(file);
+}
+
+static void many_entries_are_found(void **state)
+{
+    _cleanup_(limits_freep) struct limits *limits = NULL;
+    struct limits_error error;
+    char path[128];
+    size_t length;
+
+    file_path(*state, 0, path);
+    length = write_many(path);
+    assert_int_equal(limits_load(path, &limits, &error), 0);
+    assert_int_equal(limits_count(limits), MANY);
+    for (size_t i = 0; i < MANY; i++) {
+        char text[64], there[64], elsewhere[64], expected[64];
+
+        (void)snprintf(there, sizeof(there), "user%zu@example%zu.org", i, i % 100);
+        (void)snprintf(elsewhere, sizeof(elsewhere), "user%zu@example%zu.org", i, i % 100 + 1);
+        (void)snprintf(expected, sizeof(expected), "%zu,%zuC", i << 20, i + 1);
+        look_up(limits, there, text);
+        assert_string_equal(text, expected);
+        look_up(limits, elsewhere, text);
+        assert_string_equal(text, "-");
+    }
+    /* no more than the file and a table of 8 bytes for each place, two of three of them taken */
+    assert_in_range(limits_bytes(limits), (size_t)MANY * 12, length + (size_t)MANY * 12 + 200);
+}
+
+static void equal_keys_are_counted(void **state)
+{
+    _cleanup_(limits_freep) struct limits *limits = load_text(*state, "d: 1\nd: 2\n*: 3\n");
+    _cleanup_(limits_freep) struct limits *none = load_text(*state, "# none\n");
+
+    assert_int_equal(limits_count(limits), 3);
+    assert_int_equal(limits_count(none), 0);
+    limits_free(NULL);
+}
+
+#define with_directory(test) cmocka_unit_test_setup_teardown(test, make_directory, remove_directory)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        with_directory(entries_are_read),
+        with_directory(exim_reads_the_same_entries),
+        with_directory(exim_agrees_on_random_files),
+        with_directory(wrong_lines_are_named),
+        with_directory(files_that_are_none_are_refused),
+        with_directory(entropy_may_be_missing),
+        with_directory(memory_may_be_missing),
+        with_directory(many_entries_are_found),
+        with_directory(equal_keys_are_counted),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
