@@ -21,25 +21,43 @@
 struct query_service {
     const struct settings *settings;
     struct journal *journal;
+    struct pool *pool;
     struct cache *cache;
     struct scanner *scanner;
+    struct limits_store *limits;
     struct devices devices;
     struct query_counters counters;
     uint64_t started_usec;
     struct reply reply;
 };
 
-int query_service_new(sd_event *event, const struct settings *settings, struct journal *journal,
-                      struct query_service **ret)
+static int service_init(sd_event *event, struct query_service *service)
 {
+    const struct settings *settings = service->settings;
     const struct scanner_settings scanner_settings = {
         .mailbox = &settings->mailbox,
-        .threads = settings->scan_threads,
-        .queue_max = QUEUE_MAX,
         .stuck_waiters_max = (settings->connections_max + 1) / 2,
         .timeout_usec = settings->scan_timeout_usec,
     };
-    _cleanup_(freep) struct query_service *service = calloc(1, sizeof(*service));
+    int r;
+
+    r = cache_new(settings->cache_mailboxes, &service->cache);
+    if (r < 0)
+        return r;
+    r = pool_new(event, settings->scan_threads, QUEUE_MAX, &service->pool);
+    if (r < 0)
+        return r;
+    r = limits_store_new(service->pool, service->journal, settings->limits_path, &service->limits);
+    if (r < 0)
+        return r;
+    return scanner_new(event, &scanner_settings, service->pool, service->cache, &service->devices,
+                       &service->scanner);
+}
+
+int query_service_new(sd_event *event, const struct settings *settings, struct journal *journal,
+                      struct query_service **ret)
+{
+    struct query_service *service = calloc(1, sizeof(*service));
     int r;
 
     if (!service)
@@ -47,22 +65,22 @@ int query_service_new(sd_event *event, const struct settings *settings, struct j
     service->settings = settings;
     service->journal = journal;
     service->started_usec = clock_usec(CLOCK_MONOTONIC);
-    r = cache_new(settings->cache_mailboxes, &service->cache);
-    if (r < 0)
-        return r;
-    r = scanner_new(event, &scanner_settings, service->cache, &service->devices, &service->scanner);
+    r = service_init(event, service);
     if (r < 0) {
-        cache_free(service->cache);
+        (void)query_service_end(service);
         return r;
     }
-    *ret = steal_pointer(&service);
+    *ret = service;
     return 0;
 }
 
 bool query_service_end(struct query_service *service)
 {
-    if (!scanner_end(service->scanner))
+    if (service->pool && !pool_end(service->pool))
         return false;
+    if (service->scanner)
+        scanner_free(service->scanner);
+    limits_store_free(service->limits);
     cache_free(service->cache);
     free(service);
     return true;
@@ -192,7 +210,19 @@ static void debug_usage(struct query_service *service, const struct query *query
                        usage->count.directories_remembered, elapsed_usec(query));
 }
 
-static void finish_usage(struct query_service *service, const struct query *query,
+/* Expands one of the templates for the query's address. */
+static int candidate_path(const struct query_service *service, const struct query *query,
+                          size_t candidate, char path[PATH_MAX])
+{
+    int r = address_template_expand(service->settings->templates[candidate], &query->address, path,
+                                    PATH_MAX);
+
+    if (r == 0)
+        mailbox_normalise_path(path);
+    return r;
+}
+
+static void finish_known(struct query_service *service, const struct query *query,
                          const char *mailbox, const struct usage *usage)
 {
     const struct mailbox_policy *policy = &query->waiter.policy;
@@ -232,6 +262,107 @@ static void finish_usage(struct query_service *service, const struct query *quer
     debug_usage(service, query, mailbox, &fields, usage);
 }
 
+static void finish_usage(struct query_service *service, const struct query *query,
+                         const char *mailbox, const struct usage *usage)
+{
+    char first[PATH_MAX];
+
+    /* Of several places where nothing is, the first is the one where a mailbox will be made. */
+    if (usage->source == USAGE_NONE && query->candidate > 0 &&
+        candidate_path(service, query, 0, first) == 0)
+        mailbox = first;
+    finish_known(service, query, mailbox, usage);
+}
+
+static enum filesystem_kind device_kind(dev_t device, void *userdata)
+{
+    const struct query_service *service = userdata;
+
+    return devices_kind(&service->devices, device);
+}
+
+/* How a candidate, the mailbox at one path, was looked at from memory. */
+enum look {
+    LOOK_ANSWERED,
+    LOOK_NOTHING, /* nothing is there, but there are other candidates */
+    LOOK_WAITS,   /* it has to be waited for */
+};
+
+/* Whether a mailbox that is not there is to be looked for elsewhere. */
+static bool has_more_candidates(const struct query_service *service, const struct query *query)
+{
+    return query->address.local_length > 0 &&
+           query->candidate + 1 < service->settings->templates_count;
+}
+
+/* Looks at the mailbox at path from memory; *ret_device is what it waits for, if it does. */
+static enum look look_at(struct query_service *service, const struct query *query, char *path,
+                         dev_t *ret_device)
+{
+    struct mailbox mailbox = MAILBOX_NULL;
+    enum look look = LOOK_ANSWERED;
+    struct usage usage;
+    int r;
+
+    r = mailbox_open_cached(&service->settings->mailbox, path, device_kind, service, &mailbox,
+                            ret_device);
+    if (r == -EAGAIN)
+        return LOOK_WAITS;
+    if (r < 0) {
+        finish_errno(service, query, r, path);
+        return LOOK_ANSWERED;
+    }
+    if (mailbox.kind == MAILBOX_NONE && has_more_candidates(service, query))
+        look = LOOK_NOTHING;
+    else if (mailbox_must_count(&mailbox, &query->waiter.policy, clock_usec(CLOCK_REALTIME)) ==
+                 USAGE_RULE_TRUSTED &&
+             mailbox_usage(&mailbox, &usage))
+        finish_usage(service, query, path, &usage);
+    else
+        look = LOOK_WAITS;
+    *ret_device = mailbox.device;
+    mailbox_close(&mailbox);
+    return look;
+}
+
+/*
+ * Looks at the mailbox at path, from memory or through the scanner. Returns LOOK_WAITS only if the
+ * scanner has it.
+ */
+static enum look look_at_or_ask(struct query_service *service, struct query *query, char *path)
+{
+    dev_t device = 0;
+    enum look look = look_at(service, query, path, &device);
+    int r;
+
+    if (look != LOOK_WAITS)
+        return look;
+    r = scanner_ask(service->scanner, &query->waiter, path, device);
+    if (r == 0)
+        return LOOK_WAITS;
+    finish_errno(service, query, r, path);
+    return LOOK_ANSWERED;
+}
+
+/* Looks at one mailbox of an address after the other. Returns whether the reply is there. */
+static bool try_candidates(struct query_service *service, struct query *query)
+{
+    char path[PATH_MAX];
+
+    for (;; query->candidate++) {
+        enum look look;
+
+        if (candidate_path(service, query, query->candidate, path) < 0) {
+            finish_error(service, query, REASON_BAD_ADDRESS, query->address.text,
+                         "the path of its mailbox is too long");
+            return true;
+        }
+        look = look_at_or_ask(service, query, path);
+        if (look != LOOK_NOTHING)
+            return look == LOOK_ANSWERED;
+    }
+}
+
 static void on_scan_done(struct scan_waiter *waiter, const struct scan_result *result)
 {
     struct query *query = (struct query *)((char *)waiter - offsetof(struct query, waiter));
@@ -239,6 +370,10 @@ static void on_scan_done(struct scan_waiter *waiter, const struct scan_result *r
 
     if (result->error < 0) {
         finish_errno(service, query, result->error, result->path);
+    } else if (result->usage.source == USAGE_NONE && has_more_candidates(service, query)) {
+        query->candidate++;
+        if (!try_candidates(service, query))
+            return;
     } else {
         if (result->late)
             journal_event(service->journal, JOURNAL_SCAN_TIMEOUT,
@@ -251,46 +386,47 @@ static void on_scan_done(struct scan_waiter *waiter, const struct scan_result *r
     query->done(query);
 }
 
-static enum filesystem_kind device_kind(dev_t device, void *userdata)
+static bool answer_address(struct query_service *service, struct query *query, const char *text)
 {
-    const struct query_service *service = userdata;
+    const struct settings *settings = service->settings;
+    const struct limits *limits = limits_store_get(service->limits);
+    struct mailbox_policy *policy = &query->waiter.policy;
+    const char *why;
 
-    return devices_kind(&service->devices, device);
+    if (settings->templates_count == 0) {
+        finish_error(service, query, REASON_NO_TEMPLATE, text,
+                     "there is no --mailbox= that says where the mailbox of an address is");
+        return true;
+    }
+    if (address_parse(text, strlen(text), settings->delimiters ? settings->delimiters : "",
+                      &query->address, &why) < 0) {
+        finish_error(service, query, REASON_BAD_ADDRESS, text, why);
+        return true;
+    }
+    if (!policy->have_limit && limits)
+        policy->have_limit = limits_lookup(limits, &query->address, &policy->limit) > 0;
+    return try_candidates(service, query);
 }
 
-/* Answers from memory. Returns 0 if it did, or -EAGAIN and the device that has to be waited for. */
-static int answer_at_once(struct query_service *service, const struct query *query, char *path,
-                          dev_t *ret_device)
+static bool answer_path(struct query_service *service, struct query *query, char *path)
 {
-    struct mailbox mailbox = MAILBOX_NULL;
-    struct usage usage;
-    int r;
+    const struct limits *limits = limits_store_get(service->limits);
 
-    r = mailbox_open_cached(&service->settings->mailbox, path, device_kind, service, &mailbox,
-                            ret_device);
-    if (r == -EAGAIN)
-        return r;
-    if (r < 0) {
-        finish_errno(service, query, r, path);
-        return 0;
-    }
-    if (mailbox_must_count(&mailbox, &query->waiter.policy, clock_usec(CLOCK_REALTIME)) ==
-            USAGE_RULE_TRUSTED &&
-        mailbox_usage(&mailbox, &usage))
-        finish_usage(service, query, path, &usage);
-    else
-        r = -EAGAIN;
-    *ret_device = mailbox.device;
-    mailbox_close(&mailbox);
-    return r;
+    /*
+     * Nobody can tell whose limit is meant: what holds for everybody comes after what the mailbox
+     * says of itself, so that no one with more is called full.
+     */
+    if (limits)
+        (void)limits_lookup_default(limits, &query->waiter.policy.default_limit);
+    mailbox_normalise_path(path);
+    return look_at_or_ask(service, query, path) == LOOK_ANSWERED;
 }
 
 static bool answer_mailbox(struct query_service *service, struct query *query,
                            const struct request *request)
 {
-    dev_t device = 0;
-    int r;
-
+    query->address.local_length = 0;
+    query->candidate = 0;
     query->waiter = (struct scan_waiter){
         .policy =
             {
@@ -303,20 +439,9 @@ static bool answer_mailbox(struct query_service *service, struct query *query,
         .done = on_scan_done,
         .userdata = service,
     };
-    if (request->target[0] != '/') {
-        finish_error(service, query, REASON_NO_TEMPLATE, request->target,
-                     "there is no --mailbox= that says where the mailbox of an address is");
-        return true;
-    }
-    mailbox_normalise_path(request->target);
-    if (answer_at_once(service, query, request->target, &device) == 0)
-        return true;
-    r = scanner_ask(service->scanner, &query->waiter, request->target, device);
-    if (r < 0) {
-        finish_errno(service, query, r, request->target);
-        return true;
-    }
-    return false;
+    if (request->target[0] == '/')
+        return answer_path(service, query, request->target);
+    return answer_address(service, query, request->target);
 }
 
 static void answer_ping(struct query_service *service)
@@ -417,4 +542,9 @@ size_t query_mailboxes(const struct query_service *service)
 unsigned int query_stuck(struct query_service *service)
 {
     return scanner_stuck(service->scanner);
+}
+
+struct limits_store *query_limits(const struct query_service *service)
+{
+    return service->limits;
 }

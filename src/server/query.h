@@ -13,6 +13,8 @@
 
 #include "protocol/reply.h"
 #include "protocol/request.h"
+#include "quota/address.h"
+#include "server/limits_store.h"
 #include "server/scan.h"
 #include "server/settings.h"
 #include "system/journal.h"
@@ -33,6 +35,8 @@ struct query {
     struct scan_waiter waiter;
     enum request_type type;
     uint64_t started_usec;
+    struct address address; /* of an address: */
+    size_t candidate;       /* which of its mailboxes is looked at */
 };
 
 /* Numbers since the start. */
@@ -53,6 +57,9 @@ int query_service_new(sd_event *event, const struct settings *settings, struct j
 
 /* Ends it. Returns false, and keeps everything, where a thread is still at work. */
 bool query_service_end(struct query_service *service);
+
+/* Returns the limits, to be loaded and reloaded. They stay the service's. */
+struct limits_store *query_limits(const struct query_service *service);
 
 /*
  * Starts the query that line[0..length) asks (one more byte may be written behind it). Returns true

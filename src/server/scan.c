@@ -188,8 +188,8 @@ static void on_deadline(struct deadline *deadline, void *userdata)
     waiter->done(waiter, &result);
 }
 
-int scanner_new(sd_event *event, const struct scanner_settings *settings, struct cache *cache,
-                struct devices *devices, struct scanner **ret)
+int scanner_new(sd_event *event, const struct scanner_settings *settings, struct pool *pool,
+                struct cache *cache, struct devices *devices, struct scanner **ret)
 {
     _cleanup_(freep) struct scanner *scanner = calloc(1, sizeof(*scanner));
     int r;
@@ -197,35 +197,28 @@ int scanner_new(sd_event *event, const struct scanner_settings *settings, struct
     if (!scanner)
         return -ENOMEM;
     scanner->settings = *settings;
+    scanner->pool = pool;
     scanner->cache = cache;
     scanner->devices = devices;
     LIST_INIT(&scanner->in_flight);
-    r = pool_new(event, settings->threads, settings->queue_max, &scanner->pool);
-    if (r < 0)
-        return r;
     r = deadline_queue_init(&scanner->deadlines, event, settings->timeout_usec, on_deadline,
                             scanner);
-    if (r < 0) {
-        (void)pool_end(scanner->pool);
+    if (r < 0)
         return r;
-    }
     *ret = steal_pointer(&scanner);
     return 0;
 }
 
-bool scanner_end(struct scanner *scanner)
+void scanner_free(struct scanner *scanner)
 {
     struct scan *scan;
 
-    if (!pool_end(scanner->pool))
-        return false;
     while ((scan = LIST_FIRST(&scanner->in_flight))) {
         LIST_REMOVE(scan, link);
         scan_free(scan);
     }
     deadline_queue_deinit(&scanner->deadlines);
     free(scanner);
-    return true;
 }
 
 static struct scan *find_scan(const struct scanner *scanner, const char *path)

@@ -55,21 +55,19 @@ struct scanner;
 
 struct scanner_settings {
     const struct mailbox_settings *mailbox;
-    unsigned int threads;
-    size_t queue_max;         /* looks that wait for a thread */
     size_t stuck_waiters_max; /* questions that may wait for a device that hangs */
     uint64_t timeout_usec;    /* for one question */
 };
 
 /*
- * Makes a scanner. settings->mailbox, cache and devices are the caller's and outlive it. Returns 0,
- * or a negative errno.
+ * Makes a scanner. settings->mailbox, pool, cache and devices are the caller's and outlive it.
+ * Returns 0, or a negative errno.
  */
-int scanner_new(sd_event *event, const struct scanner_settings *settings, struct cache *cache,
-                struct devices *devices, struct scanner **ret);
+int scanner_new(sd_event *event, const struct scanner_settings *settings, struct pool *pool,
+                struct cache *cache, struct devices *devices, struct scanner **ret);
 
-/* Ends the scanner. Returns false where a thread is still at work, as pool_end() does. */
-bool scanner_end(struct scanner *scanner);
+/* Releases the scanner, after its pool has ended. */
+void scanner_free(struct scanner *scanner);
 
 /*
  * Asks for a look into the mailbox at path (normalised; copied), which may wait for the device (0:

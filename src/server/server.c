@@ -139,6 +139,12 @@ static int on_terminate(sd_event_source *source, const struct signalfd_siginfo *
     return 0;
 }
 
+static void on_reloaded(void *userdata)
+{
+    (void)userdata;
+    sd_notify(0, "READY=1");
+}
+
 static int on_hangup(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata)
 {
     struct server *server = userdata;
@@ -150,10 +156,8 @@ static int on_hangup(sd_event_source *source, const struct signalfd_siginfo *inf
     r = journal_reopen(server->journal);
     if (r < 0)
         journal_log(server->journal, LOG_ERR,
-                    "cannot open the log file again: %s; the old one is "
-                    "kept",
-                    strerror(-r));
-    sd_notify(0, "READY=1");
+                    "cannot open the log file again: %s; the old one is kept", strerror(-r));
+    limits_store_reload(query_limits(server->service), on_reloaded, server);
     return 0;
 }
 
@@ -182,17 +186,48 @@ static int on_idle(sd_event_source *source, uint64_t usec, void *userdata)
     return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
 
+/* Signals come before questions: who reloads and then asks is answered by what was reloaded. */
+static int add_signal(struct server *server, int number, sd_event_signal_handler_t handler)
+{
+    sd_event_source *source;
+    int r = sd_event_add_signal(server->event, &source, number, handler, server);
+
+    if (r < 0)
+        return r;
+    r = sd_event_source_set_priority(source, SD_EVENT_PRIORITY_IMPORTANT);
+    if (r < 0)
+        return r;
+    r = sd_event_source_set_floating(source, true);
+    sd_event_source_unref(source);
+    return r < 0 ? r : 0;
+}
+
 static int add_signals(struct server *server)
 {
-    int r;
+    int r = add_signal(server, SIGTERM, on_terminate);
 
-    r = sd_event_add_signal(server->event, NULL, SIGTERM, on_terminate, server);
-    if (r < 0)
-        return r;
-    r = sd_event_add_signal(server->event, NULL, SIGINT, on_terminate, server);
-    if (r < 0)
-        return r;
-    return sd_event_add_signal(server->event, NULL, SIGHUP, on_hangup, server);
+    if (r == 0)
+        r = add_signal(server, SIGINT, on_terminate);
+    if (r == 0)
+        r = add_signal(server, SIGHUP, on_hangup);
+    return r;
+}
+
+/* The limits are there before the first question. */
+static int load_limits(struct server *server)
+{
+    struct limits_error error;
+    int r = limits_store_load(query_limits(server->service), &error);
+
+    if (r >= 0)
+        return 0;
+    if (error.line > 0)
+        journal_log(server->journal, LOG_ERR, "--limits=%s: line %zu: %s",
+                    server->settings->limits_path, error.line, error.text);
+    else
+        journal_log(server->journal, LOG_ERR, "--limits=%s: %s", server->settings->limits_path,
+                    error.text);
+    return r;
 }
 
 static int add_timers(struct server *server)
@@ -238,6 +273,9 @@ static int start(struct server *server)
     if (r < 0)
         return r;
     r = query_service_new(server->event, settings, server->journal, &server->service);
+    if (r < 0)
+        return r;
+    r = load_limits(server);
     if (r < 0)
         return r;
     r = connections_new(server->event, server->service, settings->connections_max,

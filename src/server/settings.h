@@ -31,6 +31,10 @@ struct settings {
     struct mailbox_settings mailbox;
     struct verdict_policy verdict;
     struct quota_limit default_limit;
+    char *limits_path; /* NULL: none */
+    char **templates;  /* of the mailboxes of addresses; checked */
+    size_t templates_count;
+    char *delimiters; /* between a recipient and its extension; NULL: none */
     unsigned int scan_threads;
     uint64_t scan_timeout_usec;
     size_t cache_mailboxes;

@@ -56,6 +56,8 @@ static const struct {
     [JOURNAL_SCAN_TIMEOUT] = {"25ed878998ae49319f864a4ce33b34c8", LOG_WARNING},
     [JOURNAL_OVERLOADED] = {"0d9586cd1b5943f4bd65367ba01dd89a", LOG_WARNING},
     [JOURNAL_SCAN_STUCK] = {"7d6ce843947a43708c505657cdad6aed", LOG_WARNING},
+    [JOURNAL_LIMITS_LOADED] = {"1926a3b040f546268e4089245100a6b6", LOG_INFO},
+    [JOURNAL_LIMITS_REJECTED] = {"2ea46931de024059a501e63e42bea500", LOG_ERR},
 };
 
 static void add_text(struct entry *entry, const char *text)
