@@ -1,9 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The memory of many mailboxes: what maildir_count() remembers of each, by the
- * mailbox's path, bounded in number, the least recently used going first. Not for several threads:
- * the event loop owns it, takes a mailbox's memory out, lends it to the one count of that mailbox,
- * and puts it back.
+ * The memory of many mailboxes: what maildir_count() remembers of each, by the mailbox's path,
+ * bounded in number, the least recently used going first. Not for several threads: the event loop
+ * owns it, takes a mailbox's memory out, lends it to the one count of that mailbox, and puts it
+ * back.
+ *
+ * Taking and putting cost the same however many mailboxes there are. Paths are chosen by clients,
+ * so they are hashed with a random key: none can be chosen to collide.
+ *
+ * A mailbox takes 48 bytes and its path here, up to 16 in the table, and the memory itself (see
+ * maildir.h): some 300 bytes for one without folders, the allocator's overhead included, about
+ * 3 KiB for one with twenty.
  */
 #pragma once
 
@@ -16,7 +23,8 @@ struct cache;
 
 /*
  * Makes a cache of at most max_mailboxes (0: remembers nothing). Its table is sized as it fills,
- * not now. Returns 0 and the cache, which the caller releases with cache_free(), or -ENOMEM.
+ * not now. Returns 0 and the cache, which the caller releases with cache_free(), -ENOMEM, or the
+ * negative errno of getrandom(2), where the key comes from.
  */
 int cache_new(size_t max_mailboxes, struct cache **ret);
 
@@ -26,7 +34,7 @@ void cache_freep(struct cache **cache);
 
 /*
  * Takes the memory of the mailbox at path out of the cache. Returns it, the caller's from now on,
- * or NULL if there is none.
+ * or NULL if there is none. Two spellings of a path are two mailboxes.
  */
 struct maildir_memory *cache_take(struct cache *cache, const char *path);
 
@@ -40,5 +48,5 @@ void cache_put(struct cache *cache, const char *path, struct maildir_memory *mem
 /* Returns how many mailboxes are remembered. */
 size_t cache_count(const struct cache *cache);
 
-/* Returns the bytes of memory that the cache takes, everything included. */
+/* Returns the bytes that the cache has allocated, everything included but what malloc(3) adds. */
 size_t cache_bytes(const struct cache *cache);

@@ -1,8 +1,48 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Counting the messages of a Maildir++ mailbox, remembering the sums of each
- * directory so that only what changed is read again. No threads, no sockets, no globals: a count
- * has its memory to itself, and the caller sees to that.
+ * Counting the messages of a Maildir++ mailbox, remembering the sums of each directory so that only
+ * what changed is read again. No threads, no sockets, no globals: a count has its memory to itself,
+ * and the caller sees to that. Nothing here writes to a mailbox, and no message is ever opened.
+ *
+ * What is counted
+ *
+ * Every entry of `new` and `cur`, in the mailbox and in each folder, whose name does not start with
+ * a dot (Exim and the maildir driver of Dovecot's quota plugin count most of those too; Dovecot's
+ * own view of a mailbox does not, nor does the specification of Maildir). A folder is a
+ * subdirectory of the mailbox whose name starts with one dot, not two. Folders nest by their names
+ * alone (".Lists.exim"), so nothing is searched deeper than that.
+ *
+ * The size of a message is the number in its name, see maildir_size_from_name(): then the name
+ * alone decides and the file is not looked at. Without a usable number it is the size that statx(2)
+ * tells of whatever stands there. A subdirectory, a socket or a FIFO thus counts as one message of
+ * that size, as in Dovecot (Exim counts it as one message too, but adds what a subdirectory
+ * contains). A hard link counts in full, as in Dovecot (Exim divides by the number of links).
+ *
+ * Symbolic links never lead out of the roots: they are resolved by confine_open(). A message, a
+ * `new`, a `cur` or a folder that is a link is counted where the link leads, or left out if that
+ * lies outside or is not there. A folder that is a link to its neighbour (a text without a slash,
+ * ".Spam -> .Junk") is another name of a folder that is counted anyway, and is left out, as in
+ * Dovecot.
+ *
+ * What vanishes meanwhile is left out. A message that is moved meanwhile may be missed, or be met
+ * twice; `cur` is read before `new`, so that the usual way, from `new` to `cur`, leads to the
+ * former: an unsure answer is never "over".
+ *
+ * What is remembered
+ *
+ * For each `new` and `cur` the sums, and the device, inode, mtime and ctime of the directory they
+ * were read from; for the mailbox itself the list of its folders in the same way. A count looks at
+ * each with one statx(2) and reads those that differ. That is safe only if every later change makes
+ * a difference, so a directory that had changed less than MAILDIR_SETTLED_SEC before it was read is
+ * not remembered: a change after the reading could bear the same stamp. Nor is one whose stamp lies
+ * in the future or at the epoch (there, the file system keeps no stamps).
+ *
+ * A network file system is asked, not its cache in this kernel, whether a directory changed. Its
+ * server's clock must not run behind ours by more than MAILDIR_SETTLED_SEC less one tick of its
+ * stamps, or a second change within one tick of the first may be missed until the third.
+ *
+ * It takes 64 bytes, 64 more for each `new` and `cur`, and the names of the folders, each with two
+ * bytes more: 192 bytes for a mailbox without folders, about 3 KiB for one with twenty.
  */
 #pragma once
 
@@ -12,6 +52,19 @@
 
 struct confine;
 
+/*
+ * How old a directory's last change must be for its sums to be remembered, in seconds. FAT keeps
+ * the time of a change to two seconds, older disk formats and servers to one, the others to a tick
+ * of the kernel's clock, at most 10 ms.
+ */
+#define MAILDIR_SETTLED_SEC 2
+
+/*
+ * The bytes that the memory of one mailbox may take: some 7,000 folders. A mailbox with more is
+ * counted afresh each time, lest a client that makes folders fills ours.
+ */
+#define MAILDIR_MEMORY_BYTES_MAX ((size_t)1 << 20)
+
 /* Which tag of a message's file name holds the size that is counted. */
 enum maildir_size_tag {
     MAILDIR_SIZE_TAG_S, /* ,S=N: the size of the file; without one, stat */
@@ -19,8 +72,8 @@ enum maildir_size_tag {
 };
 
 struct maildir_options {
-    char **exclude_folders; /* names without the leading dot, as "Trash"; a folder's subfolders
-                               ("Trash.old") go with it */
+    char **exclude_folders; /* names as on disk, without the leading dot, as "Trash"; a folder's
+                               subfolders ("Trash.old") go with it */
     size_t exclude_folders_count;
     enum maildir_size_tag size_tag;
 };
@@ -35,23 +88,29 @@ struct maildir_count {
     uint64_t bytes;    /* saturates at SIZE_BYTES_MAX */
     uint64_t messages; /* saturates at SIZE_BYTES_MAX */
 
-    /* how the count came about, for the journal */
-    uint64_t files_counted;          /* messages whose names were read this time */
-    uint64_t files_stat;             /* of these, those without a usable tag */
-    uint32_t directories_read;       /* directories that were read this time */
-    uint32_t directories_remembered; /* directories whose sums were remembered */
+    /*
+     * How the count came about, for the journal. The directories are each `new` and `cur` that is
+     * there, and the mailbox itself, which is read for its list of folders: each of them was either
+     * read or remembered.
+     */
+    uint64_t files_counted; /* messages that were met in directories read this time */
+    uint64_t files_stat;    /* of these, those without a usable tag */
+    uint32_t directories_read;
+    uint32_t directories_remembered;
 };
 
 /*
  * Counts the mailbox that the descriptor mailbox_fd is open on (O_PATH suffices; it stays the
- * caller's). path is the mailbox's absolute path, used together with confine for folders that are
- * symbolic links and for nothing else. *memory is what an earlier count of this mailbox left, or
- * NULL; it is updated in place, or made, and stays the caller's to release with
- * maildir_memory_free(). memory itself may be NULL: nothing is remembered then.
+ * caller's). path is the mailbox's absolute path, used together with confine for what is a symbolic
+ * link and for nothing else. *memory is what an earlier count of this mailbox left, made with the
+ * same options, or NULL; it is updated, replaced or released, and what *memory is afterwards, maybe
+ * NULL, stays the caller's to release with maildir_memory_free(). memory itself may be NULL:
+ * nothing is remembered then. May wait for a disk or a server, for as long as they take.
  *
- * A mailbox without `new` and `cur` holds nothing. What vanishes meanwhile is left out.
- * Returns 0, or the negative errno of the first directory or message that could not be read; *ret
- * is not written and *memory is still sound then.
+ * A mailbox without `new` and `cur` holds nothing.
+ * Returns 0, or the negative errno of the first directory or message that could not be read
+ * (-EACCES, -EIO, -ESTALE when it came twice in a row, ...), or -ENOMEM. *ret is not written and
+ * *memory is still sound then: what had been counted so far need not be counted again.
  */
 int maildir_count(int mailbox_fd, const char *path, struct confine *confine,
                   const struct maildir_options *options, struct maildir_memory **memory,
@@ -65,9 +124,12 @@ void maildir_memory_freep(struct maildir_memory **memory);
 size_t maildir_memory_bytes(const struct maildir_memory *memory);
 
 /*
- * Reads the size out of a message's file name: the first tag `,S=N` (or `,W=N`) that is followed by
- * `:`, `,` or the end and whose N is a decimal number that fits. Returns true and the size in
- * bytes, at most SIZE_BYTES_MAX, or false if there is no usable tag. (Dovecot and Exim decide what
- * happens with the odd cases: two tags, `,S=` empty, `,S=12x`, 2^63.)
+ * Reads the size out of a message's file name, from the tag `,S=N` or `,W=N`. Returns true and the
+ * size in bytes, at most SIZE_BYTES_MAX, or false if there is no usable tag. As in Dovecot:
+ * - only the first tag of a kind speaks: ",S=1x,S=2" is not usable, ",S=1,S=2" is 1;
+ * - N must be followed by `:`, `,` or the end: ",S=12x", ",S=-1" and ",S= 1" are not usable;
+ * - an empty N is 0: ",S=", ",S=:2,S". (An Exim with the usual quota_size_regex asks the file.)
+ * But where Dovecot takes what is left of an N of 2^64 and more, one above SIZE_BYTES_MAX is not
+ * usable here. With MAILDIR_SIZE_TAG_W, `,S=N` speaks where `,W=N` is missing or not usable.
  */
 bool maildir_size_from_name(const char *name, enum maildir_size_tag tag, uint64_t *ret_bytes);

@@ -1,0 +1,771 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "quota/maildir.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "quota/size.h"
+#include "system/cleanup.h"
+#include "system/confine.h"
+
+/* How much of a directory is read at once. */
+#define BUFFER_BYTES ((size_t)256 * 1024)
+
+/* What changes when a directory changes. Without padding, so that memcmp() compares it. */
+struct stamp {
+    uint64_t inode;
+    int64_t mtime_sec;
+    int64_t ctime_sec;
+    uint32_t mtime_nsec;
+    uint32_t ctime_nsec;
+    uint32_t device_major;
+    uint32_t device_minor;
+};
+
+enum directory_state {
+    DIRECTORY_UNKNOWN,    /* never read, or read too soon after a change */
+    DIRECTORY_ABSENT,     /* there was none, or something that is no directory */
+    DIRECTORY_REMEMBERED, /* stamp and sums go together */
+};
+
+/* A `new` or `cur`. */
+struct directory {
+    struct stamp stamp;
+    uint64_t bytes;
+    uint64_t messages;
+    enum directory_state state;
+    bool linked; /* a symbolic link is on the way to it */
+};
+
+/* The letter before a folder's name in the memory: what it was when the mailbox was read. */
+enum folder_kind {
+    FOLDER_DIRECTORY = 'd',
+    FOLDER_LINK = 'l',
+};
+
+/* The mailbox itself and each of its folders have two directories, in this order. */
+static const char *const leaves[] = {"cur", "new"};
+#define LEAVES (sizeof(leaves) / sizeof(leaves[0]))
+
+struct maildir_memory {
+    size_t bytes;
+    size_t folders;
+    struct stamp stamp;             /* of the mailbox when it was read for its folders */
+    bool settled;                   /* that stamp can be trusted */
+    struct directory directories[]; /* LEAVES of the mailbox, then LEAVES of each folder; behind
+                                       them, for each folder in the same, sorted, order: its
+                                       enum folder_kind, its name with the leading dot, NUL */
+};
+
+_Static_assert(sizeof(struct stamp) == 40, "a stamp has no padding");
+_Static_assert(sizeof(struct directory) == 64, "the header tells the bytes of a memory");
+_Static_assert(sizeof(struct maildir_memory) == 64, "the header tells the bytes of a memory");
+
+/* Folders met in a mailbox: entries as in the memory, one after the other, in no order. */
+struct folder_list {
+    char *text;
+    size_t length;
+    size_t capacity;
+    size_t count;
+};
+
+/* One count under way. */
+struct scan {
+    int mailbox_fd;
+    const char *path;
+    struct confine *confine;
+    const struct maildir_options *options;
+    char *buffer; /* for directory entries; NULL until the first is read */
+    struct maildir_count count;
+};
+
+/* Where a directory stands. */
+struct place {
+    const char *folder; /* NULL: in the mailbox itself */
+    const char *leaf;   /* "cur", "new" */
+};
+
+/* Reads the number of the first tag ,LETTER=N of name. Returns whether it is usable. */
+static bool read_tag(const char *name, char letter, uint64_t *ret_bytes)
+{
+    uint64_t value = 0;
+
+    for (;;) {
+        name = strchr(name, ',');
+        if (!name)
+            return false;
+        name++;
+        if (name[0] == letter && name[1] == '=')
+            break;
+    }
+    for (name += 2; *name >= '0' && *name <= '9'; name++)
+        if (__builtin_mul_overflow(value, UINT64_C(10), &value) ||
+            __builtin_add_overflow(value, (uint64_t)(*name - '0'), &value))
+            return false;
+    if (value > SIZE_BYTES_MAX || (*name != ':' && *name != ',' && *name != '\0'))
+        return false;
+    *ret_bytes = value;
+    return true;
+}
+
+bool maildir_size_from_name(const char *name, enum maildir_size_tag tag, uint64_t *ret_bytes)
+{
+    if (tag == MAILDIR_SIZE_TAG_W && read_tag(name, 'W', ret_bytes))
+        return true;
+    return read_tag(name, 'S', ret_bytes);
+}
+
+/* Opens a directory by its name in another, following no symbolic link. */
+static int open_directory(int parent_fd, const char *name, int flags)
+{
+    return confine_open_name(parent_fd, name, flags | O_DIRECTORY, false);
+}
+
+/* Says whether an error of opening tells that there is nothing that should be counted. */
+static bool is_nothing(int error)
+{
+    return error == -ENOENT || error == -ENOTDIR || error == -EXDEV || error == -ELOOP;
+}
+
+/* Says whether an error of opening without following links may be due to a link. */
+static bool is_maybe_link(int error)
+{
+    return error == -ENOTDIR || error == -ELOOP;
+}
+
+/* Takes the stamp of what name leads to from fd (the file open there, if name is empty). */
+static int stamp_get(int fd, const char *name, struct stamp *ret)
+{
+    struct statx st;
+
+    if (statx(fd, name, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_FORCE_SYNC,
+              STATX_TYPE | STATX_INO | STATX_MTIME | STATX_CTIME, &st) < 0)
+        return -errno;
+    *ret = (struct stamp){
+        .inode = st.stx_ino,
+        .mtime_sec = st.stx_mtime.tv_sec,
+        .ctime_sec = st.stx_ctime.tv_sec,
+        .mtime_nsec = st.stx_mtime.tv_nsec,
+        .ctime_nsec = st.stx_ctime.tv_nsec,
+        .device_major = st.stx_dev_major,
+        .device_minor = st.stx_dev_minor,
+    };
+    return 0;
+}
+
+static bool stamp_equal(const struct stamp *a, const struct stamp *b)
+{
+    return memcmp(a, b, sizeof(*a)) == 0;
+}
+
+/*
+ * Returns the time by the clock that the kernel stamps changes with. Any other may run ahead of it
+ * by a tick.
+ */
+static int64_t clock_sec(void)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_REALTIME_COARSE, &now);
+    return now.tv_sec;
+}
+
+/*
+ * Says whether every change after the time read_sec, when a reading began, gives the directory
+ * another stamp than this one. Whole seconds are compared, so that the age is more than the bound.
+ */
+static bool stamp_is_settled(const struct stamp *stamp, int64_t read_sec)
+{
+    int64_t newest = stamp->mtime_sec > stamp->ctime_sec ? stamp->mtime_sec : stamp->ctime_sec;
+
+    return newest > 0 && newest < read_sec - MAILDIR_SETTLED_SEC;
+}
+
+/* Writes the path of place from the mailbox on into text. Returns 0 or -ENAMETOOLONG. */
+static int place_path(const struct place *place, char text[static PATH_MAX])
+{
+    int length = snprintf(text, PATH_MAX, "%s%s%s", place->folder ? place->folder : "",
+                          place->folder ? "/" : "", place->leaf);
+
+    return length < PATH_MAX ? 0 : -ENAMETOOLONG;
+}
+
+/* Opens place, or the message called name in it, wherever symbolic links lead beneath the root. */
+static int place_open_confined(const struct scan *scan, const struct place *place, const char *name,
+                               int flags)
+{
+    _cleanup_(freep) char *path = NULL;
+
+    if (asprintf(&path, "%s/%s%s%s%s%s", scan->path, place->folder ? place->folder : "",
+                 place->folder ? "/" : "", place->leaf, name ? "/" : "", name ? name : "") < 0) {
+        path = NULL;
+        return -ENOMEM;
+    }
+    return confine_open(scan->confine, path, flags);
+}
+
+/*
+ * Opens place by plain lookups that follow no link. The folder is opened by itself, since
+ * O_NOFOLLOW guards the last component alone.
+ */
+static int place_open_plain(const struct scan *scan, const struct place *place)
+{
+    _cleanup_(closep) int folder_fd = -1;
+
+    if (!place->folder)
+        return open_directory(scan->mailbox_fd, place->leaf, O_RDONLY);
+    folder_fd = open_directory(scan->mailbox_fd, place->folder, O_PATH);
+    if (folder_fd < 0)
+        return folder_fd;
+    return open_directory(folder_fd, place->leaf, O_RDONLY);
+}
+
+/* Opens place for reading, links or not, and says which. */
+static int place_open(const struct scan *scan, const struct place *place, bool *ret_linked)
+{
+    int fd = place_open_plain(scan, place);
+
+    *ret_linked = is_maybe_link(fd);
+    return *ret_linked ? place_open_confined(scan, place, NULL, O_RDONLY | O_DIRECTORY) : fd;
+}
+
+/*
+ * Reads the next entries of the directory into the scan's buffer. Returns their bytes, 0 at the
+ * end, or a negative errno.
+ */
+static ssize_t scan_entries(struct scan *scan, int fd)
+{
+    ssize_t n;
+
+    if (!scan->buffer) {
+        /* The kernel's entries are shorter than struct dirent64: no access goes past the end. */
+        scan->buffer = malloc(BUFFER_BYTES + sizeof(struct dirent64));
+        if (!scan->buffer)
+            return -ENOMEM;
+    }
+    n = getdents64(fd, scan->buffer, BUFFER_BYTES);
+    return n < 0 ? -errno : n;
+}
+
+static const struct dirent64 *scan_entry(const struct scan *scan, ssize_t offset)
+{
+    return (const void *)(scan->buffer + offset);
+}
+
+/*
+ * Asks the file system for the size of a message. It does not change, so that what a network file
+ * system holds of it in memory is good enough. Returns 1, 0 if there is no such message (any more),
+ * or a negative errno.
+ */
+static int message_stat(const struct scan *scan, const struct place *place, int fd,
+                        const char *name, uint64_t *ret_bytes)
+{
+    const int flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC;
+    _cleanup_(closep) int target_fd = -1;
+    struct statx st;
+
+    if (statx(fd, name, flags, STATX_TYPE | STATX_SIZE, &st) < 0)
+        return errno == ENOENT ? 0 : -errno;
+    if (S_ISLNK(st.stx_mode)) {
+        target_fd = place_open_confined(scan, place, name, O_PATH);
+        if (target_fd < 0)
+            return is_nothing(target_fd) ? 0 : target_fd;
+        if (statx(target_fd, "", flags | AT_EMPTY_PATH, STATX_SIZE, &st) < 0)
+            return -errno;
+    }
+    *ret_bytes = st.stx_size < SIZE_BYTES_MAX ? st.stx_size : SIZE_BYTES_MAX;
+    return 1;
+}
+
+/* Adds the message called name to the sums of its directory, which is open on fd. */
+static int directory_add(struct directory *directory, struct scan *scan, const struct place *place,
+                         int fd, const char *name)
+{
+    uint64_t bytes;
+
+    if (!maildir_size_from_name(name, scan->options->size_tag, &bytes)) {
+        int r = message_stat(scan, place, fd, name, &bytes);
+
+        if (r <= 0)
+            return r;
+        scan->count.files_stat++;
+    }
+    scan->count.files_counted++;
+    directory->bytes = size_add(directory->bytes, bytes);
+    directory->messages = size_add(directory->messages, 1);
+    return 0;
+}
+
+/* Adds up the messages of a directory that is open on fd. */
+static int directory_sum(struct directory *directory, struct scan *scan, const struct place *place,
+                         int fd)
+{
+    for (;;) {
+        ssize_t length = scan_entries(scan, fd);
+
+        if (length <= 0)
+            return (int)length;
+        for (ssize_t offset = 0; offset < length;) {
+            const struct dirent64 *entry = scan_entry(scan, offset);
+            int r = 0;
+
+            if (entry->d_name[0] != '.')
+                r = directory_add(directory, scan, place, fd, entry->d_name);
+            if (r < 0)
+                return r;
+            offset += entry->d_reclen;
+        }
+    }
+}
+
+/*
+ * Reads a directory that is open on fd. What it had been before does not count, nor is it
+ * remembered if it changed while it was read.
+ */
+static int directory_read_open(struct directory *directory, struct scan *scan,
+                               const struct place *place, int fd, int64_t read_sec)
+{
+    struct stamp after;
+    int r;
+
+    r = stamp_get(fd, "", &directory->stamp);
+    if (r < 0)
+        return r;
+    r = directory_sum(directory, scan, place, fd);
+    if (r < 0)
+        return r;
+    r = stamp_get(fd, "", &after);
+    if (r < 0)
+        return r;
+    if (stamp_equal(&directory->stamp, &after) && stamp_is_settled(&after, read_sec))
+        directory->state = DIRECTORY_REMEMBERED;
+    scan->count.directories_read++;
+    return 0;
+}
+
+/* Reads a directory once. */
+static int directory_try(struct directory *directory, struct scan *scan, const struct place *place)
+{
+    const struct maildir_count before = scan->count;
+    int64_t read_sec = clock_sec();
+    struct directory fresh = {};
+    _cleanup_(closep) int fd = -1;
+    int r;
+
+    *directory = (struct directory){};
+    fd = place_open(scan, place, &fresh.linked);
+    r = fd < 0 ? fd : directory_read_open(&fresh, scan, place, fd, read_sec);
+    if (fd < 0 ? is_nothing(r) : r == -ENOENT) {
+        /* Nothing there, or removed while it was read. */
+        *directory = (struct directory){.state = DIRECTORY_ABSENT, .linked = fresh.linked};
+        r = 0;
+    } else if (r == 0) {
+        *directory = fresh;
+        return 0;
+    }
+    scan->count = before;
+    return r;
+}
+
+/*
+ * Reads a directory. A server that has forgotten it (ESTALE) may have got another of its name, so
+ * that is tried again, once.
+ */
+static int directory_read(struct directory *directory, struct scan *scan, const struct place *place)
+{
+    int r = directory_try(directory, scan, place);
+
+    return r == -ESTALE ? directory_try(directory, scan, place) : r;
+}
+
+/* Takes the stamp of place as it is now, by its path, or where links lead by opening it. */
+static int place_stamp(const struct scan *scan, const struct place *place, bool linked,
+                       struct stamp *ret)
+{
+    _cleanup_(closep) int fd = -1;
+    char path[PATH_MAX];
+    int r;
+
+    if (linked) {
+        fd = place_open_confined(scan, place, NULL, O_PATH | O_DIRECTORY);
+        return fd < 0 ? fd : stamp_get(fd, "", ret);
+    }
+    r = place_path(place, path);
+    return r < 0 ? r : stamp_get(scan->mailbox_fd, path, ret);
+}
+
+/* Says whether what is remembered of a directory still holds. */
+static bool directory_is_current(const struct directory *directory, const struct scan *scan,
+                                 const struct place *place)
+{
+    struct stamp now;
+    int r;
+
+    if (directory->state == DIRECTORY_UNKNOWN)
+        return false;
+    r = place_stamp(scan, place, directory->linked, &now);
+    if (directory->state == DIRECTORY_ABSENT)
+        return is_nothing(r);
+    return r == 0 && stamp_equal(&directory->stamp, &now);
+}
+
+/* Brings the sums of a directory up to date and adds them to the count. */
+static int directory_count(struct directory *directory, struct scan *scan,
+                           const struct place *place)
+{
+    if (!directory_is_current(directory, scan, place)) {
+        int r = directory_read(directory, scan, place);
+
+        if (r < 0)
+            return r;
+    } else if (directory->state == DIRECTORY_REMEMBERED) {
+        scan->count.directories_remembered++;
+    }
+    scan->count.bytes = size_add(scan->count.bytes, directory->bytes);
+    scan->count.messages = size_add(scan->count.messages, directory->messages);
+    return 0;
+}
+
+/* Says whether the folder, a name without the leading dot, is excluded, itself or with another. */
+static bool is_excluded(const struct maildir_options *options, const char *folder)
+{
+    for (size_t i = 0; i < options->exclude_folders_count; i++) {
+        size_t length = strlen(options->exclude_folders[i]);
+
+        if (strncmp(folder, options->exclude_folders[i], length) == 0 &&
+            (folder[length] == '\0' || folder[length] == '.'))
+            return true;
+    }
+    return false;
+}
+
+static void folder_list_done(struct folder_list *list)
+{
+    free(list->text);
+}
+
+static int folder_list_add(struct folder_list *list, enum folder_kind kind, const char *name)
+{
+    size_t size = strlen(name) + 1;
+
+    if (list->capacity - list->length < size + 1) {
+        size_t capacity = 2 * list->capacity + size + 1;
+        char *text = realloc(list->text, capacity);
+
+        if (!text)
+            return -ENOMEM;
+        list->text = text;
+        list->capacity = capacity;
+    }
+    list->text[list->length] = (char)kind;
+    memcpy(list->text + list->length + 1, name, size);
+    list->length += size + 1;
+    list->count++;
+    return 0;
+}
+
+/* Returns the entry behind the given one, in a list or a memory. */
+static const char *folder_next(const char *folder)
+{
+    return folder + strlen(folder) + 1;
+}
+
+/*
+ * Returns the type of an entry, asking the file system where the entry does not tell: DT_DIR,
+ * DT_LNK, ..., DT_UNKNOWN if it vanished, or a negative errno.
+ */
+static int entry_type(int fd, const struct dirent64 *entry)
+{
+    const int flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT;
+    struct statx st;
+
+    if (entry->d_type != DT_UNKNOWN)
+        return entry->d_type;
+    if (statx(fd, entry->d_name, flags, STATX_TYPE, &st) < 0)
+        return errno == ENOENT ? DT_UNKNOWN : -errno;
+    return IFTODT(st.stx_mode);
+}
+
+/* Says whether a symbolic link names its neighbour, by a text without a slash. */
+static bool is_alias(int fd, const char *name)
+{
+    char text[PATH_MAX];
+    ssize_t length = readlinkat(fd, name, text, sizeof(text));
+
+    return length > 0 && !memchr(text, '/', (size_t)length);
+}
+
+/* Adds an entry of the mailbox to its folders, if it is one. */
+static int folder_list_add_entry(struct folder_list *list, const struct scan *scan, int fd,
+                                 const struct dirent64 *entry)
+{
+    const char *name = entry->d_name;
+    int type;
+
+    if (name[0] != '.' || name[1] == '.' || name[1] == '\0' || is_excluded(scan->options, name + 1))
+        return 0;
+    type = entry_type(fd, entry);
+    if (type < 0)
+        return type;
+    if (type == DT_DIR)
+        return folder_list_add(list, FOLDER_DIRECTORY, name);
+    if (type == DT_LNK && !is_alias(fd, name))
+        return folder_list_add(list, FOLDER_LINK, name);
+    return 0;
+}
+
+static int folder_list_read(struct folder_list *list, struct scan *scan, int fd)
+{
+    for (;;) {
+        ssize_t length = scan_entries(scan, fd);
+
+        if (length <= 0)
+            return (int)length;
+        for (ssize_t offset = 0; offset < length;) {
+            const struct dirent64 *entry = scan_entry(scan, offset);
+            int r = folder_list_add_entry(list, scan, fd, entry);
+
+            if (r < 0)
+                return r;
+            offset += entry->d_reclen;
+        }
+    }
+}
+
+static int compare_folders(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/*
+ * Makes an array of a list's entries, sorted, each once: a directory that changes while it is read
+ * may show an entry twice. The caller frees the array, which points into the list. Returns the
+ * number of entries or -ENOMEM.
+ */
+static ssize_t folder_list_sort(const struct folder_list *list, const char ***ret)
+{
+    const char **folders = calloc(list->count + 1, sizeof(*folders));
+    const char *folder = list->text;
+    size_t count = 0;
+
+    if (!folders)
+        return -ENOMEM;
+    for (size_t i = 0; i < list->count; i++, folder = folder_next(folder))
+        folders[i] = folder;
+    qsort(folders, list->count, sizeof(*folders), compare_folders);
+    for (size_t i = 0; i < list->count; i++)
+        if (count == 0 || strcmp(folders[count - 1], folders[i]) != 0)
+            folders[count++] = folders[i];
+    *ret = folders;
+    return (ssize_t)count;
+}
+
+/* Returns where the directories of a memory's folder stand (those of the mailbox before them). */
+static size_t folder_index(size_t folder)
+{
+    return LEAVES + LEAVES * folder;
+}
+
+/* Returns the first folder of a memory: its kind, then its name. */
+static const char *memory_folders(const struct maildir_memory *memory)
+{
+    return (const char *)(memory->directories + folder_index(memory->folders));
+}
+
+/* Copies what is known of the directories of the mailbox, and of the folders in both memories. */
+static void memory_carry_over(struct maildir_memory *memory, const struct maildir_memory *old)
+{
+    const char *folder = memory_folders(memory), *old_folder = memory_folders(old);
+    size_t i = 0, j = 0;
+
+    memcpy(memory->directories, old->directories, LEAVES * sizeof(*memory->directories));
+    while (i < memory->folders && j < old->folders) {
+        int order = strcmp(folder, old_folder);
+
+        if (order == 0)
+            memcpy(memory->directories + folder_index(i), old->directories + folder_index(j),
+                   LEAVES * sizeof(*memory->directories));
+        if (order <= 0) {
+            folder = folder_next(folder);
+            i++;
+        }
+        if (order >= 0) {
+            old_folder = folder_next(old_folder);
+            j++;
+        }
+    }
+}
+
+/* Makes a memory of the listed folders, whose directories are all unknown. */
+static int memory_new(const struct folder_list *list, struct maildir_memory **ret)
+{
+    _cleanup_(freep) const char **folders = NULL;
+    struct maildir_memory *memory;
+    ssize_t count;
+    size_t bytes;
+    char *text;
+
+    count = folder_list_sort(list, &folders);
+    if (count < 0)
+        return (int)count;
+    bytes = sizeof(*memory) + folder_index((size_t)count) * sizeof(*memory->directories);
+    for (ssize_t i = 0; i < count; i++)
+        bytes += strlen(folders[i]) + 1;
+    memory = calloc(1, bytes);
+    if (!memory)
+        return -ENOMEM;
+    memory->bytes = bytes;
+    memory->folders = (size_t)count;
+    text = (char *)(memory->directories + folder_index(memory->folders));
+    for (ssize_t i = 0; i < count; i++)
+        text = stpcpy(text, folders[i]) + 1;
+    *ret = memory;
+    return 0;
+}
+
+/* Says whether the list of folders that is remembered still holds. */
+static bool mailbox_is_current(const struct scan *scan, const struct maildir_memory *memory)
+{
+    struct stamp now;
+
+    return memory && memory->settled && stamp_get(scan->mailbox_fd, "", &now) == 0 &&
+           stamp_equal(&memory->stamp, &now);
+}
+
+/* Reads the mailbox for its folders, once, into a memory that knows nothing of their sums. */
+static int mailbox_try(struct scan *scan, struct maildir_memory **ret)
+{
+    _cleanup_(maildir_memory_freep) struct maildir_memory *memory = NULL;
+    _cleanup_(folder_list_done) struct folder_list list = {};
+    _cleanup_(closep) int fd = -1;
+    int64_t read_sec = clock_sec();
+    struct stamp before, after;
+    int r;
+
+    fd = open_directory(scan->mailbox_fd, ".", O_RDONLY);
+    if (fd < 0)
+        return fd;
+    r = stamp_get(fd, "", &before);
+    if (r < 0)
+        return r;
+    r = folder_list_read(&list, scan, fd);
+    if (r < 0 && r != -ENOENT) /* a mailbox that is removed meanwhile has no folders */
+        return r;
+    r = stamp_get(fd, "", &after);
+    if (r < 0)
+        return r;
+    r = memory_new(&list, &memory);
+    if (r < 0)
+        return r;
+    memory->stamp = before;
+    memory->settled = stamp_equal(&before, &after) && stamp_is_settled(&after, read_sec);
+    *ret = steal_pointer(&memory);
+    return 0;
+}
+
+/* Brings the list of folders up to date. */
+static int mailbox_refresh(struct scan *scan, struct maildir_memory **memory)
+{
+    struct maildir_memory *fresh;
+    int r;
+
+    if (mailbox_is_current(scan, *memory)) {
+        scan->count.directories_remembered++;
+        return 0;
+    }
+    r = mailbox_try(scan, &fresh);
+    if (r == -ESTALE)
+        r = mailbox_try(scan, &fresh);
+    if (r < 0)
+        return r;
+    scan->count.directories_read++;
+    if (*memory)
+        memory_carry_over(fresh, *memory);
+    maildir_memory_free(*memory);
+    *memory = fresh;
+    return 0;
+}
+
+/* Counts the directories of the mailbox itself (folder is NULL) or of one folder. */
+static int leaves_count(struct directory directories[static LEAVES], struct scan *scan,
+                        const char *folder)
+{
+    for (size_t i = 0; i < LEAVES; i++) {
+        const struct place place = {.folder = folder, .leaf = leaves[i]};
+        int r = directory_count(&directories[i], scan, &place);
+
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static int mailbox_count(struct scan *scan, struct maildir_memory **memory)
+{
+    const char *folder;
+    int r;
+
+    r = mailbox_refresh(scan, memory);
+    if (r < 0)
+        return r;
+    r = leaves_count((*memory)->directories, scan, NULL);
+    if (r < 0)
+        return r;
+    folder = memory_folders(*memory);
+    for (size_t i = 0; i < (*memory)->folders; i++, folder = folder_next(folder)) {
+        /* The name stands behind the letter of its kind. */
+        r = leaves_count((*memory)->directories + folder_index(i), scan, folder + 1);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+int maildir_count(int mailbox_fd, const char *path, struct confine *confine,
+                  const struct maildir_options *options, struct maildir_memory **memory,
+                  struct maildir_count *ret)
+{
+    _cleanup_(maildir_memory_freep) struct maildir_memory *unwanted = NULL;
+    struct maildir_memory **slot = memory ? memory : &unwanted;
+    struct scan scan = {
+        .mailbox_fd = mailbox_fd,
+        .path = path,
+        .confine = confine,
+        .options = options,
+    };
+    int r;
+
+    r = mailbox_count(&scan, slot);
+    free(scan.buffer);
+    if (maildir_memory_bytes(*slot) > MAILDIR_MEMORY_BYTES_MAX) {
+        maildir_memory_free(*slot);
+        *slot = NULL;
+    }
+    if (r < 0)
+        return r;
+    *ret = scan.count;
+    return 0;
+}
+
+void maildir_memory_free(struct maildir_memory *memory)
+{
+    free(memory);
+}
+
+void maildir_memory_freep(struct maildir_memory **memory)
+{
+    maildir_memory_free(*memory);
+}
+
+size_t maildir_memory_bytes(const struct maildir_memory *memory)
+{
+    return memory ? memory->bytes : 0;
+}
