@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * exim-quotad: answers Exim how full a mailbox is, and whether a message would fit.
+ *
+ * Security: it reads names and sizes of files beneath its roots, and of file contents the first
+ * 5120 bytes of maildirsize alone. It writes nothing there. Whoever may connect to its sockets may
+ * learn how full any mailbox beneath the roots is, and nothing else.
+ *
+ * Diagnostics: the systemd journal, or where --log says. Exit status 0 after a clean end, 1 if it
+ * could not start, 2 for a wrong command line.
+ */
+#include <errno.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "config.h"
+#include "options.h"
+#include "server/server.h"
+#include "server/sockets.h"
+#include "system/cleanup.h"
+#include "system/confine.h"
+#include "system/daemon.h"
+#include "system/journal.h"
+#include "system/pidfile.h"
+#include "system/privileges.h"
+
+#define EXIT_USAGE 2
+
+/* Whom the post's daemon became by default. */
+#define DEFAULT_USER "mail"
+
+#define JOURNAL_SOCKET "/run/systemd/journal/socket"
+
+/* Everything that is released at the end. */
+struct program {
+    struct options options;
+    struct journal *journal;
+    struct sockets sockets;
+    struct pidfile *pidfile;
+    struct daemon daemon;
+};
+
+static bool same_file(int a, int b)
+{
+    struct stat sa, sb;
+
+    return fstat(a, &sa) == 0 && fstat(b, &sb) == 0 && sa.st_dev == sb.st_dev &&
+           sa.st_ino == sb.st_ino;
+}
+
+/* Whether what is written to standard error would go to a client, as under inetd. */
+static bool stderr_is_the_client(void)
+{
+    struct stat st;
+
+    return fstat(STDIN_FILENO, &st) == 0 && S_ISSOCK(st.st_mode) &&
+           same_file(STDIN_FILENO, STDERR_FILENO);
+}
+
+/* Whether standard error is the journal: systemd says which file that is. */
+static bool stderr_is_the_journal(void)
+{
+    const char *stream = getenv("JOURNAL_STREAM");
+    unsigned long long device, inode;
+    struct stat st;
+
+    return stream && sscanf(stream, "%llu:%llu", &device, &inode) == 2 &&
+           fstat(STDERR_FILENO, &st) == 0 && st.st_dev == device && st.st_ino == inode;
+}
+
+static enum journal_target default_target(const struct options *options)
+{
+    bool daemon = options->settings.socket_path && !options->foreground;
+
+    if (stderr_is_the_journal())
+        return JOURNAL_NATIVE;
+    if (daemon || stderr_is_the_client())
+        return access(JOURNAL_SOCKET, W_OK) == 0 ? JOURNAL_NATIVE : JOURNAL_NOWHERE;
+    return JOURNAL_STDERR;
+}
+
+/* Says why the service cannot start, to whoever started it. */
+static void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+static void complain(const char *format, ...)
+{
+    va_list arguments;
+
+    if (stderr_is_the_client())
+        return;
+    va_start(arguments, format);
+    fputs("exim-quotad: ", stderr);
+    vfprintf(stderr, format, arguments);
+    fputc('\n', stderr);
+    va_end(arguments);
+}
+
+static int open_journal(struct program *program)
+{
+    const struct options *options = &program->options;
+    enum journal_target target = options->log == OPTIONS_LOG_FILE     ? JOURNAL_FILE
+                                 : options->log == OPTIONS_LOG_SYSLOG ? JOURNAL_SYSLOG
+                                                                      : default_target(options);
+    int r = journal_open(target, options->log_path, options->debug, &program->journal);
+
+    if (r < 0)
+        complain("cannot open the log %s: %s", options->log_path ? options->log_path : "",
+                 strerror(-r));
+    return r;
+}
+
+/* Makes the socket of --socket. */
+static int make_socket(struct program *program)
+{
+    const struct settings *settings = &program->options.settings;
+    int r = sockets_make(settings->socket_path, settings->socket_mode, &program->sockets);
+
+    if (r == -EADDRINUSE)
+        complain("--socket=%s: another process answers there already", settings->socket_path);
+    else if (r == -EEXIST)
+        complain("--socket=%s: there is a file that is no socket; it was left alone",
+                 settings->socket_path);
+    else if (r < 0)
+        complain("--socket=%s: %s", settings->socket_path, strerror(-r));
+    return r;
+}
+
+/* Finds out where questions come from. Returns 0, a negative errno, or EXIT_USAGE for nowhere. */
+static int open_sockets(struct program *program)
+{
+    const char *socket_path = program->options.settings.socket_path;
+    int r = sockets_take_systemd(&program->sockets, program->journal);
+
+    if (r < 0) {
+        complain("cannot take the sockets that systemd passes: %s", strerror(-r));
+        return r;
+    }
+    if (r > 0) {
+        if (socket_path)
+            journal_log(program->journal, LOG_WARNING,
+                        "--socket=%s is left alone: systemd passes the sockets", socket_path);
+        if (program->sockets.count > 0)
+            return 0;
+        complain("systemd passed no stream socket: see the warnings in the journal");
+        return -ENOTSOCK;
+    }
+    if (socket_path)
+        return make_socket(program);
+    r = sockets_take_stdin(&program->sockets);
+    if (r != 0)
+        return r < 0 ? r : 0;
+    complain("there is no socket to answer on: start exim-quotad.socket with systemctl, or give "
+             "--socket=PATH");
+    return EXIT_USAGE;
+}
+
+static int acquire_pidfile(struct program *program)
+{
+    const char *path = program->options.pidfile;
+    pid_t other = 0;
+    int r;
+
+    if (!path)
+        return 0;
+    r = pidfile_acquire(path, &program->pidfile, &other);
+    if (r == -EEXIST)
+        complain("--pidfile=%s: process %d lives; stop it, or remove the file if it is another "
+                 "program",
+                 path, (int)other);
+    else if (r < 0)
+        complain("--pidfile=%s: %s", path, strerror(-r));
+    return r;
+}
+
+static int go_into_background(struct program *program)
+{
+    int r = 0;
+
+    if (program->sockets.origin == SOCKETS_OWN && !program->options.foreground) {
+        r = daemon_fork(&program->daemon);
+        if (r < 0)
+            complain("cannot go into the background: %s", strerror(-r));
+    }
+    if (r == 0 && program->pidfile) {
+        r = pidfile_write(program->pidfile, getpid());
+        if (r < 0)
+            complain("--pidfile=%s: %s", program->options.pidfile, strerror(-r));
+    }
+    return r;
+}
+
+/* Becomes the user that was asked for; or, as root with a socket of our own, the default one. */
+static int drop_privileges(const struct program *program)
+{
+    const char *user = program->options.user;
+    int r;
+
+    if (!user && program->sockets.origin == SOCKETS_OWN && geteuid() == 0)
+        user = DEFAULT_USER;
+    if (!user)
+        return 0;
+    r = privileges_drop(user);
+    if (r == -ESRCH)
+        complain("--user=%s: there is no such user", user);
+    else if (r == -EPERM)
+        complain("--user=%s: only root can become another user", user);
+    else if (r < 0)
+        complain("--user=%s: %s", user, strerror(-r));
+    return r;
+}
+
+static int open_roots(struct program *program)
+{
+    struct confine **confine = &program->options.settings.mailbox.confine;
+    int r = confine_new(CONFINE_AUTO, confine);
+
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < program->options.roots_count; i++) {
+        r = confine_add_root(*confine, program->options.roots[i]);
+        if (r < 0) {
+            complain("--root=%s: %s", program->options.roots[i], strerror(-r));
+            return r;
+        }
+    }
+    if (program->options.roots_count > 0)
+        return 0;
+    journal_log(program->journal, LOG_WARNING,
+                "no --root: whoever may ask may ask about any file of this machine");
+    r = confine_add_root(*confine, "/");
+    if (r < 0)
+        complain("/: %s", strerror(-r));
+    return r;
+}
+
+static void on_ready(void *userdata)
+{
+    struct program *program = userdata;
+    int r = daemon_ready(&program->daemon);
+
+    if (r < 0)
+        journal_log(program->journal, LOG_WARNING, "cannot let go of the terminal: %s",
+                    strerror(-r));
+}
+
+/* Signals are taken from the event loop, and threads inherit the mask. */
+static void block_signals(void)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+static int run(struct program *program)
+{
+    int r;
+
+    block_signals();
+    r = open_journal(program);
+    if (r < 0)
+        return r;
+    r = acquire_pidfile(program);
+    if (r < 0)
+        return r;
+    r = open_sockets(program);
+    if (r != 0)
+        return r;
+    r = go_into_background(program);
+    if (r < 0)
+        return r;
+    r = drop_privileges(program);
+    if (r < 0)
+        return r;
+    r = open_roots(program);
+    if (r < 0)
+        return r;
+    r = server_run(&program->options.settings, &program->sockets, program->journal, on_ready,
+                   program);
+    if (r < 0)
+        complain("cannot start: %s", strerror(-r));
+    return r;
+}
+
+static void release(struct program *program)
+{
+    sockets_unlink(&program->sockets);
+    sockets_deinit(&program->sockets);
+    pidfile_release(program->pidfile);
+    journal_close(program->journal);
+    confine_free(program->options.settings.mailbox.confine);
+    options_deinit(&program->options);
+}
+
+int main(int argc, char **argv)
+{
+    struct program program = {.daemon = DAEMON_NULL};
+    char error[OPTIONS_ERROR_BYTES_MAX];
+    int r;
+
+    /* Threads that count allocate little: one arena for all keeps the memory small. */
+    mallopt(M_ARENA_MAX, 1);
+    if (options_parse(argc, argv, &program.options, error) < 0) {
+        complain("%s", error);
+        return EXIT_USAGE;
+    }
+    switch (program.options.action) {
+    case OPTIONS_HELP:
+        options_print_help();
+        break;
+    case OPTIONS_VERSION:
+        puts("exim-quotad " PROJECT_VERSION);
+        break;
+    case OPTIONS_SERVE:
+        r = run(&program);
+        release(&program);
+        return r == EXIT_USAGE ? EXIT_USAGE : r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+    }
+    options_deinit(&program.options);
+    return EXIT_SUCCESS;
+}

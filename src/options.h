@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The command line: every option of exim-quotad(8), checked where it enters.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "server/settings.h"
+
+enum options_action {
+    OPTIONS_SERVE,
+    OPTIONS_HELP,
+    OPTIONS_VERSION,
+};
+
+/* Where log entries go. */
+enum options_log {
+    OPTIONS_LOG_DEFAULT, /* the journal under systemd, else standard error */
+    OPTIONS_LOG_FILE,
+    OPTIONS_LOG_SYSLOG,
+};
+
+struct options {
+    enum options_action action;
+    struct settings settings; /* but for the roots, which are not open yet */
+    char **roots;
+    size_t roots_count;
+    char *user; /* NULL: not given */
+    char *pidfile;
+    bool foreground;
+    bool debug;
+    enum options_log log;
+    char *log_path;
+};
+
+/* A message about a wrong option: names the option, the value, and what is accepted. */
+#define OPTIONS_ERROR_BYTES_MAX 1024
+
+/*
+ * Reads the command line. Returns 0 and *ret, which the caller releases with options_deinit(); or
+ * -EINVAL, with a line for people in error[0..OPTIONS_ERROR_BYTES_MAX), or -ENOMEM.
+ */
+int options_parse(int argc, char **argv, struct options *ret, char *error);
+void options_deinit(struct options *options);
+
+/* Prints the help. */
+void options_print_help(void);

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "system/pidfile.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "system/cleanup.h"
+
+#define MODE 0644
+
+/* More than a number and its line end take. */
+#define TEXT_MAX 32
+
+struct pidfile {
+    int directory_fd; /* where it is, wherever the working directory and the path lead later */
+    char *name;       /* there */
+    int fd;           /* locked */
+};
+
+/* Releases what the struct holds, and the lock with it, and leaves the file alone. */
+static void forget(struct pidfile *pidfile)
+{
+    closep(&pidfile->fd);
+    closep(&pidfile->directory_fd);
+    free(pidfile->name);
+    free(pidfile);
+}
+
+static void forgetp(struct pidfile **pidfile)
+{
+    if (*pidfile)
+        forget(*pidfile);
+}
+
+static int open_directory(struct pidfile *pidfile, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    const char *name = slash ? slash + 1 : path;
+    _cleanup_(freep) char *directory = NULL;
+
+    if (name[0] == '\0')
+        return -EINVAL;
+    pidfile->name = strdup(name);
+    directory = slash ? strndup(path, (size_t)(name - path)) : strdup(".");
+    if (!pidfile->name || !directory)
+        return -ENOMEM;
+    pidfile->directory_fd = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    return pidfile->directory_fd < 0 ? -errno : 0;
+}
+
+/* Opens the file, and makes it where there is none. */
+static int open_file(struct pidfile *pidfile)
+{
+    struct stat st;
+
+    closep(&pidfile->fd);
+    /* O_NONBLOCK and O_NOCTTY are for what turns out to be no regular file. */
+    pidfile->fd = openat(pidfile->directory_fd, pidfile->name,
+                         O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, MODE);
+    if (pidfile->fd < 0) /* a symbolic link, a directory and a socket cannot even be opened so */
+        return errno == ELOOP || errno == EISDIR || errno == ENXIO ? -EINVAL : -errno;
+    if (fstat(pidfile->fd, &st) < 0)
+        return -errno;
+    return S_ISREG(st.st_mode) && st.st_nlink <= 1 ? 0 : -EINVAL;
+}
+
+/*
+ * Tells whether the open file is the one that bears its name. Returns 1, 0 if somebody has removed
+ * or replaced it, or -errno.
+ */
+static int is_named(const struct pidfile *pidfile)
+{
+    struct stat opened, named;
+
+    if (fstat(pidfile->fd, &opened) < 0)
+        return -errno;
+    if (fstatat(pidfile->directory_fd, pidfile->name, &named, AT_SYMLINK_NOFOLLOW) < 0)
+        return errno == ENOENT ? 0 : -errno;
+    return opened.st_dev == named.st_dev && opened.st_ino == named.st_ino;
+}
+
+/* Reads the process id in the file. Returns it, 0 if the file holds none, or -errno. */
+static pid_t read_pid(const struct pidfile *pidfile)
+{
+    static const char blanks[] = " \t\r\n";
+    char text[TEXT_MAX + 1];
+    const char *number;
+    unsigned long pid;
+    ssize_t n;
+    char *end;
+
+    n = pread(pidfile->fd, text, TEXT_MAX, 0);
+    if (n < 0)
+        return -errno;
+    text[n] = '\0';
+    number = text + strspn(text, blanks);
+    if (number[0] < '0' || number[0] > '9')
+        return 0; /* no sign above all */
+    pid = strtoul(number, &end, 10);
+    end += strspn(end, blanks);
+    if (end != text + n || n == TEXT_MAX || pid > INT_MAX)
+        return 0;
+    return (pid_t)pid;
+}
+
+static bool lives(pid_t pid)
+{
+    return kill(pid, 0) == 0 || errno == EPERM;
+}
+
+/*
+ * Locks the file, unless it is somebody else's. Returns 1, 0 if it has lost its name to another,
+ * -EEXIST and whose it is, or another -errno.
+ */
+static int take(const struct pidfile *pidfile, pid_t *ret_other)
+{
+    bool locked = flock(pidfile->fd, LOCK_EX | LOCK_NB) == 0;
+    pid_t pid;
+    int r;
+
+    if (!locked && errno != EWOULDBLOCK)
+        return -errno;
+    /* Who held the lock may have removed the file between our opening and our locking it. */
+    r = locked ? is_named(pidfile) : 1;
+    if (r <= 0)
+        return r;
+    pid = read_pid(pidfile);
+    if (pid < 0)
+        return pid;
+    if (locked && (pid == 0 || pid == getpid() || !lives(pid)))
+        return 1;
+    *ret_other = pid;
+    return -EEXIST;
+}
+
+static int make_empty(const struct pidfile *pidfile)
+{
+    if (ftruncate(pidfile->fd, 0) < 0 || fchmod(pidfile->fd, MODE) < 0)
+        return -errno;
+    return 0;
+}
+
+int pidfile_acquire(const char *path, struct pidfile **ret, pid_t *ret_other)
+{
+    _cleanup_(forgetp) struct pidfile *pidfile = malloc(sizeof(*pidfile));
+    int r;
+
+    *ret_other = 0;
+    if (!pidfile)
+        return -ENOMEM;
+    *pidfile = (struct pidfile){.directory_fd = -1, .fd = -1};
+    r = open_directory(pidfile, path);
+    if (r < 0)
+        return r;
+    do {
+        r = open_file(pidfile);
+        if (r == 0)
+            r = take(pidfile, ret_other);
+    } while (r == 0);
+    if (r < 0)
+        return r;
+    r = make_empty(pidfile);
+    if (r < 0)
+        return r;
+    *ret = steal_pointer(&pidfile);
+    return 0;
+}
+
+int pidfile_write(struct pidfile *pidfile, pid_t pid)
+{
+    char text[TEXT_MAX];
+    int length = snprintf(text, sizeof(text), "%d\n", (int)pid);
+    ssize_t n = pwrite(pidfile->fd, text, (size_t)length, 0);
+    int r = n < 0 ? -errno : 0;
+
+    if (n == length)
+        return ftruncate(pidfile->fd, length) < 0 ? -errno : 0;
+    /* The beginning of a number is another process's. */
+    (void)!ftruncate(pidfile->fd, 0);
+    return r < 0 ? r : -ENOSPC;
+}
+
+void pidfile_release(struct pidfile *pidfile)
+{
+    if (!pidfile)
+        return;
+    if (is_named(pidfile) > 0 && unlinkat(pidfile->directory_fd, pidfile->name, 0) < 0)
+        (void)!ftruncate(pidfile->fd, 0);
+    forget(pidfile);
+}
+
+void pidfile_releasep(struct pidfile **pidfile)
+{
+    pidfile_release(*pidfile);
+}
