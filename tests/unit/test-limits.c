@@ -543,9 +543,9 @@ static void wrong_lines_are_named(void **state)
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        struct limits *const untouched = (struct limits *)&cases;
-        struct limits *limits = untouched;
         struct limits_error error = {};
+        struct limits *const untouched = (struct limits *)&error;
+        struct limits *limits = untouched;
         char path[128];
 
         file_path(*state, 0, path);
