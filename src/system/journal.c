@@ -144,6 +144,10 @@ static void write_line(const struct journal *journal, int priority, char *text)
 
 static void write_entry(struct journal *journal, int priority, const char *message_id,
                         const struct journal_fields *fields, const char *format, va_list arguments)
+    __attribute__((format(printf, 5, 0)));
+
+static void write_entry(struct journal *journal, int priority, const char *message_id,
+                        const struct journal_fields *fields, const char *format, va_list arguments)
 {
     char text[TEXT_BYTES_MAX];
 
