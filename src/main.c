@@ -204,6 +204,11 @@ static int drop_privileges(const struct program *program)
     if (!user)
         return 0;
     r = privileges_drop(user);
+    if (r == -EINVAL) {
+        journal_log(program->journal, LOG_WARNING,
+                    "--user=%s: stays root; a user who may read the mailboxes would do", user);
+        return 0;
+    }
     if (r == -ESRCH)
         complain("--user=%s: there is no such user", user);
     else if (r == -EPERM)

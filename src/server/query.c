@@ -6,9 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include "config.h"
+#include "server/latency.h"
+#include "server/report.h"
 #include "system/cleanup.h"
 #include "system/clock.h"
 
@@ -25,6 +26,8 @@ struct query_service {
     struct cache *cache;
     struct scanner *scanner;
     struct limits_store *limits;
+    struct report *report;
+    struct latency latency;
     struct devices devices;
     struct query_counters counters;
     uint64_t started_usec;
@@ -41,6 +44,9 @@ static int service_init(sd_event *event, struct query_service *service)
     };
     int r;
 
+    r = report_new(event, service->journal, &service->report);
+    if (r < 0)
+        return r;
     r = cache_new(settings->cache_mailboxes, &service->cache);
     if (r < 0)
         return r;
@@ -81,45 +87,19 @@ bool query_service_end(struct query_service *service)
     if (service->scanner)
         scanner_free(service->scanner);
     limits_store_free(service->limits);
+    report_free(service->report);
     cache_free(service->cache);
     free(service);
     return true;
 }
 
-/* Adds who asks to the fields of an entry, as far as the kernel knows. */
-static void add_peer(struct journal_fields *fields, const struct query *query)
+static struct report_entry report_entry(const struct query *query, const char *subject)
 {
-    struct ucred peer;
-    socklen_t length = sizeof(peer);
-
-    if (getsockopt(query->peer.fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0 || peer.pid == 0)
-        return;
-    fields->have_peer = true;
-    fields->peer_uid = peer.uid;
-    fields->peer_pid = peer.pid;
-}
-
-static uint64_t elapsed_usec(const struct query *query)
-{
-    return clock_usec(CLOCK_MONOTONIC) - query->started_usec;
-}
-
-static enum journal_message message_for(enum reason reason)
-{
-    switch (reason) {
-    case REASON_OUTSIDE_ROOT:
-        return JOURNAL_OUTSIDE_ROOT;
-    case REASON_TIMEOUT:
-        return JOURNAL_SCAN_TIMEOUT;
-    case REASON_OVERLOADED:
-        return JOURNAL_OVERLOADED;
-    case REASON_PERMISSION_DENIED:
-    case REASON_NOT_A_MAILBOX:
-    case REASON_IO_ERROR:
-        return JOURNAL_MAILBOX_UNREADABLE;
-    default:
-        return JOURNAL_QUERY_REFUSED;
-    }
+    return (struct report_entry){
+        .subject = subject,
+        .peer_fd = query->peer.fd,
+        .usec = clock_usec(CLOCK_MONOTONIC) - query->started_usec,
+    };
 }
 
 /*
@@ -130,13 +110,7 @@ static void finish_error(struct query_service *service, const struct query *quer
                          enum reason reason, const char *what, const char *text)
 {
     bool accept = service->settings->on_error == ON_ERROR_ACCEPT;
-    struct journal_fields fields = {
-        .mailbox = *what == '/' ? what : NULL,
-        .status = "error",
-        .reason = reason_to_string(reason),
-        .have_usec = true,
-        .usec = elapsed_usec(query),
-    };
+    struct report_entry entry = report_entry(query, what);
 
     if (query->type == REQUEST_PATH)
         reply_number(&service->reply, accept ? 0 : SIZE_BYTES_MAX);
@@ -144,11 +118,11 @@ static void finish_error(struct query_service *service, const struct query *quer
         reply_error(&service->reply, reason, text);
     service->counters.queries++;
     service->counters.errors++;
-    add_peer(&fields, query);
-    journal_event(service->journal, message_for(reason), &fields, "%s: %s; answered %s", what, text,
-                  query->type != REQUEST_PATH ? "an error"
-                  : accept                    ? "0: the mail is accepted"
-                                              : "that it is full: the mail is deferred");
+    latency_add(&service->latency, entry.usec);
+    report_error(service->report, &entry, reason, text,
+                 query->type != REQUEST_PATH ? "an error"
+                 : accept                    ? "0: the mail is accepted"
+                                             : "that it is full: the mail is deferred");
 }
 
 /* Says what a failed look means, in the words of an operator. */
@@ -194,22 +168,6 @@ static const char *verdict_text(enum verdict verdict)
     }
 }
 
-static void debug_usage(struct query_service *service, const struct query *query,
-                        const char *mailbox, const struct journal_fields *fields,
-                        const struct usage *usage)
-{
-    if (!journal_debug(service->journal))
-        return;
-    journal_log_fields(service->journal, LOG_DEBUG, fields,
-                       "%s: %" PRIu64 " bytes in %" PRIu64 " messages, %s; source=%s (%s), %" PRIu64
-                       " files counted, %" PRIu64 " asked for their size, %" PRIu32
-                       " directories read, %" PRIu32 " remembered, %" PRIu64 " us",
-                       mailbox, usage->bytes, usage->messages, fields->status, fields->source,
-                       usage_rule_to_string(usage->rule), usage->count.files_counted,
-                       usage->count.files_stat, usage->count.directories_read,
-                       usage->count.directories_remembered, elapsed_usec(query));
-}
-
 /* Expands one of the templates for the query's address. */
 static int candidate_path(const struct query_service *service, const struct query *query,
                           size_t candidate, char path[PATH_MAX])
@@ -231,35 +189,24 @@ static void finish_known(struct query_service *service, const struct query *quer
     enum verdict verdict = verdict_decide(usage->bytes, usage->messages, limit, policy->size_bytes,
                                           &service->settings->verdict);
     bool check = query->type == REQUEST_CHECK;
-    const struct journal_fields fields = {
-        .mailbox = mailbox,
-        .status = verdict_to_string(verdict),
-        .source = usage_source_to_string(usage->source),
-        .have_usage = true,
-        .bytes = usage->bytes,
-        .messages = usage->messages,
-        .limit = limit.bytes,
-        .percent = percent,
-        .have_usec = true,
-        .usec = elapsed_usec(query),
-    };
+    struct report_entry entry = report_entry(query, mailbox);
 
     if (query->type == REQUEST_PATH)
         reply_number(&service->reply, usage->bytes);
     else
-        reply_usage(&service->reply,
-                    &(struct reply_usage){
-                        .status = check ? fields.status : verdict_to_string(VERDICT_OK),
-                        .usage = usage,
-                        .limit = limit,
-                        .percent = percent,
-                        .mailbox = mailbox,
-                        .text = check ? verdict_text(verdict) : NULL,
-                    });
+        reply_usage(&service->reply, &(struct reply_usage){
+                                         .status = verdict_to_string(check ? verdict : VERDICT_OK),
+                                         .usage = usage,
+                                         .limit = limit,
+                                         .percent = percent,
+                                         .mailbox = mailbox,
+                                         .text = check ? verdict_text(verdict) : NULL,
+                                     });
     service->counters.queries++;
     if (verdict == VERDICT_OVER || verdict == VERDICT_TOOLARGE)
         service->counters.over++;
-    debug_usage(service, query, mailbox, &fields, usage);
+    latency_add(&service->latency, entry.usec);
+    report_answer(service->report, &entry, verdict, usage, limit, percent);
 }
 
 static void finish_usage(struct query_service *service, const struct query *query,
@@ -375,12 +322,12 @@ static void on_scan_done(struct scan_waiter *waiter, const struct scan_result *r
         if (!try_candidates(service, query))
             return;
     } else {
-        if (result->late)
-            journal_event(service->journal, JOURNAL_SCAN_TIMEOUT,
-                          &(struct journal_fields){.mailbox = result->path},
-                          "%s: counting its messages takes longer than %" PRIu64
-                          " ms; answered from maildirsize",
-                          result->path, service->settings->scan_timeout_usec / USEC_PER_MSEC);
+        if (result->late) {
+            struct report_entry entry = report_entry(query, result->path);
+
+            report_late(service->report, &entry,
+                        service->settings->scan_timeout_usec / USEC_PER_MSEC);
+        }
         finish_usage(service, query, result->path, &result->usage);
     }
     query->done(query);
@@ -547,4 +494,9 @@ unsigned int query_stuck(struct query_service *service)
 struct limits_store *query_limits(const struct query_service *service)
 {
     return service->limits;
+}
+
+uint64_t query_p99_usec(const struct query_service *service)
+{
+    return latency_quantile_usec(&service->latency, 990);
 }

@@ -90,3 +90,6 @@ size_t query_mailboxes(const struct query_service *service);
 
 /* Returns how many looks hang in a file system. */
 unsigned int query_stuck(struct query_service *service);
+
+/* Returns the microseconds below which 99 of 100 answers took, about. */
+uint64_t query_p99_usec(const struct query_service *service);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <systemd/sd-daemon.h>
@@ -32,7 +33,7 @@ struct server {
     sd_event_source *status;
     sd_event_source *idle;
     uint64_t active_usec; /* when a connection was last closed */
-    uint64_t told;        /* the queries in the last STATUS= */
+    unsigned int stuck;   /* counts that hung when STATUS= was told last */
     bool stopping;
 };
 
@@ -56,14 +57,22 @@ static void raise_descriptor_limit(struct server *server)
 static void tell_status(struct server *server, const char *state)
 {
     const struct query_counters *counters = query_counters(server->service);
+    uint64_t p99_usec = query_p99_usec(server->service);
+    unsigned int stuck = query_stuck(server->service);
+    char hang[64] = "";
 
-    server->told = counters->queries;
+    if (stuck > 0)
+        snprintf(hang, sizeof(hang), "; %u counts hang in a file system", stuck);
     sd_notifyf(0,
                "%sSTATUS=%" PRIu64 " queries, %" PRIu64 " over quota, %" PRIu64
-               " errors; %zu mailboxes remembered; %zu connections; %u counts hang",
+               " errors; %zu mailboxes remembered; p99 %" PRIu64 ".%" PRIu64 " ms%s",
                state, counters->queries, counters->over, counters->errors,
-               query_mailboxes(server->service), connections_count(server->connections),
-               query_stuck(server->service));
+               query_mailboxes(server->service), p99_usec / 1000, p99_usec / 100 % 10, hang);
+    if (stuck > server->stuck)
+        journal_event(server->journal, JOURNAL_SCAN_STUCK, NULL,
+                      "%u counts take longer than --scan-timeout and still wait for a file system",
+                      stuck);
+    server->stuck = stuck;
 }
 
 static int on_status(sd_event_source *source, uint64_t usec, void *userdata)
@@ -315,7 +324,7 @@ int server_run(const struct settings *settings, struct sockets *sockets, struct 
                void (*on_ready)(void *userdata), void *userdata)
 {
     struct server server = {.settings = settings, .sockets = sockets, .journal = journal};
-    const struct query_counters *counters;
+    struct query_counters counters;
     int r;
 
     raise_descriptor_limit(&server);
@@ -335,12 +344,12 @@ int server_run(const struct settings *settings, struct sockets *sockets, struct 
     tell_status(&server, "READY=1\n");
     finish_if_done(&server);
     r = sd_event_loop(server.event);
-    counters = query_counters(server.service);
+    counters = *query_counters(server.service);
+    release(&server);
     if (server.stopping)
         journal_event(journal, JOURNAL_STOPPED, NULL,
                       "stopped after %" PRIu64 " queries, %" PRIu64 " over quota, %" PRIu64
                       " errors",
-                      counters->queries, counters->over, counters->errors);
-    release(&server);
+                      counters.queries, counters.over, counters.errors);
     return r < 0 ? r : 0;
 }

@@ -47,17 +47,24 @@ struct entry {
 static const struct {
     const char *id;
     int priority;
+    const char *title;
 } messages[JOURNAL_MESSAGE_COUNT_] = {
-    [JOURNAL_STARTED] = {"3bc92d2074a6402d9cb27feee4358b49", LOG_INFO},
-    [JOURNAL_STOPPED] = {"6faefea8363f4049ba64fb7b40ee610c", LOG_INFO},
-    [JOURNAL_QUERY_REFUSED] = {"b0120e1092e14b21ace38e1d399a3851", LOG_WARNING},
-    [JOURNAL_OUTSIDE_ROOT] = {"9ea635912cab40e693df059afe62aae7", LOG_WARNING},
-    [JOURNAL_MAILBOX_UNREADABLE] = {"9e93798cff8a4a81be1661dd5d74f5a0", LOG_WARNING},
-    [JOURNAL_SCAN_TIMEOUT] = {"25ed878998ae49319f864a4ce33b34c8", LOG_WARNING},
-    [JOURNAL_OVERLOADED] = {"0d9586cd1b5943f4bd65367ba01dd89a", LOG_WARNING},
-    [JOURNAL_SCAN_STUCK] = {"7d6ce843947a43708c505657cdad6aed", LOG_WARNING},
-    [JOURNAL_LIMITS_LOADED] = {"1926a3b040f546268e4089245100a6b6", LOG_INFO},
-    [JOURNAL_LIMITS_REJECTED] = {"2ea46931de024059a501e63e42bea500", LOG_ERR},
+    [JOURNAL_STARTED] = {"3bc92d2074a6402d9cb27feee4358b49", LOG_INFO, "started"},
+    [JOURNAL_STOPPED] = {"6faefea8363f4049ba64fb7b40ee610c", LOG_INFO, "stopped"},
+    [JOURNAL_MAILBOX_OVER] = {"43cc0c1a0ec24123ad01744da3fd02e6", LOG_NOTICE, "over quota"},
+    [JOURNAL_MESSAGE_TOO_LARGE] = {"5d910d2dd3714d45a62de596c018d7c0", LOG_NOTICE,
+                                   "message larger than the quota"},
+    [JOURNAL_QUERY_REFUSED] = {"b0120e1092e14b21ace38e1d399a3851", LOG_WARNING, "request refused"},
+    [JOURNAL_OUTSIDE_ROOT] = {"9ea635912cab40e693df059afe62aae7", LOG_WARNING, "outside the roots"},
+    [JOURNAL_MAILBOX_UNREADABLE] = {"9e93798cff8a4a81be1661dd5d74f5a0", LOG_WARNING,
+                                    "mailbox unreadable"},
+    [JOURNAL_MAILDIRSIZE_UNUSABLE] = {"c9178f0df59d488a9c5ab7bd9252ac3d", LOG_NOTICE,
+                                      "maildirsize unusable"},
+    [JOURNAL_SCAN_TIMEOUT] = {"25ed878998ae49319f864a4ce33b34c8", LOG_WARNING, "count timed out"},
+    [JOURNAL_OVERLOADED] = {"0d9586cd1b5943f4bd65367ba01dd89a", LOG_WARNING, "overloaded"},
+    [JOURNAL_SCAN_STUCK] = {"7d6ce843947a43708c505657cdad6aed", LOG_WARNING, "counts hang"},
+    [JOURNAL_LIMITS_LOADED] = {"1926a3b040f546268e4089245100a6b6", LOG_INFO, "limits loaded"},
+    [JOURNAL_LIMITS_REJECTED] = {"2ea46931de024059a501e63e42bea500", LOG_ERR, "limits rejected"},
 };
 
 static void add_text(struct entry *entry, const char *text)
@@ -93,6 +100,7 @@ static void add_fields(struct entry *entry, const struct journal_fields *fields)
     add_number(entry, "QUOTA_BYTES", fields->have_usage, fields->bytes);
     add_number(entry, "QUOTA_MESSAGES", fields->have_usage, fields->messages);
     add_number(entry, "QUOTA_LIMIT", fields->have_usage, fields->limit);
+    add_number(entry, "QUOTA_MESSAGE_LIMIT", fields->have_usage, fields->message_limit);
     add_number(entry, "QUOTA_PERCENT", fields->have_usage, fields->percent);
     add_number(entry, "QUOTA_USEC", fields->have_usec, fields->usec);
     add_number(entry, "QUOTA_PEER_UID", fields->have_peer, fields->peer_uid);
@@ -235,6 +243,11 @@ int journal_reopen(struct journal *journal)
 bool journal_debug(const struct journal *journal)
 {
     return journal->debug;
+}
+
+const char *journal_message_title(enum journal_message message)
+{
+    return messages[message].title;
 }
 
 void journal_log(struct journal *journal, int priority, const char *format, ...)

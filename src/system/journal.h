@@ -22,9 +22,12 @@ enum journal_target {
 enum journal_message {
     JOURNAL_STARTED,
     JOURNAL_STOPPED,
+    JOURNAL_MAILBOX_OVER,
+    JOURNAL_MESSAGE_TOO_LARGE,
     JOURNAL_QUERY_REFUSED, /* a request that makes no sense */
     JOURNAL_OUTSIDE_ROOT,
     JOURNAL_MAILBOX_UNREADABLE,
+    JOURNAL_MAILDIRSIZE_UNUSABLE,
     JOURNAL_SCAN_TIMEOUT,
     JOURNAL_OVERLOADED,
     JOURNAL_SCAN_STUCK,
@@ -38,15 +41,16 @@ enum journal_message {
  * left out.
  */
 struct journal_fields {
-    const char *mailbox; /* QUOTA_MAILBOX */
-    const char *status;  /* QUOTA_STATUS */
-    const char *source;  /* QUOTA_SOURCE */
-    const char *reason;  /* QUOTA_REASON */
-    bool have_usage;     /* the next four apply */
-    uint64_t bytes;      /* QUOTA_BYTES */
-    uint64_t messages;   /* QUOTA_MESSAGES */
-    uint64_t limit;      /* QUOTA_LIMIT */
-    uint64_t percent;    /* QUOTA_PERCENT */
+    const char *mailbox;    /* QUOTA_MAILBOX */
+    const char *status;     /* QUOTA_STATUS */
+    const char *source;     /* QUOTA_SOURCE */
+    const char *reason;     /* QUOTA_REASON */
+    bool have_usage;        /* the next five apply */
+    uint64_t bytes;         /* QUOTA_BYTES */
+    uint64_t messages;      /* QUOTA_MESSAGES */
+    uint64_t limit;         /* QUOTA_LIMIT, 0: none */
+    uint64_t message_limit; /* QUOTA_MESSAGE_LIMIT, 0: none */
+    uint64_t percent;       /* QUOTA_PERCENT */
     bool have_usec;
     uint64_t usec; /* QUOTA_USEC: what the answer took */
     bool have_peer;
@@ -84,6 +88,9 @@ void journal_log(struct journal *journal, int priority, const char *format, ...)
 void journal_event(struct journal *journal, enum journal_message message,
                    const struct journal_fields *fields, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
+
+/* Returns what the message is about, in a few words for people; a constant string. */
+const char *journal_message_title(enum journal_message message);
 
 /* As journal_log(), with fields. fields may be NULL. */
 void journal_log_fields(struct journal *journal, int priority, const struct journal_fields *fields,

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "server/report.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include "server/throttle.h"
+#include "system/cleanup.h"
+#include "system/clock.h"
+
+/* Of the same event about the same mailbox, one entry is written in so long. */
+#define WINDOW_USEC (60 * USEC_PER_SEC)
+
+/* Enough for a number and a word. */
+#define LIMIT_BYTES_MAX 48
+
+struct report {
+    struct journal *journal;
+    struct throttle *throttle;
+};
+
+static void on_summary(int event, const char *subject, uint64_t suppressed, void *userdata)
+{
+    struct report *report = userdata;
+
+    journal_event(report->journal, (enum journal_message)event,
+                  &(struct journal_fields){.mailbox = *subject == '/' ? subject : NULL},
+                  "%s: %s, %" PRIu64 " more times", subject,
+                  journal_message_title((enum journal_message)event), suppressed);
+}
+
+int report_new(sd_event *event, struct journal *journal, struct report **ret)
+{
+    _cleanup_(freep) struct report *report = calloc(1, sizeof(*report));
+    int r;
+
+    if (!report)
+        return -ENOMEM;
+    report->journal = journal;
+    r = throttle_new(event, WINDOW_USEC, on_summary, report, &report->throttle);
+    if (r < 0)
+        return r;
+    *ret = steal_pointer(&report);
+    return 0;
+}
+
+void report_free(struct report *report)
+{
+    if (!report)
+        return;
+    throttle_free(report->throttle);
+    free(report);
+}
+
+/* The fields that every entry about a question has; who asks as far as the kernel knows. */
+static struct journal_fields fields_of(const struct report_entry *entry)
+{
+    struct journal_fields fields = {
+        .mailbox = *entry->subject == '/' ? entry->subject : NULL,
+        .have_usec = true,
+        .usec = entry->usec,
+    };
+    struct ucred peer;
+    socklen_t length = sizeof(peer);
+
+    if (getsockopt(entry->peer_fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0 && peer.pid != 0) {
+        fields.have_peer = true;
+        fields.peer_uid = peer.uid;
+        fields.peer_pid = peer.pid;
+    }
+    return fields;
+}
+
+static enum journal_message message_for(enum reason reason)
+{
+    switch (reason) {
+    case REASON_OUTSIDE_ROOT:
+        return JOURNAL_OUTSIDE_ROOT;
+    case REASON_TIMEOUT:
+        return JOURNAL_SCAN_TIMEOUT;
+    case REASON_OVERLOADED:
+        return JOURNAL_OVERLOADED;
+    case REASON_PERMISSION_DENIED:
+    case REASON_NOT_A_MAILBOX:
+    case REASON_IO_ERROR:
+        return JOURNAL_MAILBOX_UNREADABLE;
+    default:
+        return JOURNAL_QUERY_REFUSED;
+    }
+}
+
+void report_error(struct report *report, const struct report_entry *entry, enum reason reason,
+                  const char *text, const char *answered)
+{
+    enum journal_message message = message_for(reason);
+    struct journal_fields fields;
+
+    if (!throttle_admit(report->throttle, (int)message, entry->subject))
+        return;
+    fields = fields_of(entry);
+    fields.status = "error";
+    fields.reason = reason_to_string(reason);
+    journal_event(report->journal, message, &fields, "%s: %s; answered %s", entry->subject, text,
+                  answered);
+}
+
+/* The fields of an answer, besides those of the question. */
+static struct journal_fields answer_fields(const struct report_entry *entry, enum verdict verdict,
+                                           const struct usage *usage, struct quota_limit limit,
+                                           uint64_t percent)
+{
+    struct journal_fields fields = fields_of(entry);
+
+    fields.status = verdict_to_string(verdict);
+    fields.source = usage_source_to_string(usage->source);
+    fields.have_usage = true;
+    fields.bytes = usage->bytes;
+    fields.messages = usage->messages;
+    fields.limit = limit.bytes;
+    fields.message_limit = limit.messages;
+    fields.percent = percent;
+    return fields;
+}
+
+static void report_maildirsize(struct report *report, const struct report_entry *entry,
+                               const struct usage *usage)
+{
+    struct journal_fields fields;
+
+    switch (usage->rule) {
+    case USAGE_RULE_UNREADABLE:
+    case USAGE_RULE_MALFORMED:
+    case USAGE_RULE_IMPLAUSIBLE:
+        break;
+    default:
+        return; /* the others belong to the life of a mailbox */
+    }
+    if (!throttle_admit(report->throttle, JOURNAL_MAILDIRSIZE_UNUSABLE, entry->subject))
+        return;
+    fields = fields_of(entry);
+    journal_event(report->journal, JOURNAL_MAILDIRSIZE_UNUSABLE, &fields,
+                  "%s: its messages were counted, because %s", entry->subject,
+                  usage_rule_to_string(usage->rule));
+}
+
+/* Writes " of LIMIT UNIT", or " UNIT" where there is no limit. Returns buffer. */
+static const char *limit_text(uint64_t limit, const char *unit, char buffer[LIMIT_BYTES_MAX])
+{
+    if (limit > 0)
+        snprintf(buffer, LIMIT_BYTES_MAX, " of %" PRIu64 " %s", limit, unit);
+    else
+        snprintf(buffer, LIMIT_BYTES_MAX, " %s", unit);
+    return buffer;
+}
+
+static void report_over(struct report *report, const struct report_entry *entry,
+                        enum verdict verdict, const struct usage *usage, struct quota_limit limit,
+                        uint64_t percent)
+{
+    enum journal_message message =
+        verdict == VERDICT_TOOLARGE ? JOURNAL_MESSAGE_TOO_LARGE : JOURNAL_MAILBOX_OVER;
+    char bytes_limit[LIMIT_BYTES_MAX], messages_limit[LIMIT_BYTES_MAX];
+    struct journal_fields fields;
+
+    if (!throttle_admit(report->throttle, (int)message, entry->subject))
+        return;
+    fields = answer_fields(entry, verdict, usage, limit, percent);
+    journal_event(report->journal, message, &fields, "%s: %s: %" PRIu64 "%s in %" PRIu64 "%s",
+                  entry->subject, journal_message_title(message), usage->bytes,
+                  limit_text(limit.bytes, "bytes", bytes_limit), usage->messages,
+                  limit_text(limit.messages, "messages", messages_limit));
+}
+
+void report_answer(struct report *report, const struct report_entry *entry, enum verdict verdict,
+                   const struct usage *usage, struct quota_limit limit, uint64_t percent)
+{
+    report_maildirsize(report, entry, usage);
+    if (verdict == VERDICT_OVER || verdict == VERDICT_TOOLARGE)
+        report_over(report, entry, verdict, usage, limit, percent);
+    if (journal_debug(report->journal)) {
+        struct journal_fields fields = answer_fields(entry, verdict, usage, limit, percent);
+
+        journal_log_fields(
+            report->journal, LOG_DEBUG, &fields,
+            "%s: %" PRIu64 " bytes in %" PRIu64 " messages, %s; source=%s (%s), %" PRIu64
+            " files counted, %" PRIu64 " asked for their size, %" PRIu32
+            " directories read, %" PRIu32 " remembered, %" PRIu64 " us",
+            entry->subject, usage->bytes, usage->messages, fields.status, fields.source,
+            usage_rule_to_string(usage->rule), usage->count.files_counted, usage->count.files_stat,
+            usage->count.directories_read, usage->count.directories_remembered, entry->usec);
+    }
+}
+
+void report_late(struct report *report, const struct report_entry *entry, uint64_t timeout_msec)
+{
+    struct journal_fields fields;
+
+    if (!throttle_admit(report->throttle, JOURNAL_SCAN_TIMEOUT, entry->subject))
+        return;
+    fields = fields_of(entry);
+    journal_event(report->journal, JOURNAL_SCAN_TIMEOUT, &fields,
+                  "%s: counting its messages takes longer than %" PRIu64
+                  " ms; answered from maildirsize",
+                  entry->subject, timeout_msec);
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What an operator reads of the queries: each event once at once, and how often it went on.
+ */
+#pragma once
+
+#include <stdint.h>
+#include <systemd/sd-event.h>
+
+#include "quota/reason.h"
+#include "quota/usage.h"
+#include "quota/verdict.h"
+#include "system/journal.h"
+
+struct report;
+
+/* One answer, or what came instead of it. */
+struct report_entry {
+    const char *subject; /* the path of the mailbox, or whatever was asked */
+    int peer_fd;         /* the socket of whoever asked */
+    uint64_t usec;       /* what it took */
+};
+
+/*
+ * Makes a report into the journal, which is the caller's and outlives it. Returns 0, or a negative
+ * errno of throttle_new().
+ */
+int report_new(sd_event *event, struct journal *journal, struct report **ret);
+
+/* Tells what was held back, and releases the report. NULL is allowed. */
+void report_free(struct report *report);
+
+/* Reports that a question could not be answered. text says why, answered what was done instead. */
+void report_error(struct report *report, const struct report_entry *entry, enum reason reason,
+                  const char *text, const char *answered);
+
+/* Reports an answer: that a mailbox is over, that its maildirsize is no good, or nothing. */
+void report_answer(struct report *report, const struct report_entry *entry, enum verdict verdict,
+                   const struct usage *usage, struct quota_limit limit, uint64_t percent);
+
+/* Reports that an answer comes from maildirsize because counting takes too long. */
+void report_late(struct report *report, const struct report_entry *entry, uint64_t timeout_msec);
