@@ -9,11 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "quota/size.h"
 #include "system/cleanup.h"
+#include "system/clock.h"
 #include "system/confine.h"
 
 /* How much of a directory is read at once. */
@@ -42,7 +42,8 @@ struct directory {
     uint64_t bytes;
     uint64_t messages;
     enum directory_state state;
-    bool linked; /* a symbolic link is on the way to it */
+    bool linked;   /* a symbolic link is on the way to it */
+    bool unsteady; /* its sums may change without it */
 };
 
 /* The letter before a folder's name in the memory: what it was when the mailbox was read. */
@@ -170,12 +171,9 @@ static bool stamp_equal(const struct stamp *a, const struct stamp *b)
  * Returns the time by the clock that the kernel stamps changes with. Any other may run ahead of it
  * by a tick.
  */
-static int64_t clock_sec(void)
+static int64_t stamp_now_sec(void)
 {
-    struct timespec now;
-
-    (void)clock_gettime(CLOCK_REALTIME_COARSE, &now);
-    return now.tv_sec;
+    return (int64_t)(clock_usec(CLOCK_REALTIME_COARSE) / USEC_PER_SEC);
 }
 
 /*
@@ -262,11 +260,12 @@ static const struct dirent64 *scan_entry(const struct scan *scan, ssize_t offset
 
 /*
  * Asks the file system for the size of a message. It does not change, so that what a network file
- * system holds of it in memory is good enough. Returns 1, 0 if there is no such message (any more),
- * or a negative errno.
+ * system holds of it in memory is good enough. That of anything but a regular file does, and a
+ * link's target may come and go: *unsteady becomes true then. Returns 1, 0 if there is no such
+ * message (any more), or a negative errno.
  */
 static int message_stat(const struct scan *scan, const struct place *place, int fd,
-                        const char *name, uint64_t *ret_bytes)
+                        const char *name, bool *unsteady, uint64_t *ret_bytes)
 {
     const int flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC;
     _cleanup_(closep) int target_fd = -1;
@@ -274,6 +273,8 @@ static int message_stat(const struct scan *scan, const struct place *place, int 
 
     if (statx(fd, name, flags, STATX_TYPE | STATX_SIZE, &st) < 0)
         return errno == ENOENT ? 0 : -errno;
+    if (!S_ISREG(st.stx_mode))
+        *unsteady = true;
     if (S_ISLNK(st.stx_mode)) {
         target_fd = place_open_confined(scan, place, name, O_PATH);
         if (target_fd < 0)
@@ -292,7 +293,7 @@ static int directory_add(struct directory *directory, struct scan *scan, const s
     uint64_t bytes;
 
     if (!maildir_size_from_name(name, scan->options->size_tag, &bytes)) {
-        int r = message_stat(scan, place, fd, name, &bytes);
+        int r = message_stat(scan, place, fd, name, &directory->unsteady, &bytes);
 
         if (r <= 0)
             return r;
@@ -345,7 +346,8 @@ static int directory_read_open(struct directory *directory, struct scan *scan,
     r = stamp_get(fd, "", &after);
     if (r < 0)
         return r;
-    if (stamp_equal(&directory->stamp, &after) && stamp_is_settled(&after, read_sec))
+    if (!directory->unsteady && stamp_equal(&directory->stamp, &after) &&
+        stamp_is_settled(&after, read_sec))
         directory->state = DIRECTORY_REMEMBERED;
     scan->count.directories_read++;
     return 0;
@@ -355,7 +357,7 @@ static int directory_read_open(struct directory *directory, struct scan *scan,
 static int directory_try(struct directory *directory, struct scan *scan, const struct place *place)
 {
     const struct maildir_count before = scan->count;
-    int64_t read_sec = clock_sec();
+    int64_t read_sec = stamp_now_sec();
     struct directory fresh = {};
     _cleanup_(closep) int fd = -1;
     int r;
@@ -646,7 +648,7 @@ static int mailbox_try(struct scan *scan, struct maildir_memory **ret)
     _cleanup_(maildir_memory_freep) struct maildir_memory *memory = NULL;
     _cleanup_(folder_list_done) struct folder_list list = {};
     _cleanup_(closep) int fd = -1;
-    int64_t read_sec = clock_sec();
+    int64_t read_sec = stamp_now_sec();
     struct stamp before, after;
     int r;
 

@@ -35,7 +35,8 @@
  * each with one statx(2) and reads those that differ. That is safe only if every later change makes
  * a difference, so a directory that had changed less than MAILDIR_SETTLED_SEC before it was read is
  * not remembered: a change after the reading could bear the same stamp. Nor is one whose stamp lies
- * in the future or at the epoch (there, the file system keeps no stamps).
+ * in the future or at the epoch (there, the file system keeps no stamps), nor one with an untagged
+ * entry that is no regular file, such as a link, since what it leads to may change by itself.
  *
  * A network file system is asked, not its cache in this kernel, whether a directory changed. Its
  * server's clock must not run behind ours by more than MAILDIR_SETTLED_SEC less one tick of its
