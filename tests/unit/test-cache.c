@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "box.h"
+
+#include <sys/syscall.h>
+
+#include "child.h"
+#include "filter.h"
+#include "hoard.h"
+#include "quota/cache.h"
+#include "random.h"
+#include "system/cleanup.h"
+
+#define MANY 100000
+
+/* A mailbox of the group's, whose memory serves for all. */
+static int setup(void **state)
+{
+    struct box *box = malloc(sizeof(*box));
+
+    assert_non_null(box);
+    box_init(box);
+    *state = box;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    box_done(*state);
+    free(*state);
+    return 0;
+}
+
+static struct maildir_memory *new_memory(const struct box *box)
+{
+    struct maildir_memory *memory = NULL;
+
+    (void)box_count(box, &memory);
+    assert_non_null(memory);
+    return memory;
+}
+
+static const char *path_of(unsigned int i, char path[static 64])
+{
+    (void)snprintf(path, 64, "/var/mail/example.org/user%u", i);
+    return path;
+}
+
+static void put_number(struct cache *cache, const struct box *box, unsigned int i)
+{
+    char path[64];
+
+    cache_put(cache, path_of(i, path), new_memory(box));
+}
+
+/* Says whether a mailbox is remembered, which makes it the most recently used. */
+static bool touch_number(struct cache *cache, unsigned int i)
+{
+    char path[64];
+    struct maildir_memory *memory = cache_take(cache, path_of(i, path));
+
+    cache_put(cache, path, memory);
+    return memory != NULL;
+}
+
+static void take_and_put(void **state)
+{
+    _cleanup_(cache_freep) struct cache *cache = NULL;
+    struct maildir_memory *a = new_memory(*state), *b = new_memory(*state);
+
+    assert_int_equal(cache_new(10, &cache), 0);
+    assert_null(cache_take(cache, "/a"));
+    cache_put(cache, "/a", a);
+    cache_put(cache, "/b", b);
+    assert_int_equal(cache_count(cache), 2);
+    assert_null(cache_take(cache, "/"));
+    assert_null(cache_take(cache, "/a/"));
+    assert_null(cache_take(cache, ""));
+    assert_ptr_equal(cache_take(cache, "/a"), a);
+    assert_null(cache_take(cache, "/a"));
+    assert_int_equal(cache_count(cache), 1);
+    assert_ptr_equal(cache_take(cache, "/b"), b);
+    assert_null(cache_take(cache, "/b"));
+    assert_int_equal(cache_count(cache), 0);
+    /* The same mailbox twice: the later stays. */
+    cache_put(cache, "/a", a);
+    cache_put(cache, "/a", b);
+    assert_int_equal(cache_count(cache), 1);
+    assert_ptr_equal(cache_take(cache, "/a"), b);
+    maildir_memory_free(b);
+}
+
+static void nothing_is_put(void **state)
+{
+    _cleanup_(cache_freep) struct cache *cache = NULL;
+    size_t bytes;
+
+    (void)state;
+    assert_int_equal(cache_new(10, &cache), 0);
+    bytes = cache_bytes(cache);
+    cache_put(cache, "/a", NULL);
+    assert_int_equal(cache_count(cache), 0);
+    assert_int_equal(cache_bytes(cache), bytes);
+    cache_free(NULL);
+}
+
+static void a_bound_of_none(void **state)
+{
+    _cleanup_(cache_freep) struct cache *cache = NULL;
+
+    assert_int_equal(cache_new(0, &cache), 0);
+    cache_put(cache, "/a", new_memory(*state));
+    assert_int_equal(cache_count(cache), 0);
+    assert_null(cache_take(cache, "/a"));
+}
+
+static void a_bound_of_one(void **state)
+{
+    _cleanup_(cache_freep) struct cache *cache = NULL;
+
+    assert_int_equal(cache_new(1, &cache), 0);
+    for (unsigned int i = 0; i < 100; i++) {
+        put_number(cache, *state, i);
+        assert_int_equal(cache_count(cache), 1);
+        assert_true(touch_number(cache, i));
+        assert_false(touch_number(cache, i - 1));
+    }
+    put_number(cache, *state, 99);
+    assert_int_equal(cache_count(cache), 1);
+}
+
+static void the_least_recently_used_goes(void **state)
+{
+    _cleanup_(cache_freep) struct cache *cache = NULL;
+    char path[64];
+
+    assert_int_equal(cache_new(4, &cache), 0);
+    for (unsigned int i = 0; i < 4; i++)
+        put_number(cache, *state, i);
+    /* In order of use, the latest last: 1 3 0 2. */
+    assert_true(touch_number(cache, 0));
+    put_number(cache, *state, 2);
+    assert_int_equal(cache_count(cache), 4);
+    put_number(cache, *state, 4);
+    assert_false(touch_number(cache, 1));
+    assert_int_equal(cache_count(cache), 4);
+    /* 3 0 2 4: taken from the middle and both ends, then filled up. */
+    maildir_memory_free(cache_take(cache, path_of(0, path)));
+    put_number(cache, *state, 5);
+    put_number(cache, *state, 6);
+    assert_false(touch_number(cache, 3));
+    assert_int_equal(cache_count(cache), 4);
+    maildir_memory_free(cache_take(cache, path_of(2, path)));
+    maildir_memory_free(cache_take(cache, path_of(6, path)));
+    assert_int_equal(cache_count(cache), 2);
+    put_number(cache, *state, 7);
+    put_number(cache, *state, 8);
+    put_number(cache, *state, 9);
+    assert_false(touch_number(cache, 4));
+    assert_true(touch_number(cache, 5));
+    assert_true(touch_number(cache, 7));
+    assert_true(touch_number(cache, 8));
+    assert_true(touch_number(cache, 9));
+}
+
+/* Against a plain list of numbers in the order of their use, in a random history. */
+static void a_random_history(void **state)
+{
+    enum { BOUND = 40, NUMBERS = 60 };
+    _cleanup_(cache_freep) struct cache *cache = NULL;
+    unsigned int used[BOUND], count = 0;
+    struct random random = random_begin("a_random_history");
+
+    assert_int_equal(cache_new(BOUND, &cache), 0);
+    for (int i = 0; i < 20000; i++) {
+        unsigned int number = (unsigned int)random_below(&random, NUMBERS), at = 0;
+        bool take = random_below(&random, 3) == 0, found;
+        char path[64];
+
+        while (at < count && used[at] != number)
+            at++;
+        found = at < count;
+        if (take) {
+            struct maildir_memory *memory = cache_take(cache, path_of(number, path));
+
+            assert_int_equal(memory != NULL, found);
+            maildir_memory_free(memory);
+        } else {
+            put_number(cache, *state, number);
+        }
+        if (!found && !take && count == BOUND) {
+            at = 0;
+            found = true;
+        }
+        if (found) {
+            memmove(used + at, used + at + 1, (--count - at) * sizeof(used[0]));
+        }
+        if (!take)
+            used[count++] = number;
+        assert_int_equal(cache_count(cache), count);
+    }
+}
+
+/* Returns what malloc(3) has handed out. */
+static size_t allocated_bytes(void)
+{
+    const struct mallinfo2 info = mallinfo2();
+
+    return info.uordblks + info.hblkhd;
+}
+
+static void a_large_cache(void **state)
+{
+    _cleanup_(cache_freep) struct cache *cache = NULL;
+    size_t empty_bytes, bytes, before = allocated_bytes(), after;
+
+    assert_int_equal(cache_new(MANY, &cache), 0);
+    empty_bytes = cache_bytes(cache);
+    assert_in_range(empty_bytes, 1, 256); /* nothing is reserved for what may come */
+    for (unsigned int i = 0; i < MANY; i++)
+        put_number(cache, *state, i);
+    assert_int_equal(cache_count(cache), MANY);
+    bytes = cache_bytes(cache);
+    after = allocated_bytes();
+    print_message("%d mailboxes: %zu bytes each, %zu with the allocator's\n", MANY, bytes / MANY,
+                  (after - before) / MANY);
+    assert_in_range(bytes / MANY, 192, 320);
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+    assert_in_range(after - before, bytes, bytes + bytes / 5);
+#endif
+    for (unsigned int i = 0; i < MANY; i++)
+        assert_true(touch_number(cache, i));
+    for (unsigned int i = MANY; i < MANY + 1000; i++)
+        put_number(cache, *state, i);
+    assert_int_equal(cache_count(cache), MANY);
+    for (unsigned int i = 0; i < MANY + 1000; i++) {
+        char path[64];
+        struct maildir_memory *memory = cache_take(cache, path_of(i, path));
+
+        assert_int_equal(memory != NULL, i >= 1000);
+        maildir_memory_free(memory);
+    }
+    assert_int_equal(cache_count(cache), 0);
+    /* The table stays for the next. */
+    assert_in_range(cache_bytes(cache), empty_bytes, empty_bytes + 2 * MANY * sizeof(void *));
+}
+
+/* What is put is counted in bytes, and what goes is not. */
+static void bytes(void **state)
+{
+    _cleanup_(cache_freep) struct cache *cache = NULL;
+    struct maildir_memory *memory = new_memory(*state);
+    size_t empty_bytes, one_bytes;
+
+    assert_int_equal(cache_new(1, &cache), 0);
+    cache_put(cache, "/a", memory);
+    one_bytes = cache_bytes(cache);
+    memory = cache_take(cache, "/a");
+    empty_bytes = cache_bytes(cache);
+    assert_int_equal(one_bytes - empty_bytes, 48 + sizeof("/a") + maildir_memory_bytes(memory));
+    for (int i = 0; i < 3; i++) {
+        cache_put(cache, "/b", memory);
+        assert_int_equal(cache_bytes(cache), one_bytes);
+        memory = new_memory(*state);
+    }
+    cache_put(cache, "/longer", memory);
+    assert_int_equal(cache_bytes(cache), one_bytes + strlen("/longer") - strlen("/b"));
+}
+
+struct shortage {
+    const struct box *box;
+    unsigned int count;       /* mailboxes that are remembered already */
+    size_t block_bytes;       /* what malloc(3) still has */
+    unsigned int count_after; /* mailboxes that are remembered after one more was put */
+};
+
+static enum child_result put_without_memory(void *userdata)
+{
+    const struct shortage *shortage = userdata;
+    struct maildir_memory *memory = new_memory(shortage->box);
+    struct cache *cache = NULL, *none = NULL;
+    char path[64];
+    void *block;
+
+    CHECK(hoard_prepare());
+    CHECK(cache_new(5000, &cache) == 0);
+    for (unsigned int i = 0; i < shortage->count; i++)
+        put_number(cache, shortage->box, i);
+    block = malloc(shortage->block_bytes);
+    CHECK(block && hoard_all());
+    CHECK(cache_new(1, &none) == -ENOMEM && !none);
+    free(block);
+    cache_put(cache, path_of(shortage->count, path), memory);
+    CHECK(cache_count(cache) == shortage->count_after);
+    for (unsigned int i = 0; i < shortage->count_after; i++) {
+        memory = cache_take(cache, path_of(i, path));
+        CHECK(memory);
+        maildir_memory_free(memory);
+    }
+    CHECK(cache_count(cache) == 0);
+    cache_free(cache);
+    return CHILD_PASSED;
+}
+
+/* A cache that finds no memory forgets what it cannot keep, and is sound. */
+static void without_memory_it_forgets(void **state)
+{
+    struct shortage cases[] = {
+        {*state, 0, 1, 0},          /* neither a table nor an entry */
+        {*state, 1, 1, 1},          /* no entry */
+        {*state, 1024, 2000, 1025}, /* an entry, but no larger table */
+    };
+
+    if (!HOARD_WORKS)
+        skip();
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+        assert_int_equal(child_run(put_without_memory, &cases[i]), CHILD_PASSED);
+}
+
+static enum child_result new_without_random_numbers(void *userdata)
+{
+    struct cache *cache = NULL;
+
+    (void)userdata;
+    CHECK(filter_install(SYS_getrandom, FILTER_ERRNO(ENOSYS)) == 0);
+    CHECK(cache_new(1, &cache) == -ENOSYS);
+    CHECK(!cache);
+    return CHILD_PASSED;
+}
+
+static void without_random_numbers_there_is_no_cache(void **state)
+{
+    (void)state;
+    assert_int_equal(child_run(new_without_random_numbers, NULL), CHILD_PASSED);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(take_and_put),
+        cmocka_unit_test(nothing_is_put),
+        cmocka_unit_test(a_bound_of_none),
+        cmocka_unit_test(a_bound_of_one),
+        cmocka_unit_test(the_least_recently_used_goes),
+        cmocka_unit_test(a_random_history),
+        cmocka_unit_test(a_large_cache),
+        cmocka_unit_test(bytes),
+        cmocka_unit_test(without_memory_it_forgets),
+        cmocka_unit_test(without_random_numbers_there_is_no_cache),
+    };
+
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
