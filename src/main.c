@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "config.h"
 #include "options.h"
@@ -27,6 +28,7 @@
 #include "system/journal.h"
 #include "system/pidfile.h"
 #include "system/privileges.h"
+#include "system/sandbox.h"
 
 #define EXIT_USAGE 2
 
@@ -242,14 +244,63 @@ static int open_roots(struct program *program)
     return r;
 }
 
-static void on_ready(void *userdata)
+/* Allows what the options need, beside reading beneath the roots. */
+static int fill_sandbox(const struct program *program, struct sandbox *sandbox)
+{
+    const struct options *options = &program->options;
+    const struct settings *settings = &options->settings;
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < confine_roots(settings->mailbox.confine); i++)
+        r = sandbox_allow(sandbox, confine_root_fd(settings->mailbox.confine, i), SANDBOX_READ);
+    /* These are opened again, or removed, by name; a file of that name may be another by then. */
+    if (r == 0 && settings->limits_path)
+        r = sandbox_allow_directory_of(sandbox, settings->limits_path, SANDBOX_READ_FILE);
+    if (r == 0 && options->log_path)
+        r = sandbox_allow_directory_of(sandbox, options->log_path, SANDBOX_APPEND);
+    if (r == 0 && options->pidfile)
+        r = sandbox_allow_directory_of(sandbox, options->pidfile, SANDBOX_REMOVE);
+    if (r == 0 && program->sockets.origin == SOCKETS_OWN)
+        r = sandbox_allow_directory_of(sandbox, settings->socket_path, SANDBOX_REMOVE);
+    return r;
+}
+
+static int enter_sandbox(struct program *program)
+{
+    const char *notify_socket = getenv("NOTIFY_SOCKET");
+    _cleanup_(sandbox_freep) struct sandbox *sandbox = NULL;
+    /* An instance for one connection is no news. */
+    int news = sockets_listen(&program->sockets) ? LOG_INFO : LOG_DEBUG;
+    int r = sandbox_new(&sandbox);
+
+    /* The time zone is a file, and the stamps of a log file want it. */
+    tzset();
+    if (r == 0)
+        r = fill_sandbox(program, sandbox);
+    if (r == 0)
+        r = sandbox_enter(sandbox, notify_socket && notify_socket[0] == '@');
+    if (r < 0)
+        complain("cannot confine itself with Landlock: %s", strerror(-r));
+    else if (r == 0)
+        journal_log(program->journal, news == LOG_DEBUG ? LOG_DEBUG : LOG_NOTICE,
+                    "this kernel has no Landlock: what the user may read can be read");
+    else
+        journal_log(program->journal, news, "confined by Landlock %d: reads beneath its roots%s%s",
+                    r, r >= 4 ? ", no TCP" : "", r >= 6 ? ", no signals to others" : "");
+    return r < 0 ? r : 0;
+}
+
+static int on_prepared(void *userdata)
 {
     struct program *program = userdata;
-    int r = daemon_ready(&program->daemon);
+    int r = enter_sandbox(program);
 
     if (r < 0)
-        journal_log(program->journal, LOG_WARNING, "cannot let go of the terminal: %s",
-                    strerror(-r));
+        return r;
+    r = daemon_ready(&program->daemon);
+    if (r < 0)
+        complain("cannot let go of the terminal: %s", strerror(-r));
+    return r;
 }
 
 /* Signals are taken from the event loop, and threads inherit the mask. */
@@ -288,7 +339,7 @@ static int run(struct program *program)
     r = open_roots(program);
     if (r < 0)
         return r;
-    r = server_run(&program->options.settings, &program->sockets, program->journal, on_ready,
+    r = server_run(&program->options.settings, &program->sockets, program->journal, on_prepared,
                    program);
     if (r < 0)
         complain("cannot start: %s", strerror(-r));

@@ -321,7 +321,7 @@ static void release(struct server *server)
 }
 
 int server_run(const struct settings *settings, struct sockets *sockets, struct journal *journal,
-               void (*on_ready)(void *userdata), void *userdata)
+               int (*on_prepared)(void *userdata), void *userdata)
 {
     struct server server = {.settings = settings, .sockets = sockets, .journal = journal};
     struct query_counters counters;
@@ -330,23 +330,24 @@ int server_run(const struct settings *settings, struct sockets *sockets, struct 
     raise_descriptor_limit(&server);
     r = start(&server);
     if (r == 0)
+        r = on_prepared(userdata);
+    if (r == 0)
         r = add_sockets(&server);
     if (r < 0) {
         release(&server);
         return r;
     }
     /* An instance for one connection is no news. */
-    if (listeners_active(server.listeners))
+    if (sockets_listen(sockets))
         journal_event(journal, JOURNAL_STARTED, NULL, "exim-quotad %s answers on %zu socket%s%s",
                       PROJECT_VERSION, sockets->count, sockets->count == 1 ? "" : "s",
                       sockets->origin == SOCKETS_SYSTEMD ? " passed by systemd" : "");
-    on_ready(userdata);
     tell_status(&server, "READY=1\n");
     finish_if_done(&server);
     r = sd_event_loop(server.event);
     counters = *query_counters(server.service);
     release(&server);
-    if (server.stopping)
+    if (sockets_listen(sockets))
         journal_event(journal, JOURNAL_STOPPED, NULL,
                       "stopped after %" PRIu64 " queries, %" PRIu64 " over quota, %" PRIu64
                       " errors",

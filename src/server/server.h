@@ -12,8 +12,9 @@
 
 /*
  * Serves the sockets until there is nothing left to serve. SIGTERM, SIGINT and SIGHUP must be
- * blocked, and no thread may have been started. on_ready is called once, when questions are
- * answered. Everything stays the caller's. Returns 0, or a negative errno if it could not start.
+ * blocked, and no thread may have been started. on_prepared is called once, when everything is open
+ * that will be needed, before the first question is taken; a negative errno that it returns ends
+ * the service. Everything stays the caller's. Returns 0, or a negative errno if it could not start.
  */
 int server_run(const struct settings *settings, struct sockets *sockets, struct journal *journal,
-               void (*on_ready)(void *userdata), void *userdata);
+               int (*on_prepared)(void *userdata), void *userdata);

@@ -218,6 +218,14 @@ int sockets_make(const char *path, mode_t mode, struct sockets *ret)
     return 0;
 }
 
+bool sockets_listen(const struct sockets *sockets)
+{
+    for (size_t i = 0; i < sockets->count; i++)
+        if (sockets->entries[i].listening)
+            return true;
+    return false;
+}
+
 void sockets_unlink(struct sockets *sockets)
 {
     struct stat st;

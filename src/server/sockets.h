@@ -53,6 +53,9 @@ int sockets_take_stdin(struct sockets *ret);
  */
 int sockets_make(const char *path, mode_t mode, struct sockets *ret);
 
+/* Returns whether any of the sockets listens: whether we stay for more than one question. */
+bool sockets_listen(const struct sockets *sockets);
+
 /*
  * Removes the file of the socket that sockets_make() made, unless it is another's by now. Nobody
  * can connect any more; who did is still there to be accepted.

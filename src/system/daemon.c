@@ -43,20 +43,18 @@ int daemon_fork(struct daemon *ret)
     }
     close(fds[0]);
     ret->ready_fd = fds[1];
-    return 0;
+    ret->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    return ret->null_fd < 0 ? -errno : 0;
 }
 
 int daemon_ready(struct daemon *daemon)
 {
     _cleanup_(closep) int ready_fd = steal_fd(&daemon->ready_fd);
-    _cleanup_(closep) int null_fd = -1;
+    _cleanup_(closep) int null_fd = steal_fd(&daemon->null_fd);
 
     if (ready_fd < 0)
         return 0;
     if (setsid() < 0 || chdir("/") < 0)
-        return -errno;
-    null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-    if (null_fd < 0)
         return -errno;
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
         if (dup2(null_fd, fd) < 0)

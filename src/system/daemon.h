@@ -8,11 +8,12 @@
 /* The daemon's end of the wire to the command that started it. */
 struct daemon {
     int ready_fd; /* -1: in the foreground */
+    int null_fd;  /* /dev/null */
 };
 
 #define DAEMON_NULL                                                                                \
     {                                                                                              \
-        .ready_fd = -1                                                                             \
+        .ready_fd = -1, .null_fd = -1                                                              \
     }
 
 /*
@@ -22,7 +23,7 @@ struct daemon {
 int daemon_fork(struct daemon *ret);
 
 /*
- * Lets go of the terminal, its session and the working directory, and of the parent. Does nothing
- * in the foreground. Returns 0 or a negative errno.
+ * Lets go of the terminal, its session and the working directory, and of the parent. Opens
+ * nothing, and does nothing in the foreground. Returns 0 or a negative errno.
  */
 int daemon_ready(struct daemon *daemon);
