@@ -16,6 +16,11 @@ static bool is_digit(char c)
     return c >= '0' && c <= '9';
 }
 
+static bool is_letter(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
 /* Skips the blanks at the cursor. Returns how many there were. */
 static size_t skip_blanks(struct cursor *cursor)
 {
@@ -72,7 +77,7 @@ static int parse_header(struct cursor line, struct quota_limit *ret)
         struct cursor digits;
         uint64_t value;
 
-        if (!take_digits(&line, &digits) || line.at == line.end)
+        if (!take_digits(&line, &digits) || line.at == line.end || !is_letter(*line.at))
             return -EBADMSG;
         if (size_parse_number(digits.at, (size_t)(digits.end - digits.at), &value) < 0)
             value = SIZE_BYTES_MAX;
@@ -107,9 +112,9 @@ int maildirsize_parse(const char *text, size_t length, struct maildirsize *ret)
     __int128 bytes = 0, messages = 0;
 
     *ret = (struct maildirsize){};
-    if (memchr(text, '\0', length))
-        return -EBADMSG;
     if (!take_line(&file, &line) || parse_header(line, &ret->limit) < 0)
+        return -EBADMSG;
+    if (memchr(file.at, '\0', (size_t)(file.end - file.at)))
         return -EBADMSG;
     if (length >= MAILDIRSIZE_BYTES_MAX)
         return -EFBIG;
