@@ -247,10 +247,11 @@ int pool_submit(struct pool *pool, struct pool_job *job)
 
 unsigned int pool_stuck(struct pool *pool, dev_t device, uint64_t after_usec)
 {
-    uint64_t now = clock_usec(CLOCK_MONOTONIC);
     unsigned int count = 0;
+    uint64_t now;
 
     pthread_mutex_lock(&pool->lock);
+    now = clock_usec(CLOCK_MONOTONIC); /* not before any job's own time, which is set in the lock */
     for (unsigned int i = 0; i < pool->threads_count; i++)
         if (pool->running[i] && (device == 0 || pool->running[i]->device == device) &&
             now - pool->running[i]->started_usec > after_usec)
