@@ -23,7 +23,6 @@
 #include "server/server.h"
 #include "server/sockets.h"
 #include "system/cleanup.h"
-#include "system/confine.h"
 #include "system/daemon.h"
 #include "system/journal.h"
 #include "system/pidfile.h"
@@ -222,25 +221,15 @@ static int drop_privileges(const struct program *program)
 
 static int open_roots(struct program *program)
 {
-    struct confine **confine = &program->options.settings.mailbox.confine;
-    int r = confine_new(CONFINE_AUTO, confine);
+    struct quota_settings *settings = &program->options.settings.quota;
+    const char *failed;
+    int r = quota_settings_open_roots(settings, &failed);
 
     if (r < 0)
-        return r;
-    for (size_t i = 0; i < program->options.roots_count; i++) {
-        r = confine_add_root(*confine, program->options.roots[i]);
-        if (r < 0) {
-            complain("--root=%s: %s", program->options.roots[i], strerror(-r));
-            return r;
-        }
-    }
-    if (program->options.roots_count > 0)
-        return 0;
-    journal_log(program->journal, LOG_WARNING,
-                "no --root: whoever may ask may ask about any file of this machine");
-    r = confine_add_root(*confine, "/");
-    if (r < 0)
-        complain("/: %s", strerror(-r));
+        complain("--root=%s: %s", failed, strerror(-r));
+    else if (settings->roots_count == 0)
+        journal_log(program->journal, LOG_WARNING,
+                    "no --root: whoever may ask may ask about any file of this machine");
     return r;
 }
 
@@ -251,11 +240,12 @@ static int fill_sandbox(const struct program *program, struct sandbox *sandbox)
     const struct settings *settings = &options->settings;
     int r = 0;
 
-    for (size_t i = 0; r == 0 && i < confine_roots(settings->mailbox.confine); i++)
-        r = sandbox_allow(sandbox, confine_root_fd(settings->mailbox.confine, i), SANDBOX_READ);
+    for (size_t i = 0; r == 0 && i < confine_roots(settings->quota.mailbox.confine); i++)
+        r = sandbox_allow(sandbox, confine_root_fd(settings->quota.mailbox.confine, i),
+                          SANDBOX_READ);
     /* These are opened again, or removed, by name; a file of that name may be another by then. */
-    if (r == 0 && settings->limits_path)
-        r = sandbox_allow_directory_of(sandbox, settings->limits_path, SANDBOX_READ_FILE);
+    if (r == 0 && settings->quota.limits_path)
+        r = sandbox_allow_directory_of(sandbox, settings->quota.limits_path, SANDBOX_READ_FILE);
     if (r == 0 && options->log_path)
         r = sandbox_allow_directory_of(sandbox, options->log_path, SANDBOX_APPEND);
     if (r == 0 && options->pidfile)
@@ -352,7 +342,6 @@ static void release(struct program *program)
     sockets_deinit(&program->sockets);
     pidfile_release(program->pidfile);
     journal_close(program->journal);
-    confine_free(program->options.settings.mailbox.confine);
     options_deinit(&program->options);
 }
 

@@ -5,8 +5,8 @@
 #pragma once
 
 #include <stdbool.h>
-#include <stddef.h>
 
+#include "cli/options_table.h"
 #include "server/settings.h"
 
 enum options_action {
@@ -25,18 +25,13 @@ enum options_log {
 struct options {
     enum options_action action;
     struct settings settings; /* but for the roots, which are not open yet */
-    char **roots;
-    size_t roots_count;
-    char *user; /* NULL: not given */
+    char *user;               /* NULL: not given */
     char *pidfile;
     bool foreground;
     bool debug;
     enum options_log log;
     char *log_path;
 };
-
-/* A message about a wrong option: names the option, the value, and what is accepted. */
-#define OPTIONS_ERROR_BYTES_MAX 1024
 
 /*
  * Reads the command line. Returns 0 and *ret, which the caller releases with options_deinit(); or

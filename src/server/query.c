@@ -38,7 +38,7 @@ static int service_init(sd_event *event, struct query_service *service)
 {
     const struct settings *settings = service->settings;
     const struct scanner_settings scanner_settings = {
-        .mailbox = &settings->mailbox,
+        .mailbox = &settings->quota.mailbox,
         .stuck_waiters_max = (settings->connections_max + 1) / 2,
         .timeout_usec = settings->scan_timeout_usec,
     };
@@ -53,7 +53,8 @@ static int service_init(sd_event *event, struct query_service *service)
     r = pool_new(event, settings->scan_threads, QUEUE_MAX, &service->pool);
     if (r < 0)
         return r;
-    r = limits_store_new(service->pool, service->journal, settings->limits_path, &service->limits);
+    r = limits_store_new(service->pool, service->journal, settings->quota.limits_path,
+                         &service->limits);
     if (r < 0)
         return r;
     return scanner_new(event, &scanner_settings, service->pool, service->cache, &service->devices,
@@ -172,8 +173,8 @@ static const char *verdict_text(enum verdict verdict)
 static int candidate_path(const struct query_service *service, const struct query *query,
                           size_t candidate, char path[PATH_MAX])
 {
-    int r = address_template_expand(service->settings->templates[candidate], &query->address, path,
-                                    PATH_MAX);
+    int r = address_template_expand(service->settings->quota.templates[candidate], &query->address,
+                                    path, PATH_MAX);
 
     if (r == 0)
         mailbox_normalise_path(path);
@@ -187,7 +188,7 @@ static void finish_known(struct query_service *service, const struct query *quer
     struct quota_limit limit = mailbox_effective_limit(policy, &usage->header_limit);
     uint64_t percent = verdict_percent(usage->bytes, limit);
     enum verdict verdict = verdict_decide(usage->bytes, usage->messages, limit, policy->size_bytes,
-                                          &service->settings->verdict);
+                                          &service->settings->quota.verdict);
     bool check = query->type == REQUEST_CHECK;
     struct report_entry entry = report_entry(query, mailbox);
 
@@ -239,7 +240,7 @@ enum look {
 static bool has_more_candidates(const struct query_service *service, const struct query *query)
 {
     return query->address.local_length > 0 &&
-           query->candidate + 1 < service->settings->templates_count;
+           query->candidate + 1 < service->settings->quota.templates_count;
 }
 
 /* Looks at the mailbox at path from memory; *ret_device is what it waits for, if it does. */
@@ -251,7 +252,7 @@ static enum look look_at(struct query_service *service, const struct query *quer
     struct usage usage;
     int r;
 
-    r = mailbox_open_cached(&service->settings->mailbox, path, device_kind, service, &mailbox,
+    r = mailbox_open_cached(&service->settings->quota.mailbox, path, device_kind, service, &mailbox,
                             ret_device);
     if (r == -EAGAIN)
         return LOOK_WAITS;
@@ -340,13 +341,14 @@ static bool answer_address(struct query_service *service, struct query *query, c
     struct mailbox_policy *policy = &query->waiter.policy;
     const char *why;
 
-    if (settings->templates_count == 0) {
+    if (settings->quota.templates_count == 0) {
         finish_error(service, query, REASON_NO_TEMPLATE, text,
                      "there is no --mailbox= that says where the mailbox of an address is");
         return true;
     }
-    if (address_parse(text, strlen(text), settings->delimiters ? settings->delimiters : "",
-                      &query->address, &why) < 0) {
+    if (address_parse(text, strlen(text),
+                      settings->quota.delimiters ? settings->quota.delimiters : "", &query->address,
+                      &why) < 0) {
         finish_error(service, query, REASON_BAD_ADDRESS, text, why);
         return true;
     }
@@ -379,8 +381,8 @@ static bool answer_mailbox(struct query_service *service, struct query *query,
             {
                 .have_limit = request->have_limit,
                 .limit = request->limit,
-                .default_limit = service->settings->default_limit,
-                .grace = service->settings->verdict.grace,
+                .default_limit = service->settings->quota.default_limit,
+                .grace = service->settings->quota.verdict.grace,
                 .size_bytes = request->size_bytes,
             },
         .done = on_scan_done,

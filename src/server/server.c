@@ -232,10 +232,10 @@ static int load_limits(struct server *server)
         return 0;
     if (error.line > 0)
         journal_log(server->journal, LOG_ERR, "--limits=%s: line %zu: %s",
-                    server->settings->limits_path, error.line, error.text);
+                    server->settings->quota.limits_path, error.line, error.text);
     else
-        journal_log(server->journal, LOG_ERR, "--limits=%s: %s", server->settings->limits_path,
-                    error.text);
+        journal_log(server->journal, LOG_ERR, "--limits=%s: %s",
+                    server->settings->quota.limits_path, error.text);
     return r;
 }
 

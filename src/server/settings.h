@@ -9,7 +9,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "quota/mailbox.h"
+#include "quota/settings.h"
 #include "system/journal.h"
 
 /* How an error is answered where the answer is a number. */
@@ -28,13 +28,7 @@ struct settings {
 
     /* how they are answered */
     enum on_error on_error;
-    struct mailbox_settings mailbox;
-    struct verdict_policy verdict;
-    struct quota_limit default_limit;
-    char *limits_path; /* NULL: none */
-    char **templates;  /* of the mailboxes of addresses; checked */
-    size_t templates_count;
-    char *delimiters; /* between a recipient and its extension; NULL: none */
+    struct quota_settings quota;
     unsigned int scan_threads;
     uint64_t scan_timeout_usec;
     size_t cache_mailboxes;

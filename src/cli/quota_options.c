@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "cli/quota_options.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "cli/option_value.h"
+#include "quota/address.h"
+
+static int read_root(void *target, const char *value)
+{
+    struct quota_settings *settings = target;
+
+    if (*value != '/')
+        return -EINVAL;
+    return option_value_list(value, &settings->roots, &settings->roots_count);
+}
+
+static int read_mailbox(void *target, const char *value)
+{
+    struct quota_settings *settings = target;
+    const char *why;
+
+    if (address_template_check(value, &why) < 0)
+        return -EINVAL;
+    return option_value_list(value, &settings->templates, &settings->templates_count);
+}
+
+static int read_recipient_delimiter(void *target, const char *value)
+{
+    struct quota_settings *settings = target;
+
+    if (strpbrk(value, "@/ "))
+        return -EINVAL;
+    return option_value_string(value, &settings->delimiters);
+}
+
+static int read_limits(void *target, const char *value)
+{
+    struct quota_settings *settings = target;
+
+    return option_value_path(value, &settings->limits_path);
+}
+
+static int read_grace(void *target, const char *value)
+{
+    struct quota_settings *settings = target;
+    struct verdict_grace grace = {};
+    size_t length = strlen(value);
+    int r;
+
+    if (length > 0 && value[length - 1] == '%')
+        r = size_parse_number(value, length - 1, &grace.percent);
+    else
+        r = size_parse(value, length, &grace.bytes);
+    if (r == 0)
+        settings->verdict.grace = grace;
+    return r < 0 ? -EINVAL : 0;
+}
+
+static int read_warn(void *target, const char *value)
+{
+    struct quota_settings *settings = target;
+
+    return option_value_range(value, 1, 1000, &settings->verdict.warn_percent);
+}
+
+static int read_default_quota(void *target, const char *value)
+{
+    struct quota_settings *settings = target;
+
+    return size_parse_limit(value, strlen(value), &settings->default_limit) < 0 ? -EINVAL : 0;
+}
+
+static int read_exclude_folder(void *target, const char *value)
+{
+    struct quota_settings *settings = target;
+    struct maildir_options *maildir = &settings->mailbox.maildir;
+
+    if (*value == '\0' || *value == '.' || strchr(value, '/'))
+        return -EINVAL;
+    return option_value_list(value, &maildir->exclude_folders, &maildir->exclude_folders_count);
+}
+
+static int read_size_tag(void *target, const char *value)
+{
+    struct quota_settings *settings = target;
+
+    if (strcmp(value, "S") == 0)
+        settings->mailbox.maildir.size_tag = MAILDIR_SIZE_TAG_S;
+    else if (strcmp(value, "W") == 0)
+        settings->mailbox.maildir.size_tag = MAILDIR_SIZE_TAG_W;
+    else
+        return -EINVAL;
+    return 0;
+}
+
+static const struct option_spec specs[] = {
+    {"root", 0, "DIR", "an absolute path",
+     "answer for mailboxes beneath DIR (repeatable; default: /)", read_root},
+    {"mailbox", 0, "TEMPLATE",
+     "an absolute path without `..`, with %u, %n, %d or %% and no other %",
+     "where addresses' mailboxes are: %u, or %n and %d (repeatable)", read_mailbox},
+    {"recipient-delimiter", 0, "CHARS", "characters such as +, but no @, slash or blank",
+     "leave out of a local part what follows one of CHARS", read_recipient_delimiter},
+    {"limits", 0, "FILE", "a path", "limits of addresses and domains, in Exim's lsearch format",
+     read_limits},
+    {"grace", 0, "SIZE|PERCENT%",
+     "a size, which may have K, M, G or T, or a percentage such as 10%",
+     "let a message lead so far beyond a limit (default: 0)", read_grace},
+    {"warn", 0, "PERCENT", "a number from 1 to 1000", "nearly full from here on (default: 90)",
+     read_warn},
+    {"default-quota", 0, "LIMIT", QUOTA_OPTIONS_LIMIT,
+     "the limit where maildirsize has none (default: none)", read_default_quota},
+    {"exclude-folder", 0, "NAME", "a folder's name without the leading dot and without a slash",
+     "leave this folder out of counts (repeatable)", read_exclude_folder},
+    {"size-tag", 0, "S|W", "S or W", "the tag with a message's size (default: S)", read_size_tag},
+};
+
+struct option_group quota_options_group(struct quota_settings *settings)
+{
+    return (struct option_group){
+        .specs = specs,
+        .count = sizeof(specs) / sizeof(specs[0]),
+        .target = settings,
+    };
+}
