@@ -339,8 +339,13 @@ void connections_free(struct connections *connections)
 
 int connections_take(struct connections *connections, int fd)
 {
-    struct connection *connection = calloc(1, sizeof(*connection));
+    struct connection *connection;
 
+    if (!query_admit(connections->service, fd)) {
+        closep(&fd);
+        return 0;
+    }
+    connection = calloc(1, sizeof(*connection));
     if (!connection) {
         closep(&fd);
         return -ENOMEM;

@@ -62,6 +62,11 @@ bool query_service_end(struct query_service *service);
 struct limits_store *query_limits(const struct query_service *service);
 
 /*
+ * Returns whether whoever connected to the socket fd may ask; if not, the journal tells.
+ */
+bool query_admit(struct query_service *service, int fd);
+
+/*
  * Starts the query that line[0..length) asks (one more byte may be written behind it). Returns true
  * if the reply is there, or false if done() will be called later; line is no longer needed then.
  */

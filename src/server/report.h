@@ -34,6 +34,9 @@ void report_free(struct report *report);
 void report_error(struct report *report, const struct report_entry *entry, enum reason reason,
                   const char *text, const char *answered);
 
+/* Reports that whoever connected to peer_fd may not ask. */
+void report_peer(struct report *report, int peer_fd);
+
 /* Reports an answer: that a mailbox is over, that its maildirsize is no good, or nothing. */
 void report_answer(struct report *report, const struct report_entry *entry, enum verdict verdict,
                    const struct usage *usage, struct quota_limit limit, uint64_t percent);
