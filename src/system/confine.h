@@ -87,11 +87,14 @@ int confine_open(struct confine *confine, const char *path, int flags);
 int confine_open_cached(struct confine *confine, const char *path, int flags, dev_t *ret_device);
 
 /*
- * Opens one name in the directory directory_fd (O_PATH suffices) with the flags of open(2), never
- * through a symbolic link: O_NOFOLLOW and O_CLOEXEC are added. name is a component, no path. With
- * cached, nothing is waited for to find the name (to open what it names, unless with O_PATH, the
- * file system may wait nevertheless).
- * Returns a descriptor that the caller closes, -EINVAL if name is empty, `..` or has a `/` in it,
- * with cached -EAGAIN and -EOPNOTSUPP as confine_open_cached(), or the errno of open(2).
+ * Opens one name in the directory that directory_fd is open on (O_PATH suffices) with the flags of
+ * open(2), never through a symbolic link; O_NOFOLLOW and O_CLOEXEC are added. With cached it never
+ * waits to find the name, as confine_open_cached(); that opening what it names does not wait
+ * either, the caller must know unless flags hold O_PATH.
+ * Returns a descriptor that the caller closes (with O_PATH alone, of a symbolic link too), or
+ * -EINVAL    name is empty, `..` or a path,
+ * -EAGAIN    with cached, as confine_open_cached(),
+ * -EOPNOTSUPP  with cached, as confine_open_cached(),
+ * -ELOOP, -ENOTDIR, -ENOENT, ... as open(2).
  */
 int confine_open_name(int directory_fd, const char *name, int flags, bool cached);
