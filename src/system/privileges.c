@@ -32,31 +32,6 @@ static bool is_user(const struct ids *ids, uid_t user)
     return ids->user[0] == user && ids->user[1] == user && ids->user[2] == user;
 }
 
-static bool is_group(const struct ids *ids, gid_t group)
-{
-    return ids->group[0] == group && ids->group[1] == group && ids->group[2] == group;
-}
-
-/*
- * Takes what the user database left: NULL without one of these errors is a user that it does not
- * know, for which its sources set errno as they like.
- */
-static int lookup_result(const struct passwd *entry)
-{
-    if (entry)
-        return 0;
-    switch (errno) {
-    case EINTR:
-    case EIO:
-    case EMFILE:
-    case ENFILE:
-    case ENOMEM:
-        return -errno;
-    default:
-        return -ESRCH;
-    }
-}
-
 /* Reads a decimal user id. */
 static bool parse_uid(const char *text, uid_t *ret)
 {
@@ -71,20 +46,13 @@ static bool parse_uid(const char *text, uid_t *ret)
     return true;
 }
 
-/* Finds the entry of a user, which is the C library's until it is asked again. */
-static int find_user(const char *user, const struct passwd **ret)
+/* Finds the entry of a user, the C library's until it is asked for another one. NULL: none. */
+static const struct passwd *find_user(const char *user)
 {
+    const struct passwd *entry = getpwnam(user);
     uid_t uid;
-    int r;
 
-    errno = 0;
-    *ret = getpwnam(user);
-    r = lookup_result(*ret);
-    if (r != -ESRCH || !parse_uid(user, &uid))
-        return r;
-    errno = 0;
-    *ret = getpwuid(uid);
-    return lookup_result(*ret);
+    return entry || !parse_uid(user, &uid) ? entry : getpwuid(uid);
 }
 
 static int change_ids(const struct passwd *entry)
@@ -107,7 +75,10 @@ static int drop_capabilities(void)
     return 0;
 }
 
-/* Tells whether one of the ids that the process had before can be had again, by trying. */
+/*
+ * Tells whether one of the ids that the process had before can be had again, by trying; it can if
+ * the process has it still.
+ */
 static bool can_come_back(const struct ids *before, uid_t user, gid_t group)
 {
     for (size_t i = 0; i < 3; i++) {
@@ -121,13 +92,12 @@ static bool can_come_back(const struct ids *before, uid_t user, gid_t group)
 
 int privileges_drop(const char *user)
 {
-    const struct passwd *entry;
-    struct ids before, after;
+    const struct passwd *entry = find_user(user);
+    struct ids before;
     int r;
 
-    r = find_user(user, &entry);
-    if (r < 0)
-        return r;
+    if (!entry)
+        return -ESRCH;
     if (entry->pw_uid == 0)
         return -EINVAL;
     r = read_ids(&before);
@@ -138,12 +108,7 @@ int privileges_drop(const char *user)
     r = change_ids(entry);
     if (r == 0)
         r = drop_capabilities();
-    if (r == 0)
-        r = read_ids(&after);
     if (r < 0)
         return r;
-    if (!is_user(&after, entry->pw_uid) || !is_group(&after, entry->pw_gid) ||
-        can_come_back(&before, entry->pw_uid, entry->pw_gid))
-        return -EPERM;
-    return 0;
+    return can_come_back(&before, entry->pw_uid, entry->pw_gid) ? -EPERM : 0;
 }

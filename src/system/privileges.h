@@ -12,11 +12,11 @@
  * is made.
  *
  * Returns 0, or
- * -ESRCH   there is no such user,
+ * -ESRCH   there is no such user, as far as the sources of users can tell,
  * -EINVAL  the user is root, as whom nothing would be given up,
  * -EPERM   the process may not become another user; or it became one, but could be the old one
  *          again,
- * or the errno of looking up the user, initgroups(3), setresgid(2), setresuid(2), capset(2).
+ * or the errno of initgroups(3), setresgid(2), setresuid(2), capset(2).
  * After an error the process may be anything between the two users: it must end.
  */
 int privileges_drop(const char *user);

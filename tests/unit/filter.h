@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Making one system call fail, for good and with a real seccomp filter, in the process (thread)
- * that asks for it: what old kernels, containers and systemd's sandboxes do to a program. Call it
- * in a child.
+ * Making one system call fail, for good and with a real seccomp filter, in the process that asks
+ * for it (a sanitizer's own thread too): what old kernels, containers and systemd's sandboxes do to
+ * a program. Call it in a child.
  */
 #pragma once
 
@@ -11,6 +11,8 @@
 #include <linux/seccomp.h>
 #include <stddef.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 /* What a filter does to the call; FILTER_ERRNO(0) makes it a success that did nothing. */
 #define FILTER_ERRNO(error) (SECCOMP_RET_ERRNO | (error))
@@ -29,5 +31,7 @@ static inline int filter_install(unsigned int number, unsigned int action)
 
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         return -errno;
-    return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0 ? -errno : 0;
+    if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program) != 0)
+        return -errno;
+    return 0;
 }
