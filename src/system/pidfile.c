@@ -142,11 +142,9 @@ static int take(const struct pidfile *pidfile, pid_t *ret_other)
     return -EEXIST;
 }
 
-static int make_empty(const struct pidfile *pidfile)
+static int set_length(const struct pidfile *pidfile, off_t length)
 {
-    if (ftruncate(pidfile->fd, 0) < 0 || fchmod(pidfile->fd, MODE) < 0)
-        return -errno;
-    return 0;
+    return ftruncate(pidfile->fd, length) < 0 ? -errno : 0;
 }
 
 int pidfile_acquire(const char *path, struct pidfile **ret, pid_t *ret_other)
@@ -168,9 +166,11 @@ int pidfile_acquire(const char *path, struct pidfile **ret, pid_t *ret_other)
     } while (r == 0);
     if (r < 0)
         return r;
-    r = make_empty(pidfile);
+    r = set_length(pidfile, 0);
     if (r < 0)
         return r;
+    if (fchmod(pidfile->fd, MODE) < 0)
+        return -errno;
     *ret = steal_pointer(&pidfile);
     return 0;
 }
@@ -180,13 +180,11 @@ int pidfile_write(struct pidfile *pidfile, pid_t pid)
     char text[TEXT_MAX];
     int length = snprintf(text, sizeof(text), "%d\n", (int)pid);
     ssize_t n = pwrite(pidfile->fd, text, (size_t)length, 0);
-    int r = n < 0 ? -errno : 0;
+    int r = n < 0 ? -errno : n < length ? -ENOSPC : 0;
+    /* Nothing stays where not all could be written: a number's beginning is another's number. */
+    int s = set_length(pidfile, r < 0 ? 0 : length);
 
-    if (n == length)
-        return ftruncate(pidfile->fd, length) < 0 ? -errno : 0;
-    /* The beginning of a number is another process's. */
-    (void)!ftruncate(pidfile->fd, 0);
-    return r < 0 ? r : -ENOSPC;
+    return r < 0 ? r : s;
 }
 
 void pidfile_release(struct pidfile *pidfile)
@@ -194,7 +192,7 @@ void pidfile_release(struct pidfile *pidfile)
     if (!pidfile)
         return;
     if (is_named(pidfile) > 0 && unlinkat(pidfile->directory_fd, pidfile->name, 0) < 0)
-        (void)!ftruncate(pidfile->fd, 0);
+        (void)set_length(pidfile, 0);
     forget(pidfile);
 }
 
