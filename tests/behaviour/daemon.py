@@ -1,0 +1,413 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Starting exim-quotad as those start it who use it, asking it, and seeing to it that it ends well.
+
+The binary is the one that the environment variable EXIM_QUOTAD names. A test fails if the daemon
+that it started ends with another status than 0, does not end, or leaves a sanitizer's report.
+"""
+
+import contextlib
+import fcntl
+import os
+import re
+import select
+import shutil
+import signal
+import socket
+import tempfile
+import termios
+import time
+import unittest
+from pathlib import Path
+from typing import Callable, Iterable, Mapping, NamedTuple, Optional, Sequence, TypeVar, Union
+
+# How long anything may take before it counts as never happening. Nothing is asserted about less.
+PATIENCE_SECONDS = 30
+
+# What every comparison reads as full: the answer of --on-error=defer.
+FULL = 9223372036854775807
+
+# The first descriptor that systemd passes.
+LISTEN_FDS_START = 3
+
+# Says LISTEN_PID as systemd does, which knows the number of the process before it becomes us.
+SET_LISTEN_PID = ('/bin/sh', '-c', 'export LISTEN_PID=$$; exec "$0" "$@"')
+
+SANITIZER_REPORT = re.compile(r'Sanitizer|runtime error:')
+
+needs_root = unittest.skipUnless(os.geteuid() == 0, 'must be run by root')
+
+Request = Union[str, bytes, Path]
+Found = TypeVar('Found')
+
+
+class Entry(NamedTuple):
+    """A line of the log."""
+
+    pid: int
+    priority: str
+    text: str
+
+
+class Ended(NamedTuple):
+    """A command that has ended."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+def binary() -> str:
+    """Returns the path of the daemon that is tested."""
+    return os.environ['EXIM_QUOTAD']
+
+
+def wait_for(look: Callable[[], Found], what: str) -> Found:
+    """Looks again and again until there is something, and returns that."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not (found := look()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f'{what}: not within {PATIENCE_SECONDS} seconds')
+        time.sleep(0.005)
+    return found
+
+
+def to_bytes(request: Request) -> bytes:
+    """Returns a request, or a path, as the bytes of a line without its LF."""
+    return request if isinstance(request, bytes) else os.fsencode(request)
+
+
+def connect(address: Union[str, Path, tuple]) -> socket.socket:
+    """Connects to a socket file, or to a host and port."""
+    unix = not isinstance(address, tuple)
+    client = socket.socket(socket.AF_UNIX if unix else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        client.settimeout(PATIENCE_SECONDS)
+        client.connect(str(address) if unix else address)
+    except BaseException:
+        client.close()
+        raise
+    return client
+
+
+def send_and_be_read(client: socket.socket, data: bytes) -> None:
+    """Sends, and returns when the other end has taken all of it out of the socket."""
+    client.sendall(data)
+    wait_for(lambda: not int.from_bytes(fcntl.ioctl(client, termios.TIOCOUTQ, bytes(4)), 'little'),
+             'what was sent is read')
+
+
+def read_all(client: socket.socket) -> bytes:
+    """Reads to the end of the connection, and closes it.
+
+    A daemon that leaves bytes unread when it closes resets the connection behind its reply.
+    """
+    received = b''
+    with client, contextlib.suppress(ConnectionResetError):
+        while part := client.recv(65536):
+            received += part
+    return received
+
+
+def ask(address: Union[str, Path, tuple], request: Request) -> bytes:
+    """Asks as Exim does: one line, then the end of input. Returns the whole reply."""
+    client = connect(address)
+    client.sendall(to_bytes(request) + b'\n')
+    client.shutdown(socket.SHUT_WR)
+    return read_all(client)
+
+
+def has_reply(client: socket.socket) -> bool:
+    """Says whether there is something to read, or the end of it."""
+    return bool(select.select([client], [], [], 0)[0])
+
+
+def parse_pairs(reply: bytes) -> dict[str, str]:
+    """Takes a reply apart that is a line of pairs, as Exim's ${extract} does."""
+    pair = re.compile(r'([a-z_]+)=(?:"((?:[^"\\]|\\[0-7]{3}|\\["\\])*)"|([^ "\\]+))(?: |\n$)')
+    text = os.fsdecode(reply)
+    pairs, at = {}, 0
+    while at < len(text):
+        found = pair.match(text, at)
+        if not found:
+            raise AssertionError(f'no line of pairs: {reply!r}')
+        name, quoted, plain = found.groups()
+        pairs[name] = plain if quoted is None else re.sub(
+            r'\\([0-7]{3}|.)', lambda e: e[1] if len(e[1]) == 1 else chr(int(e[1], 8)), quoted)
+        at = found.end()
+    if not text.endswith('\n'):
+        raise AssertionError(f'no line: {reply!r}')
+    return pairs
+
+
+class Process:
+    """A process that was started and has to be waited for."""
+
+    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str],
+                 descriptors: Mapping[int, int]):
+        """Starts it. descriptors says which of ours is which of its."""
+        copies = {fd: fcntl.fcntl(ours, fcntl.F_DUPFD_CLOEXEC, 100)
+                  for fd, ours in descriptors.items()}
+        try:
+            self.pid = os.posix_spawn(arguments[0], arguments, environment, file_actions=[
+                (os.POSIX_SPAWN_DUP2, copy, fd) for fd, copy in copies.items()])
+        finally:
+            for copy in copies.values():
+                os.close(copy)
+        self._pidfd = os.pidfd_open(self.pid)
+        self.status: Optional[int] = None  # as that of subprocess: negative is a signal
+        self._paused = False
+
+    def wait(self, seconds: float = PATIENCE_SECONDS) -> Optional[int]:
+        """Waits for its end, and returns its status, or None if it goes on."""
+        if self.status is None and select.select([self._pidfd], [], [], seconds)[0]:
+            self.status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+            os.close(self._pidfd)
+        return self.status
+
+    def send(self, number: int) -> None:
+        """Sends it a signal, if it is still there."""
+        if self.wait(0) is None:
+            signal.pidfd_send_signal(self._pidfd, number)
+
+    def pause(self) -> None:
+        """Stops it, and returns when it does nothing any more."""
+        self._paused = True
+        self.send(signal.SIGSTOP)
+        os.waitid(os.P_PIDFD, self._pidfd, os.WSTOPPED)
+
+    def resume(self) -> None:
+        """Lets it go on, if it was stopped. Others never get this signal: it may upset LSan."""
+        if self._paused:
+            self._paused = False
+            self.send(signal.SIGCONT)
+
+    def end(self) -> Optional[int]:
+        """Makes it end, if it has not, and returns its status, or None if it had to be killed."""
+        self.send(signal.SIGTERM)
+        self.resume()
+        if self.wait() is None:
+            self.send(signal.SIGKILL)
+            self.wait()
+            return None
+        return self.status
+
+
+class Daemon:
+    """A running exim-quotad, and the files that tell what it does."""
+
+    def __init__(self, process: Process, address: Union[Path, tuple, None], folder: Path,
+                 log: Path):
+        self.process = process
+        self.pid = process.pid
+        self.address = address
+        self.folder = folder
+        self.log = log
+
+    def connect(self) -> socket.socket:
+        """Connects to the socket that it answers on."""
+        return connect(self.address)
+
+    def ask(self, request: Request) -> bytes:
+        """Asks as Exim does, and returns the whole reply."""
+        return ask(self.address, request)
+
+    def number(self, path: Request) -> int:
+        """Asks by the path form, and returns the number that is the reply."""
+        reply = self.ask(path)
+        if not re.fullmatch(rb'[0-9]+\n', reply):
+            raise AssertionError(f'no number: {reply!r}')
+        return int(reply)
+
+    def pairs(self, request: Request) -> dict[str, str]:
+        """Asks, and returns the pairs of the reply."""
+        return parse_pairs(self.ask(request))
+
+    def usage(self, path: Request) -> dict[str, str]:
+        """Asks for the usage of a mailbox."""
+        return self.pairs(b'usage ' + to_bytes(path))
+
+    def stats(self) -> dict[str, int]:
+        """Asks for the counters."""
+        return {key: int(value) for key, value in self.pairs('stats').items() if key != 'status'}
+
+    def stderr(self) -> str:
+        """Returns what it wrote to standard error so far."""
+        return (self.folder / 'stderr').read_text('utf-8', 'replace')
+
+    def entries(self, priority: Optional[str] = None) -> list[Entry]:
+        """Returns what its log holds so far, or only the entries of that priority."""
+        line = re.compile(r'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d exim-quotad\[(\d+)\]: ([a-z]+): (.*)')
+        entries = []
+        for text in self.log.read_text('utf-8', 'surrogateescape').split('\n')[:-1]:
+            found = line.fullmatch(text)
+            if not found:
+                raise AssertionError(f'no line of a log: {text!r}')
+            entries.append(Entry(int(found[1]), found[2], found[3]))
+        return [entry for entry in entries if priority in (None, entry.priority)]
+
+    def warnings(self) -> list[str]:
+        """Returns the texts of the entries that an operator is to read."""
+        return [entry.text for entry in self.entries() if entry.priority not in ('info', 'debug')]
+
+
+class DaemonTestCase(unittest.TestCase):
+    """A test with a folder of its own, in which daemons are started and mailboxes made."""
+
+    def setUp(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix='exim-quotad-'))
+        self.addCleanup(shutil.rmtree, self.folder)
+        self.folder.chmod(0o755)  # for daemons that become another user
+        self.root = self.folder / 'mail'
+        self.root.mkdir()
+        self.daemons: list[Daemon] = []
+
+    def failure_report(self) -> str:
+        """Returns the log and standard error of every daemon, for whoever reads of a failure."""
+        report = []
+        for daemon in self.daemons:
+            for file in sorted(daemon.folder.iterdir()):
+                if file.is_file() and file.stat().st_size > 0:
+                    report.append(f'{file}:\n' + file.read_text('utf-8', 'replace')[-8192:])
+        return '\n'.join(report)
+
+    def start(self, *options: str, root: Optional[Path] = None, user: Optional[str] = 'root',
+              **how) -> Daemon:
+        """Starts a daemon with a socket of its own in the foreground, and waits until it is ready.
+
+        root=Path() stands for no --root, user=None for no --user.
+        """
+        socket_path = self.folder / f'socket-{len(self.daemons)}'
+        if user and os.geteuid() == 0:
+            options = (f'--user={user}', *options)
+        return self._start((f'--socket={socket_path}', '--foreground', *options), socket_path,
+                           root, **how)
+
+    def start_with(self, sockets: Sequence[socket.socket], *options: str,
+                   names: Iterable[str] = (), root: Optional[Path] = None, environment=None,
+                   **how) -> Daemon:
+        """Starts a daemon that is passed sockets as systemd does it, and waits until it is ready.
+
+        Questions go to the first of the sockets.
+        """
+        address = sockets[0].getsockname()
+        environment = {'LISTEN_FDS': str(len(sockets)), **(environment or {})}
+        if names:
+            environment['LISTEN_FDNAMES'] = ':'.join(names)
+        if 'LISTEN_PID' not in environment:
+            how['wrapper'] = (*how.get('wrapper', ()), *SET_LISTEN_PID)
+        return self._start(options, address, root, environment=environment, **how, descriptors={
+            LISTEN_FDS_START + i: each.fileno() for i, each in enumerate(sockets)})
+
+    def spawn(self, *options: str, root: Optional[Path] = None, log: Union[str, Path, None] = '',
+              wrapper: Sequence[str] = (), environment: Optional[Mapping[str, str]] = None,
+              descriptors: Optional[Mapping[int, int]] = None,
+              address: Union[Path, tuple, None] = None) -> Daemon:
+        """Starts a daemon, and waits for nothing.
+
+        log is where it logs: a file of its own if nothing is said, None to leave it to the daemon.
+        """
+        folder = self.folder / f'daemon-{len(self.daemons)}'
+        folder.mkdir()
+        folder.chmod(0o1777)
+        path = folder / 'log' if log == '' or log is None else Path(log)
+        if root != Path():
+            options = (f'--root={root or self.root}', *options)
+        if log is not None:
+            options = (f'--log={path}', *options)
+        with contextlib.ExitStack() as files:
+            standard = {
+                0: files.enter_context(open('/dev/null', 'rb')).fileno(),
+                1: files.enter_context(open(folder / 'stdout', 'wb')).fileno(),
+                2: files.enter_context(open(folder / 'stderr', 'wb')).fileno(),
+            }
+            process = Process(_command(wrapper, options), _environment(folder, environment),
+                              {**standard, **(descriptors or {})})
+        daemon = Daemon(process, address, folder, path)
+        self.daemons.append(daemon)
+        self.addCleanup(self._end, daemon)
+        return daemon
+
+    def run_to_end(self, *options: str, **how) -> Ended:
+        """Runs the command, which is expected to end by itself, and returns how it did."""
+        daemon = self.spawn(*options, root=Path(), log=None, **how)
+        status = daemon.process.wait()
+        self.assertIsNotNone(status, 'it does not end')
+        daemon.process.status = 0  # an end that the test judges is none to complain about
+        return Ended(status, (daemon.folder / 'stdout').read_text('utf-8', 'replace'),
+                     daemon.stderr())
+
+    def connect(self, address: Union[Daemon, Path, str, tuple]) -> socket.socket:
+        """Connects, until the test is over."""
+        client = connect(address.address if isinstance(address, Daemon) else address)
+        self.addCleanup(client.close)
+        return client
+
+    def listen(self, address: Union[Path, tuple], kind: int = socket.SOCK_STREAM,
+               backlog: int = 128) -> socket.socket:
+        """Makes a socket as a service manager does, until the test is over."""
+        unix = not isinstance(address, tuple)
+        listener = socket.socket(socket.AF_UNIX if unix else socket.AF_INET, kind)
+        self.addCleanup(listener.close)
+        listener.bind(str(address) if unix else address)
+        if kind == socket.SOCK_STREAM:
+            listener.listen(backlog)
+        return listener
+
+    def stop(self, daemon: Daemon) -> None:
+        """Ends a daemon by SIGTERM, and fails unless it ends well."""
+        status = daemon.process.end()
+        self.assertIsNotNone(status, 'it did not end by SIGTERM and was killed')
+        self.assert_ended_well(daemon)
+
+    def assert_ended_well(self, daemon: Daemon) -> None:
+        """Fails unless the daemon has ended, or ends now by itself, with status 0."""
+        self.assertEqual(daemon.process.wait(), 0, 'the status that it ended with')
+        for report in daemon.folder.glob('sanitizer*'):
+            self.fail(f'the report of a sanitizer:\n{report.read_text("utf-8", "replace")}')
+        self.assertNotRegex(daemon.stderr(), SANITIZER_REPORT)
+
+    def _start(self, options: Sequence[str], address: Union[Path, tuple], root: Optional[Path],
+               environment=None, **how) -> Daemon:
+        path = self.folder / f'notify-{len(self.daemons)}'
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+            notify.bind(str(path))
+            path.chmod(0o777)
+            environment = {'NOTIFY_SOCKET': str(path), **(environment or {})}
+            daemon = self.spawn(*options, root=root, environment=environment, address=address,
+                                **how)
+            if environment['NOTIFY_SOCKET'] == str(path):
+                _wait_until_ready(daemon, notify)
+        return daemon
+
+    def _end(self, daemon: Daemon) -> None:
+        if daemon.process.wait(0) is None:
+            self.stop(daemon)
+        else:
+            self.assert_ended_well(daemon)
+
+
+def _command(wrapper: Sequence[str], options: Sequence[str]) -> list[str]:
+    return [*wrapper, binary(), *options]
+
+
+def _environment(folder: Path, more: Optional[Mapping[str, str]]) -> dict[str, str]:
+    """Returns what the daemon's environment is: nothing of ours but what programs need to run."""
+    kept = {name: os.environ[name] for name in ('PATH', 'LC_ALL', 'LANG', 'TZ')
+            if name in os.environ}
+    for name in ('ASAN_OPTIONS', 'UBSAN_OPTIONS', 'LSAN_OPTIONS', 'TSAN_OPTIONS'):
+        given = os.environ.get(name)
+        kept[name] = f'{given + ":" if given else ""}log_path={folder}/sanitizer'
+    return {**kept, **(more or {})}
+
+
+def _wait_until_ready(daemon: Daemon, notify: socket.socket) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    ready = b''
+    while b'READY=1' not in ready.split(b'\n'):
+        if daemon.process.wait(0) is not None:
+            raise AssertionError(f'it did not start: status {daemon.process.status}, '
+                                 f'{daemon.stderr()!r}')
+        if time.monotonic() > deadline:
+            raise AssertionError(f'it was not ready within {PATIENCE_SECONDS} seconds')
+        if select.select([notify], [], [], 0.02)[0]:
+            ready = notify.recv(8192)
