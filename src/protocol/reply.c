@@ -119,6 +119,20 @@ void reply_usage(struct reply *reply, const struct reply_usage *answer)
     reply_end(reply);
 }
 
+void reply_judgement(struct reply *reply, bool check, const struct target_judgement *judgement)
+{
+    const struct reply_usage answer = {
+        .status = verdict_to_string(check ? judgement->verdict : VERDICT_OK),
+        .usage = judgement->usage,
+        .limit = judgement->limit,
+        .percent = judgement->percent,
+        .mailbox = judgement->mailbox,
+        .text = check ? verdict_text(judgement->verdict) : NULL,
+    };
+
+    reply_usage(reply, &answer);
+}
+
 void reply_error(struct reply *reply, enum reason reason, const char *text)
 {
     reply_init(reply);

@@ -12,6 +12,7 @@
 
 #include "quota/reason.h"
 #include "quota/size.h"
+#include "quota/target.h"
 #include "quota/usage.h"
 
 /* Enough for every reply: the quoted path of a mailbox, and a text. */
@@ -41,6 +42,11 @@ void reply_number(struct reply *reply, uint64_t number);
 
 /* Makes the reply what `usage` and `check` answer. */
 void reply_usage(struct reply *reply, const struct reply_usage *answer);
+
+/*
+ * Makes the reply what `check` answers, or without check what `usage` does: all but the verdict.
+ */
+void reply_judgement(struct reply *reply, bool check, const struct target_judgement *judgement);
 
 /* Makes the reply `status=error reason=REASON text="TEXT"`. */
 void reply_error(struct reply *reply, enum reason reason, const char *text);

@@ -2,6 +2,7 @@
 #include "quota/reason.h"
 
 #include <errno.h>
+#include <string.h>
 
 static const char *const words[REASON_COUNT_] = {
     [REASON_NONE] = "none",
@@ -46,5 +47,26 @@ enum reason reason_from_errno(int error)
         return REASON_TIMEOUT;
     default:
         return REASON_IO_ERROR;
+    }
+}
+
+const char *reason_text_from_errno(int error)
+{
+    const char *text;
+
+    switch (error) {
+    case -EXDEV:
+        return "leads outside the roots";
+    case -ELOOP:
+        return "leads through too many symbolic links, or through one of /proc";
+    case -EMEDIUMTYPE:
+        return "is neither a directory nor a regular file";
+    case -EBUSY:
+        return "too many mailboxes wait to be read";
+    case -ETIMEDOUT:
+        return "could not be read in time";
+    default:
+        text = strerrordesc_np(-error);
+        return text ? text : "unknown error";
     }
 }

@@ -26,3 +26,6 @@ const char *reason_to_string(enum reason reason);
 
 /* Returns the reason that stands for a negative errno of the file system. */
 enum reason reason_from_errno(int error);
+
+/* Returns what that errno means for a mailbox, in the words of an operator: a constant string. */
+const char *reason_text_from_errno(int error);

@@ -10,6 +10,13 @@ static const char *const words[VERDICT_COUNT_] = {
     [VERDICT_TOOLARGE] = "toolarge",
 };
 
+static const char *const texts[VERDICT_COUNT_] = {
+    [VERDICT_OK] = "Mailbox has room",
+    [VERDICT_WARN] = "Mailbox is nearly full",
+    [VERDICT_OVER] = "Mailbox is full",
+    [VERDICT_TOOLARGE] = "Message is larger than the mailbox may ever be",
+};
+
 /*
  * Returns the limit in bytes with its grace. It is not rounded to 64 bits: a sum that was cut off
  * would compare as equal with another that was cut off.
@@ -59,4 +66,9 @@ uint64_t verdict_percent(uint64_t bytes, struct quota_limit limit)
 const char *verdict_to_string(enum verdict verdict)
 {
     return words[verdict];
+}
+
+const char *verdict_text(enum verdict verdict)
+{
+    return texts[verdict];
 }

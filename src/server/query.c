@@ -130,96 +130,27 @@ static void finish_error(struct query_service *service, const struct query *quer
 static void finish_errno(struct query_service *service, const struct query *query, int error,
                          const char *mailbox)
 {
-    const char *text;
-
-    switch (error) {
-    case -EXDEV:
-        text = "leads outside the roots";
-        break;
-    case -ELOOP:
-        text = "leads through too many symbolic links, or through one of /proc";
-        break;
-    case -EMEDIUMTYPE:
-        text = "is neither a directory nor a regular file";
-        break;
-    case -EBUSY:
-        text = "too many mailboxes wait to be read";
-        break;
-    case -ETIMEDOUT:
-        text = "could not be read in time";
-        break;
-    default:
-        text = strerrordesc_np(-error);
-        break;
-    }
-    finish_error(service, query, reason_from_errno(error), mailbox, text ? text : "unknown error");
-}
-
-static const char *verdict_text(enum verdict verdict)
-{
-    switch (verdict) {
-    case VERDICT_WARN:
-        return "Mailbox is nearly full";
-    case VERDICT_OVER:
-        return "Mailbox is full";
-    case VERDICT_TOOLARGE:
-        return "Message is larger than the mailbox may ever be";
-    default:
-        return "Mailbox has room";
-    }
-}
-
-/* Expands one of the templates for the query's address. */
-static int candidate_path(const struct query_service *service, const struct query *query,
-                          size_t candidate, char path[PATH_MAX])
-{
-    int r = address_template_expand(service->settings->quota.templates[candidate], &query->address,
-                                    path, PATH_MAX);
-
-    if (r == 0)
-        mailbox_normalise_path(path);
-    return r;
-}
-
-static void finish_known(struct query_service *service, const struct query *query,
-                         const char *mailbox, const struct usage *usage)
-{
-    const struct mailbox_policy *policy = &query->waiter.policy;
-    struct quota_limit limit = mailbox_effective_limit(policy, &usage->header_limit);
-    uint64_t percent = verdict_percent(usage->bytes, limit);
-    enum verdict verdict = verdict_decide(usage->bytes, usage->messages, limit, policy->size_bytes,
-                                          &service->settings->quota.verdict);
-    bool check = query->type == REQUEST_CHECK;
-    struct report_entry entry = report_entry(query, mailbox);
-
-    if (query->type == REQUEST_PATH)
-        reply_number(&service->reply, usage->bytes);
-    else
-        reply_usage(&service->reply, &(struct reply_usage){
-                                         .status = verdict_to_string(check ? verdict : VERDICT_OK),
-                                         .usage = usage,
-                                         .limit = limit,
-                                         .percent = percent,
-                                         .mailbox = mailbox,
-                                         .text = check ? verdict_text(verdict) : NULL,
-                                     });
-    service->counters.queries++;
-    if (verdict == VERDICT_OVER || verdict == VERDICT_TOOLARGE)
-        service->counters.over++;
-    latency_add(&service->latency, entry.usec);
-    report_answer(service->report, &entry, verdict, usage, limit, percent);
+    finish_error(service, query, reason_from_errno(error), mailbox, reason_text_from_errno(error));
 }
 
 static void finish_usage(struct query_service *service, const struct query *query,
                          const char *mailbox, const struct usage *usage)
 {
-    char first[PATH_MAX];
+    bool check = query->type == REQUEST_CHECK;
+    struct target_judgement judgement;
+    struct report_entry entry;
 
-    /* Of several places where nothing is, the first is the one where a mailbox will be made. */
-    if (usage->source == USAGE_NONE && query->candidate > 0 &&
-        candidate_path(service, query, 0, first) == 0)
-        mailbox = first;
-    finish_known(service, query, mailbox, usage);
+    target_judge(&query->target, &service->settings->quota, mailbox, usage, &judgement);
+    entry = report_entry(query, judgement.mailbox);
+    if (query->type == REQUEST_PATH)
+        reply_number(&service->reply, usage->bytes);
+    else
+        reply_judgement(&service->reply, check, &judgement);
+    service->counters.queries++;
+    if (judgement.verdict == VERDICT_OVER || judgement.verdict == VERDICT_TOOLARGE)
+        service->counters.over++;
+    latency_add(&service->latency, entry.usec);
+    report_answer(service->report, &entry, &judgement);
 }
 
 static enum filesystem_kind device_kind(dev_t device, void *userdata)
@@ -235,13 +166,6 @@ enum look {
     LOOK_NOTHING, /* nothing is there, but there are other candidates */
     LOOK_WAITS,   /* it has to be waited for */
 };
-
-/* Whether a mailbox that is not there is to be looked for elsewhere. */
-static bool has_more_candidates(const struct query_service *service, const struct query *query)
-{
-    return query->address.local_length > 0 &&
-           query->candidate + 1 < service->settings->quota.templates_count;
-}
 
 /* Looks at the mailbox at path from memory; *ret_device is what it waits for, if it does. */
 static enum look look_at(struct query_service *service, const struct query *query, char *path,
@@ -260,9 +184,9 @@ static enum look look_at(struct query_service *service, const struct query *quer
         finish_errno(service, query, r, path);
         return LOOK_ANSWERED;
     }
-    if (mailbox.kind == MAILBOX_NONE && has_more_candidates(service, query))
+    if (mailbox.kind == MAILBOX_NONE && target_has_more(&query->target, &service->settings->quota))
         look = LOOK_NOTHING;
-    else if (mailbox_must_count(&mailbox, &query->waiter.policy, clock_usec(CLOCK_REALTIME)) ==
+    else if (mailbox_must_count(&mailbox, &query->target.policy, clock_usec(CLOCK_REALTIME)) ==
                  USAGE_RULE_TRUSTED &&
              mailbox_usage(&mailbox, &usage))
         finish_usage(service, query, path, &usage);
@@ -297,12 +221,13 @@ static bool try_candidates(struct query_service *service, struct query *query)
 {
     char path[PATH_MAX];
 
-    for (;; query->candidate++) {
+    for (;; query->target.candidate++) {
+        const char *why;
         enum look look;
+        enum reason reason = target_path(&query->target, &service->settings->quota, path, &why);
 
-        if (candidate_path(service, query, query->candidate, path) < 0) {
-            finish_error(service, query, REASON_BAD_ADDRESS, query->address.text,
-                         "the path of its mailbox is too long");
+        if (reason != REASON_NONE) {
+            finish_error(service, query, reason, query->target.address.text, why);
             return true;
         }
         look = look_at_or_ask(service, query, path);
@@ -318,8 +243,9 @@ static void on_scan_done(struct scan_waiter *waiter, const struct scan_result *r
 
     if (result->error < 0) {
         finish_errno(service, query, result->error, result->path);
-    } else if (result->usage.source == USAGE_NONE && has_more_candidates(service, query)) {
-        query->candidate++;
+    } else if (result->usage.source == USAGE_NONE &&
+               target_has_more(&query->target, &service->settings->quota)) {
+        query->target.candidate++;
         if (!try_candidates(service, query))
             return;
     } else {
@@ -334,63 +260,31 @@ static void on_scan_done(struct scan_waiter *waiter, const struct scan_result *r
     query->done(query);
 }
 
-static bool answer_address(struct query_service *service, struct query *query, const char *text)
-{
-    const struct settings *settings = service->settings;
-    const struct limits *limits = limits_store_get(service->limits);
-    struct mailbox_policy *policy = &query->waiter.policy;
-    const char *why;
-
-    if (settings->quota.templates_count == 0) {
-        finish_error(service, query, REASON_NO_TEMPLATE, text,
-                     "there is no --mailbox= that says where the mailbox of an address is");
-        return true;
-    }
-    if (address_parse(text, strlen(text),
-                      settings->quota.delimiters ? settings->quota.delimiters : "", &query->address,
-                      &why) < 0) {
-        finish_error(service, query, REASON_BAD_ADDRESS, text, why);
-        return true;
-    }
-    if (!policy->have_limit && limits)
-        policy->have_limit = limits_lookup(limits, &query->address, &policy->limit) > 0;
-    return try_candidates(service, query);
-}
-
-static bool answer_path(struct query_service *service, struct query *query, char *path)
-{
-    const struct limits *limits = limits_store_get(service->limits);
-
-    /*
-     * Nobody can tell whose limit is meant: what holds for everybody comes after what the mailbox
-     * says of itself, so that no one with more is called full.
-     */
-    if (limits)
-        (void)limits_lookup_default(limits, &query->waiter.policy.default_limit);
-    mailbox_normalise_path(path);
-    return look_at_or_ask(service, query, path) == LOOK_ANSWERED;
-}
-
 static bool answer_mailbox(struct query_service *service, struct query *query,
                            const struct request *request)
 {
-    query->address.local_length = 0;
-    query->candidate = 0;
+    const struct target_question question = {
+        .size_bytes = request->size_bytes,
+        .have_limit = request->have_limit,
+        .limit = request->limit,
+    };
+    const char *why;
+    enum reason reason;
+
     query->waiter = (struct scan_waiter){
-        .policy =
-            {
-                .have_limit = request->have_limit,
-                .limit = request->limit,
-                .default_limit = service->settings->quota.default_limit,
-                .grace = service->settings->quota.verdict.grace,
-                .size_bytes = request->size_bytes,
-            },
+        .policy = &query->target.policy,
         .done = on_scan_done,
         .userdata = service,
     };
-    if (request->target[0] == '/')
-        return answer_path(service, query, request->target);
-    return answer_address(service, query, request->target);
+    reason = target_begin(&query->target, &service->settings->quota,
+                          limits_store_get(service->limits), &question, request->target, &why);
+    if (reason != REASON_NONE) {
+        finish_error(service, query, reason, request->target, why);
+        return true;
+    }
+    if (target_is_path(&query->target))
+        return look_at_or_ask(service, query, request->target) == LOOK_ANSWERED;
+    return try_candidates(service, query);
 }
 
 static void answer_ping(struct query_service *service)

@@ -13,7 +13,7 @@
 
 #include "protocol/reply.h"
 #include "protocol/request.h"
-#include "quota/address.h"
+#include "quota/target.h"
 #include "server/limits_store.h"
 #include "server/scan.h"
 #include "server/settings.h"
@@ -35,8 +35,7 @@ struct query {
     struct scan_waiter waiter;
     enum request_type type;
     uint64_t started_usec;
-    struct address address; /* of an address: */
-    size_t candidate;       /* which of its mailboxes is looked at */
+    struct target target;
 };
 
 /* Numbers since the start. */

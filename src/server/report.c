@@ -122,20 +122,19 @@ void report_peer(struct report *report, int peer_fd)
 }
 
 /* The fields of an answer, besides those of the question. */
-static struct journal_fields answer_fields(const struct report_entry *entry, enum verdict verdict,
-                                           const struct usage *usage, struct quota_limit limit,
-                                           uint64_t percent)
+static struct journal_fields answer_fields(const struct report_entry *entry,
+                                           const struct target_judgement *judgement)
 {
     struct journal_fields fields = fields_of(entry);
 
-    fields.status = verdict_to_string(verdict);
-    fields.source = usage_source_to_string(usage->source);
+    fields.status = verdict_to_string(judgement->verdict);
+    fields.source = usage_source_to_string(judgement->usage->source);
     fields.have_usage = true;
-    fields.bytes = usage->bytes;
-    fields.messages = usage->messages;
-    fields.limit = limit.bytes;
-    fields.message_limit = limit.messages;
-    fields.percent = percent;
+    fields.bytes = judgement->usage->bytes;
+    fields.messages = judgement->usage->messages;
+    fields.limit = judgement->limit.bytes;
+    fields.message_limit = judgement->limit.messages;
+    fields.percent = judgement->percent;
     return fields;
 }
 
@@ -171,41 +170,47 @@ static const char *limit_text(uint64_t limit, const char *unit, char buffer[LIMI
 }
 
 static void report_over(struct report *report, const struct report_entry *entry,
-                        enum verdict verdict, const struct usage *usage, struct quota_limit limit,
-                        uint64_t percent)
+                        const struct target_judgement *judgement)
 {
     enum journal_message message =
-        verdict == VERDICT_TOOLARGE ? JOURNAL_MESSAGE_TOO_LARGE : JOURNAL_MAILBOX_OVER;
+        judgement->verdict == VERDICT_TOOLARGE ? JOURNAL_MESSAGE_TOO_LARGE : JOURNAL_MAILBOX_OVER;
     char bytes_limit[LIMIT_BYTES_MAX], messages_limit[LIMIT_BYTES_MAX];
     struct journal_fields fields;
 
     if (!throttle_admit(report->throttle, (int)message, entry->subject))
         return;
-    fields = answer_fields(entry, verdict, usage, limit, percent);
+    fields = answer_fields(entry, judgement);
     journal_event(report->journal, message, &fields, "%s: %s: %" PRIu64 "%s in %" PRIu64 "%s",
-                  entry->subject, journal_message_title(message), usage->bytes,
-                  limit_text(limit.bytes, "bytes", bytes_limit), usage->messages,
-                  limit_text(limit.messages, "messages", messages_limit));
+                  entry->subject, journal_message_title(message), judgement->usage->bytes,
+                  limit_text(judgement->limit.bytes, "bytes", bytes_limit),
+                  judgement->usage->messages,
+                  limit_text(judgement->limit.messages, "messages", messages_limit));
 }
 
-void report_answer(struct report *report, const struct report_entry *entry, enum verdict verdict,
-                   const struct usage *usage, struct quota_limit limit, uint64_t percent)
+static void report_debug(struct report *report, const struct report_entry *entry,
+                         const struct target_judgement *judgement)
 {
-    report_maildirsize(report, entry, usage);
-    if (verdict == VERDICT_OVER || verdict == VERDICT_TOOLARGE)
-        report_over(report, entry, verdict, usage, limit, percent);
-    if (journal_debug(report->journal)) {
-        struct journal_fields fields = answer_fields(entry, verdict, usage, limit, percent);
+    const struct usage *usage = judgement->usage;
+    struct journal_fields fields = answer_fields(entry, judgement);
 
-        journal_log_fields(
-            report->journal, LOG_DEBUG, &fields,
-            "%s: %" PRIu64 " bytes in %" PRIu64 " messages, %s; source=%s (%s), %" PRIu64
-            " files counted, %" PRIu64 " asked for their size, %" PRIu32
-            " directories read, %" PRIu32 " remembered, %" PRIu64 " us",
-            entry->subject, usage->bytes, usage->messages, fields.status, fields.source,
-            usage_rule_to_string(usage->rule), usage->count.files_counted, usage->count.files_stat,
-            usage->count.directories_read, usage->count.directories_remembered, entry->usec);
-    }
+    journal_log_fields(report->journal, LOG_DEBUG, &fields,
+                       "%s: %" PRIu64 " bytes in %" PRIu64 " messages, %s; source=%s (%s), %" PRIu64
+                       " files counted, %" PRIu64 " asked for their size, %" PRIu32
+                       " directories read, %" PRIu32 " remembered, %" PRIu64 " us",
+                       entry->subject, usage->bytes, usage->messages, fields.status, fields.source,
+                       usage_rule_to_string(usage->rule), usage->count.files_counted,
+                       usage->count.files_stat, usage->count.directories_read,
+                       usage->count.directories_remembered, entry->usec);
+}
+
+void report_answer(struct report *report, const struct report_entry *entry,
+                   const struct target_judgement *judgement)
+{
+    report_maildirsize(report, entry, judgement->usage);
+    if (judgement->verdict == VERDICT_OVER || judgement->verdict == VERDICT_TOOLARGE)
+        report_over(report, entry, judgement);
+    if (journal_debug(report->journal))
+        report_debug(report, entry, judgement);
 }
 
 void report_late(struct report *report, const struct report_entry *entry, uint64_t timeout_msec)

@@ -8,8 +8,7 @@
 #include <systemd/sd-event.h>
 
 #include "quota/reason.h"
-#include "quota/usage.h"
-#include "quota/verdict.h"
+#include "quota/target.h"
 #include "system/journal.h"
 
 struct report;
@@ -38,8 +37,8 @@ void report_error(struct report *report, const struct report_entry *entry, enum 
 void report_peer(struct report *report, int peer_fd);
 
 /* Reports an answer: that a mailbox is over, that its maildirsize is no good, or nothing. */
-void report_answer(struct report *report, const struct report_entry *entry, enum verdict verdict,
-                   const struct usage *usage, struct quota_limit limit, uint64_t percent);
+void report_answer(struct report *report, const struct report_entry *entry,
+                   const struct target_judgement *judgement);
 
 /* Reports that an answer comes from maildirsize because counting takes too long. */
 void report_late(struct report *report, const struct report_entry *entry, uint64_t timeout_msec);

@@ -128,7 +128,7 @@ static struct scan_result scan_result(const struct scan *scan)
 static bool answers(const struct scan *scan, const struct scan_waiter *waiter)
 {
     return scan->error < 0 || scan->counted ||
-           mailbox_must_count(&scan->mailbox, &waiter->policy, clock_usec(CLOCK_REALTIME)) ==
+           mailbox_must_count(&scan->mailbox, waiter->policy, clock_usec(CLOCK_REALTIME)) ==
                USAGE_RULE_TRUSTED;
 }
 
@@ -285,7 +285,7 @@ int scanner_ask(struct scanner *scanner, struct scan_waiter *waiter, const char 
     if (scan) {
         scanner->counters.shared++;
     } else {
-        r = start_scan(scanner, path, device, &waiter->policy, &scan);
+        r = start_scan(scanner, path, device, waiter->policy, &scan);
         if (r < 0)
             return r;
     }

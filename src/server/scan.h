@@ -34,9 +34,9 @@ typedef void (*scan_done_fn)(struct scan_waiter *waiter, const struct scan_resul
 
 /* Somebody who waits for a look, part of what he needs it for. */
 struct scan_waiter {
-    struct mailbox_policy policy; /* set by the caller */
-    scan_done_fn done;            /* set by the caller */
-    void *userdata;               /* the caller's */
+    const struct mailbox_policy *policy; /* set by the caller */
+    scan_done_fn done;                   /* set by the caller */
+    void *userdata;                      /* the caller's */
 
     struct scan *scan; /* NULL: waits for nothing */
     struct deadline deadline;

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What a question is about, from the text that names it to the verdict: an absolute path is the
+ * mailbox itself; an address has a limit of its own and stands for the first of several mailboxes
+ * that exists. Looking into them is the caller's part, who may have to do it without waiting.
+ *
+ *     target_begin()
+ *     target_path(0), look into it; while there is nothing and target_has_more(): the next one
+ *     target_judge()
+ */
+#pragma once
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "quota/address.h"
+#include "quota/limits.h"
+#include "quota/mailbox.h"
+#include "quota/reason.h"
+#include "quota/settings.h"
+#include "quota/usage.h"
+#include "quota/verdict.h"
+
+struct target {
+    struct mailbox_policy policy;
+    struct address address; /* local_length is 0 where the target is a path */
+    size_t candidate;       /* which of the address's mailboxes is looked at */
+};
+
+/* What a question brings beside its target. */
+struct target_question {
+    uint64_t size_bytes; /* of the message that is to fit; 0: unknown */
+    bool have_limit;     /* whether it brings a limit, which then outranks every other */
+    struct quota_limit limit;
+};
+
+/* What came of it. */
+struct target_judgement {
+    enum verdict verdict;
+    const struct usage *usage;
+    struct quota_limit limit; /* the one that counts */
+    uint64_t percent;
+    const char *mailbox; /* its path: the one that was looked at, or first */
+    char first[PATH_MAX];
+};
+
+/*
+ * Makes the target that text names. limits may be NULL: there are none. A path is normalised in
+ * place: text is then the path of the one mailbox that is meant.
+ * Returns REASON_NONE; else the reason, and in *ret_why a constant text for people.
+ */
+enum reason target_begin(struct target *target, const struct quota_settings *settings,
+                         const struct limits *limits, const struct target_question *question,
+                         char *text, const char **ret_why);
+
+/* Returns whether the target is a path. */
+bool target_is_path(const struct target *target);
+
+/*
+ * Writes the path of target->candidate, one of the mailboxes of an address. Returns REASON_NONE;
+ * else the reason, and in *ret_why a constant text for people.
+ */
+enum reason target_path(const struct target *target, const struct quota_settings *settings,
+                        char path[PATH_MAX], const char **ret_why);
+
+/* Returns whether a mailbox that is not there is to be looked for elsewhere. */
+bool target_has_more(const struct target *target, const struct quota_settings *settings);
+
+/*
+ * Judges what was found at path, where the looking ended. path and usage are the caller's and must
+ * outlive *ret, which must stay where it is.
+ */
+void target_judge(const struct target *target, const struct quota_settings *settings,
+                  const char *path, const struct usage *usage, struct target_judgement *ret);
