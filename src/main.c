@@ -308,6 +308,7 @@ static void block_signals(void)
 
 static int run(struct program *program)
 {
+    char error[SERVER_ERROR_BYTES_MAX];
     int r;
 
     block_signals();
@@ -330,9 +331,9 @@ static int run(struct program *program)
     if (r < 0)
         return r;
     r = server_run(&program->options.settings, &program->sockets, program->journal, on_prepared,
-                   program);
+                   program, error);
     if (r < 0)
-        complain("cannot start: %s", strerror(-r));
+        complain("%s", error);
     return r;
 }
 

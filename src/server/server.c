@@ -223,20 +223,18 @@ static int add_signals(struct server *server)
 }
 
 /* The limits are there before the first question. */
-static int load_limits(struct server *server)
+static int load_limits(struct server *server, char *error)
 {
-    struct limits_error error;
-    int r = limits_store_load(query_limits(server->service), &error);
+    const char *path = server->settings->quota.limits_path;
+    struct limits_error fault;
+    int r = limits_store_load(query_limits(server->service), &fault);
 
-    if (r >= 0)
-        return 0;
-    if (error.line > 0)
-        journal_log(server->journal, LOG_ERR, "--limits=%s: line %zu: %s",
-                    server->settings->quota.limits_path, error.line, error.text);
-    else
-        journal_log(server->journal, LOG_ERR, "--limits=%s: %s",
-                    server->settings->quota.limits_path, error.text);
-    return r;
+    if (r < 0 && fault.line > 0)
+        snprintf(error, SERVER_ERROR_BYTES_MAX, "--limits=%s: line %zu: %s", path, fault.line,
+                 fault.text);
+    else if (r < 0)
+        snprintf(error, SERVER_ERROR_BYTES_MAX, "--limits=%s: %s", path, fault.text);
+    return r < 0 ? r : 0;
 }
 
 static int add_timers(struct server *server)
@@ -284,9 +282,6 @@ static int start(struct server *server)
     r = query_service_new(server->event, settings, server->journal, &server->service);
     if (r < 0)
         return r;
-    r = load_limits(server);
-    if (r < 0)
-        return r;
     r = connections_new(server->event, server->service, settings->connections_max,
                         settings->timeout_usec, on_connection_closed, server, &server->connections);
     if (r < 0)
@@ -321,19 +316,24 @@ static void release(struct server *server)
 }
 
 int server_run(const struct settings *settings, struct sockets *sockets, struct journal *journal,
-               int (*on_prepared)(void *userdata), void *userdata)
+               int (*on_prepared)(void *userdata), void *userdata, char *error)
 {
     struct server server = {.settings = settings, .sockets = sockets, .journal = journal};
     struct query_counters counters;
     int r;
 
     raise_descriptor_limit(&server);
+    error[0] = '\0';
     r = start(&server);
+    if (r == 0)
+        r = load_limits(&server, error);
     if (r == 0)
         r = on_prepared(userdata);
     if (r == 0)
         r = add_sockets(&server);
     if (r < 0) {
+        if (error[0] == '\0')
+            snprintf(error, SERVER_ERROR_BYTES_MAX, "cannot start: %s", strerror(-r));
         release(&server);
         return r;
     }
