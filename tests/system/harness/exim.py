@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Exim inside a container: its configuration, SMTP sessions with it, and its log."""
+
+import re
+from typing import Optional
+
+from . import places, smtp
+from .container import Container, wait_until
+
+CONFIGURATION = '/etc/exim4/exim4.conf'
+MAINLOG = '/var/log/exim4/mainlog'
+
+
+class Exim:
+    """The Exim of one container."""
+
+    def __init__(self, container: Container):
+        self._container = container
+        self._sessions: list[smtp.Session] = []
+
+    def configure(self, name: str = 'post.conf', **macros: object) -> None:
+        """Installs tests/system/exim/NAME as Exim's whole configuration and restarts it.
+
+        A macro given here replaces the value that the file defines.
+        """
+        text = (places.SYSTEM_TESTS / 'exim' / name).read_text(encoding='utf-8')
+        for macro, value in macros.items():
+            line = f'{macro} = {value}'
+            text, found = re.subn(rf'^{macro} = .*$', lambda _: line, text, flags=re.MULTILINE)
+            if found != 1:
+                raise ValueError(f'{name} defines the macro {macro} {found} times')
+        self._container.put_file(CONFIGURATION, text)
+        self._container.run(['exim4', '-bV'])  # says what is wrong with the file
+        self.restart()
+
+    def restart(self) -> None:
+        """Restarts it and waits until it listens."""
+        self._container.run(['systemctl', 'restart', 'exim4.service'])
+        wait_until(self._listens, 'Exim listening on port 25')
+
+    def session(self) -> smtp.Session:
+        """Opens an SMTP session, up to and with EHLO."""
+        session = smtp.Session(self._container.connect_tcp(25))
+        self._sessions.append(session)
+        return session
+
+    def check(self, *recipients: str, size: Optional[int] = None) -> list[smtp.Reply]:
+        """Returns the replies to the RCPT of each recipient, in a session that sends nothing."""
+        with self.session() as session:
+            session.mail_from(size=size)
+            return session.pipeline(f'RCPT TO:<{recipient}>' for recipient in recipients)
+
+    def send(self, recipient: str, size: int) -> smtp.Reply:
+        """Sends a message of size bytes and waits until it lies in the mailbox.
+
+        Returns the reply that decided: the one that refused, or the one to the message.
+        """
+        with self.session() as session:
+            session.mail_from()
+            reply = session.rcpt(recipient)
+            if reply.code == 250:
+                reply = session.data(smtp.message(size))
+        self.wait_for_deliveries()
+        return reply
+
+    def wait_for_deliveries(self) -> None:
+        """Waits until the queue is empty: everything accepted so far is delivered."""
+        wait_until(lambda: self.queue() == 0, "Exim's queue empty")
+
+    def queue(self) -> int:
+        """Returns the number of messages in the queue."""
+        return int(self._container.run(['exim4', '-bpc']).stdout)
+
+    def mainlog(self) -> str:
+        """Returns the main log, '' if there is none yet."""
+        return self._container.run(['cat', MAINLOG], check=False).stdout
+
+    def dialogues(self) -> str:
+        """Returns what was said in the sessions since the last call, and forgets it."""
+        sessions, self._sessions = self._sessions, []
+        return '\n--\n'.join(session.dialogue() for session in sessions)
+
+    def _listens(self) -> bool:
+        try:
+            self._container.connect_tcp(25).close()
+            return True
+        except ConnectionRefusedError:
+            return False

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A root file system of a Debian release, made once and never written to afterwards.
+
+An image lies in build/images/RELEASE-HASH, where the hash is that of everything that decides what
+is in it: a changed list of packages makes a new image and removes the old one. It appears under
+its name only when it is whole.
+"""
+
+import fcntl
+import hashlib
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from . import places
+
+# What every image holds beside Debian's minimal system.
+PACKAGES = (
+    # what boots, and what is tested against
+    'systemd', 'systemd-sysv', 'dbus',
+    'exim4-daemon-light', 'dovecot-core', 'dovecot-imapd',
+    # what builds the project offline
+    'gcc', 'libc6-dev', 'libsystemd-dev', 'meson', 'ninja-build', 'pkg-config',
+    # what tests use: a file system of their own, a look into processes, privileges, man pages
+    'fuse3', 'libfuse3-dev', 'gdb-minimal', 'libcap2-bin', 'man-db', 'procps', 'python3', 'strace',
+)
+
+RELEASES = {
+    'bookworm': PACKAGES,
+    'trixie': PACKAGES + ('systemd-dev',),
+}
+
+# Nothing of the machine that makes the image shall show in it.
+HOOKS = (
+    'echo mx >"$1/etc/hostname"',
+    'rm -f "$1/etc/resolv.conf"',
+)
+
+
+class ImageError(Exception):
+    """The image could not be made."""
+
+
+def path_of(release: str) -> Path:
+    """Returns the folder of the release's image, whether it is there or not."""
+    recipe = '\n'.join((*sorted(RELEASES[release]), *HOOKS))
+    digest = hashlib.sha256(recipe.encode()).hexdigest()
+    return places.IMAGES / f'{release}-{digest[:12]}'
+
+
+def make(release: str) -> Path:
+    """Makes the image of the release unless it is there, and returns its folder.
+
+    Needs Debian's package archive when there is something to make. Several processes may ask for
+    the same image at once: one makes it, the others wait.
+    """
+    path = path_of(release)
+    if path.is_dir():
+        return path
+    places.IMAGES.mkdir(parents=True, exist_ok=True)
+    with open(places.IMAGES / f'{release}.lock', 'w', encoding='ascii') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.is_dir():
+            _remove_all(release)
+            _make_at(release, path)
+    return path
+
+
+def _remove_all(release: str) -> None:
+    """Removes what earlier lists of packages, or a making that was cut short, have left."""
+    for old in places.IMAGES.glob(f'{release}-*'):
+        shutil.rmtree(old)
+
+
+def _make_at(release: str, path: Path) -> None:
+    unfinished = Path(tempfile.mkdtemp(prefix=f'{release}-unfinished-', dir=places.IMAGES))
+    options = ['--variant=minbase', '--dpkgopt=force-unsafe-io',
+               '--include=' + ','.join(RELEASES[release]),
+               *(f'--customize-hook={hook}' for hook in HOOKS)]
+    made = subprocess.run(
+        ['mmdebstrap', *options, release, unfinished],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True, errors='replace', check=False)
+    if made.returncode != 0:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise ImageError(f'mmdebstrap {release} ended with status {made.returncode}:\n'
+                         f'{made.stdout[-4000:]}')
+    unfinished.rename(path)
