@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The whole test command: builds, unit and behaviour tests, sanitizers, lints, system tests.
+
+tests/run starts it, when everything that it needs is installed. It prints every test as it ends,
+then what failed, then, as the last line, how many passed and failed.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Optional
+
+TESTS = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(TESTS / 'system'))  # where the package harness is
+
+import builds  # noqa: E402
+import folders  # noqa: E402
+import lints  # noqa: E402
+import system  # noqa: E402
+from harness import places  # noqa: E402
+from report import Report  # noqa: E402
+
+ROOT = places.SOURCES
+BEHAVIOUR_TESTS = TESTS / 'behaviour'
+
+
+def build_and_test(report: Report, build: builds.Build, only: Optional[str]) -> None:
+    """Compiles one build and runs in it the unit tests and, unless it has a suite, the others."""
+    compiled = False
+    with report.step(f'Build {build.name}'):
+        compiled = report.check(f'build/{build.name} with warnings as errors',
+                                builds.compile_all, build, ROOT)
+    if not compiled:
+        return
+    names = builds.unit_tests(build.folder(ROOT), build.suite, only)
+    if names:
+        with report.step(f'Unit tests, {build.name}'):
+            builds.run_unit_tests(report, build, ROOT, names)
+    if build.suite is None and folders.has_tests(BEHAVIOUR_TESTS, only):
+        with report.step(f'Behaviour tests, {build.name}'):
+            folders.run(report, BEHAVIOUR_TESTS, only, f'{build.name}: ', {
+                **build.environment,
+                'EXIM_QUOTAD': str(build.folder(ROOT) / 'src' / 'exim-quotad'),
+            }, build.wrapper)
+
+
+def test_here(report: Report, only: Optional[str]) -> None:
+    """Does everything that needs no other machine than this one."""
+    build_and_test(report, builds.PLAIN, only)
+    plain = builds.PLAIN.folder(ROOT)
+    if not (plain / 'meson-info' / 'intro-tests.json').exists():
+        return
+    if only is None or builds.unit_tests(plain, None, only) or \
+            folders.has_tests(BEHAVIOUR_TESTS, only):
+        build_and_test(report, builds.ASAN, only)
+    if builds.unit_tests(plain, builds.TSAN.suite, only):
+        build_and_test(report, builds.TSAN, only)
+    if only is None:
+        with report.step('Lints'):
+            for name, check in lints.checks(ROOT, plain):
+                report.check(name, check)
+
+
+def main() -> int:
+    """Does what the command line says and returns the exit status."""
+    parser = argparse.ArgumentParser(prog='tests/run', description=__doc__.partition('\n')[0])
+    parser.add_argument('--quick', action='store_true', help='leave out the system tests')
+    parser.add_argument('--long', action='store_true', help='run the tests that take long, too')
+    parser.add_argument('--only', metavar='REGEX',
+                        help='run only the tests whose name it finds; no lints')
+    parser.add_argument('--release', choices=system.RELEASES,
+                        help='run the system tests on this Debian release only')
+    arguments = parser.parse_args()
+
+    os.chdir(ROOT)
+    report = Report()
+    test_here(report, arguments.only)
+    if not arguments.quick and folders.has_tests(places.SYSTEM_TESTS, arguments.only):
+        releases = [arguments.release] if arguments.release else system.RELEASES
+        system.run(report, releases, arguments.only, arguments.long)
+    return report.close()
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The builds, each in its folder beneath build/, and the unit tests in them."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Optional
+
+from harness import project
+from report import FAILED, PASSED, SKIPPED, Failure, Report, Result
+
+# cmocka prints a line for each of a program's tests when it is asked for this format.
+_TAP_LINE = re.compile(r'^(not )?ok \d+ - (.*?)( # SKIP.*)?$', re.MULTILINE)
+
+# The sanitizers lay out memory in ways that too random an address space breaks.
+_FIXED_ADDRESSES = ('setarch', '-R')
+
+
+@dataclass
+class Build:
+    """One way to build the project."""
+
+    name: str
+    options: tuple[str, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict)
+    wrapper: tuple[str, ...] = ()  # what tests are run by
+    suite: Optional[str] = None  # the only suite of unit tests to run
+
+    def folder(self, root: Path) -> Path:
+        """Returns where it is built."""
+        return root / 'build' / self.name
+
+
+PLAIN = Build('plain')
+ASAN = Build(
+    'asan', ('-Db_sanitize=address,undefined',),
+    {'ASAN_OPTIONS': 'detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1',
+     'UBSAN_OPTIONS': 'halt_on_error=1:print_stacktrace=1'},
+    _FIXED_ADDRESSES)
+TSAN = Build(
+    'tsan', ('-Db_sanitize=thread',),
+    {'TSAN_OPTIONS': 'halt_on_error=1:second_deadlock_stack=1'},
+    _FIXED_ADDRESSES, suite='threads')
+
+
+def compile_all(build: Build, root: Path) -> None:
+    """Configures and compiles, warnings being errors. Raises Failure with what was printed."""
+    folder = build.folder(root)
+    commands = [['meson', 'compile', '-C', str(folder)]]
+    if project.setup_is_due(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+        commands.insert(0, ['meson', 'setup', '--werror', '-Dtests=true', *build.options,
+                            str(folder), str(root)])
+    for command in commands:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, errors='replace', check=False)
+        if done.returncode != 0:
+            raise Failure(f'{" ".join(command)}\nended with status {done.returncode}:\n'
+                          f'{done.stdout[-16000:]}')
+
+
+def unit_tests(folder: Path, suite: Optional[str], only: Optional[str]) -> list[str]:
+    """Returns the names of the unit-test programs in a build folder.
+
+    Of them, those of the suite (all, if it is None) whose name the regular expression finds.
+    """
+    listed = json.loads((folder / 'meson-info' / 'intro-tests.json').read_text('utf-8'))
+    return [test['name'] for test in listed
+            if (suite is None or any(each.rpartition(':')[2] == suite for each in test['suite']))
+            and (only is None or re.search(only, test['name']))]
+
+
+def run_unit_tests(report: Report, build: Build, root: Path, names: list[str]) -> None:
+    """Runs the named programs and reports each test in them."""
+    folder = build.folder(root)
+    log = folder / 'meson-logs' / 'testlog.json'
+    log.unlink(missing_ok=True)
+    ran = subprocess.run(
+        [*build.wrapper, 'meson', 'test', '-C', str(folder), '--no-rebuild',
+         '--timeout-multiplier=4', *names],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        errors='replace', check=False,
+        env={**os.environ, **build.environment, 'CMOCKA_MESSAGE_OUTPUT': 'TAP'})
+    if not log.exists():
+        raise Failure(f'meson test ended with status {ran.returncode}:\n{ran.stdout}')
+    for line in log.read_text('utf-8').splitlines():
+        for result in _results(json.loads(line)):
+            result.name = f'{build.name}: {result.name}'
+            report.add(result)
+
+
+def _results(program: dict) -> list[Result]:
+    """Returns the results of one program's entry in Meson's log, its duration with the last."""
+    name, seconds = program['name'].rpartition(' / ')[2], program['duration']
+    printed = program.get('stdout', '') + program.get('stderr', '')
+    why = f'{program["result"]}, status {program["returncode"]}:\n{printed}'
+    results = []
+    for line in _TAP_LINE.finditer(program.get('stdout', '')):
+        status = FAILED if line[1] else SKIPPED if line[3] else PASSED
+        results.append(Result(f'{name}: {line[2]}', status,
+                              why={FAILED: why, SKIPPED: line[3] or '', PASSED: ''}[status]))
+    if program['result'] == 'SKIP':
+        results.append(Result(name, SKIPPED, why=printed))
+    elif program['result'] != 'OK' and all(result.status != FAILED for result in results):
+        results.append(Result(f'{name}, the program', FAILED, why=why))
+    elif not results:
+        results.append(Result(name, PASSED))
+    results[-1].seconds = seconds
+    return results
