@@ -273,7 +273,8 @@ static int enter_sandbox(struct program *program)
         complain("cannot confine itself with Landlock: %s", strerror(-r));
     else if (r == 0)
         journal_log(program->journal, news == LOG_DEBUG ? LOG_DEBUG : LOG_NOTICE,
-                    "this kernel has no Landlock: what the user may read can be read");
+                    "Landlock is not to be had here (an old kernel, or a container's filter): what "
+                    "the user may read can be read");
     else
         journal_log(program->journal, news, "confined by Landlock %d: reads beneath its roots%s%s",
                     r, r >= 4 ? ", no TCP" : "", r >= 6 ? ", no signals to others" : "");

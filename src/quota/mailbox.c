@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "system/cleanup.h"
+#include "system/clock.h"
 
 /* How often a server may say that a handle has gone stale before it is believed. */
 #define STALE_ATTEMPTS 3
@@ -78,6 +79,13 @@ static int stat_descriptor(const struct opener *opener, int fd, struct statx *re
 static dev_t statx_device(const struct statx *st)
 {
     return makedev(st->stx_dev_major, st->stx_dev_minor);
+}
+
+static uint64_t statx_time_usec(const struct statx_timestamp *time)
+{
+    if (time->tv_sec < 0)
+        return 0;
+    return (uint64_t)time->tv_sec * USEC_PER_SEC + time->tv_nsec / 1000;
 }
 
 /* Reads what is to be read at once, or waits for it. Returns the bytes read or -errno. */
@@ -168,10 +176,7 @@ static int load_maildirsize(struct opener *opener, struct mailbox *mailbox)
         return 0;
     mailbox->maildirsize_state =
         rule_from_parse(maildirsize_parse(text, (size_t)length, &mailbox->maildirsize));
-    mailbox->maildirsize_modified_usec =
-        st.stx_mtime.tv_sec < 0
-            ? 0
-            : (uint64_t)st.stx_mtime.tv_sec * 1000000 + st.stx_mtime.tv_nsec / 1000;
+    mailbox->maildirsize_modified_usec = statx_time_usec(&st.stx_mtime);
     return 0;
 }
 
@@ -288,22 +293,40 @@ struct quota_limit mailbox_effective_limit(const struct mailbox_policy *policy,
     return policy->default_limit;
 }
 
+/* Whether the list of messages was changed after maildirsize was. What cannot be told, was. */
+static bool changed_since_maildirsize(const struct mailbox *mailbox)
+{
+    static const char *const names[] = {"new", "cur"};
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        struct statx st;
+
+        if (statx(mailbox->fd, names[i], AT_SYMLINK_NOFOLLOW, STATX_MTIME, &st) < 0 ||
+            statx_time_usec(&st.stx_mtime) > mailbox->maildirsize_modified_usec)
+            return true;
+    }
+    return false;
+}
+
 enum usage_rule mailbox_must_count(const struct mailbox *mailbox,
-                                   const struct mailbox_policy *policy, uint64_t now_usec)
+                                   const struct mailbox_policy *policy, uint64_t now_usec,
+                                   bool may_wait)
 {
     const struct maildirsize *sums = &mailbox->maildirsize;
+    uint64_t modified_usec = mailbox->maildirsize_modified_usec;
     struct quota_limit limit;
-    bool old;
 
     if (mailbox->kind != MAILBOX_MAILDIR)
         return USAGE_RULE_TRUSTED;
     if (mailbox->maildirsize_state != USAGE_RULE_TRUSTED)
         return mailbox->maildirsize_state;
     limit = mailbox_effective_limit(policy, &sums->limit);
-    old = now_usec >= mailbox->maildirsize_modified_usec &&
-          now_usec - mailbox->maildirsize_modified_usec >= MAILBOX_MAILDIRSIZE_FRESH_USEC;
-    if ((sums->entries > 1 || old) &&
-        verdict_is_over(sums->bytes, sums->messages, limit, policy->size_bytes, policy->grace))
+    if (!verdict_is_over(sums->bytes, sums->messages, limit, policy->size_bytes, policy->grace))
+        return USAGE_RULE_TRUSTED;
+    if (sums->entries > 1 ||
+        (now_usec >= modified_usec && now_usec - modified_usec >= MAILBOX_MAILDIRSIZE_FRESH_USEC))
+        return USAGE_RULE_OVER;
+    if (!may_wait || mailbox->fd < 0 || changed_since_maildirsize(mailbox))
         return USAGE_RULE_OVER;
     return USAGE_RULE_TRUSTED;
 }

@@ -102,9 +102,16 @@ struct quota_limit mailbox_effective_limit(const struct mailbox_policy *policy,
 /*
  * Returns the rule by which the messages must be counted, or USAGE_RULE_TRUSTED if the mailbox's
  * own sums answer. now_usec is the time since the epoch.
+ *
+ * A maildirsize that says "over" is believed while it has one entry at the most and is younger than
+ * MAILBOX_MAILDIRSIZE_FRESH_USEC, as the specification has it, and as long as neither `new` nor
+ * `cur` was changed after it: who has just made room is not refused. To know that takes a look at
+ * the disk. Where that may not be taken (may_wait is false, or the mailbox is closed), such a file
+ * is not believed.
  */
 enum usage_rule mailbox_must_count(const struct mailbox *mailbox,
-                                   const struct mailbox_policy *policy, uint64_t now_usec);
+                                   const struct mailbox_policy *policy, uint64_t now_usec,
+                                   bool may_wait);
 
 /*
  * Returns whether the mailbox has sums of its own, and in *ret what they say, with rule

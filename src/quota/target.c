@@ -95,6 +95,7 @@ void target_judge(const struct target *target, const struct quota_settings *sett
     ret->usage = usage;
     ret->limit = mailbox_effective_limit(policy, &usage->header_limit);
     ret->percent = verdict_percent(usage->bytes, ret->limit);
+    ret->size_bytes = policy->size_bytes;
     ret->verdict = verdict_decide(usage->bytes, usage->messages, ret->limit, policy->size_bytes,
                                   &settings->verdict);
     ret->mailbox = path;

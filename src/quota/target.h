@@ -41,6 +41,7 @@ struct target_judgement {
     const struct usage *usage;
     struct quota_limit limit; /* the one that counts */
     uint64_t percent;
+    uint64_t size_bytes; /* of the message that is to fit; 0: unknown */
     const char *mailbox; /* its path: the one that was looked at, or first */
     char first[PATH_MAX];
 };

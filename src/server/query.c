@@ -186,8 +186,8 @@ static enum look look_at(struct query_service *service, const struct query *quer
     }
     if (mailbox.kind == MAILBOX_NONE && target_has_more(&query->target, &service->settings->quota))
         look = LOOK_NOTHING;
-    else if (mailbox_must_count(&mailbox, &query->target.policy, clock_usec(CLOCK_REALTIME)) ==
-                 USAGE_RULE_TRUSTED &&
+    else if (mailbox_must_count(&mailbox, &query->target.policy, clock_usec(CLOCK_REALTIME),
+                                false) == USAGE_RULE_TRUSTED &&
              mailbox_usage(&mailbox, &usage))
         finish_usage(service, query, path, &usage);
     else

@@ -28,7 +28,7 @@ static void on_summary(int event, const char *subject, uint64_t suppressed, void
 
     journal_event(report->journal, (enum journal_message)event,
                   &(struct journal_fields){.mailbox = *subject == '/' ? subject : NULL},
-                  "%s: %s, %" PRIu64 " more times", subject,
+                  "%s: %s, repeated %" PRIu64 " times", subject,
                   journal_message_title((enum journal_message)event), suppressed);
 }
 
@@ -135,6 +135,7 @@ static struct journal_fields answer_fields(const struct report_entry *entry,
     fields.limit = judgement->limit.bytes;
     fields.message_limit = judgement->limit.messages;
     fields.percent = judgement->percent;
+    fields.size_bytes = judgement->size_bytes;
     return fields;
 }
 
@@ -174,14 +175,16 @@ static void report_over(struct report *report, const struct report_entry *entry,
 {
     enum journal_message message =
         judgement->verdict == VERDICT_TOOLARGE ? JOURNAL_MESSAGE_TOO_LARGE : JOURNAL_MAILBOX_OVER;
-    char bytes_limit[LIMIT_BYTES_MAX], messages_limit[LIMIT_BYTES_MAX];
+    char bytes_limit[LIMIT_BYTES_MAX], messages_limit[LIMIT_BYTES_MAX], size[64] = "";
     struct journal_fields fields;
 
     if (!throttle_admit(report->throttle, (int)message, entry->subject))
         return;
     fields = answer_fields(entry, judgement);
-    journal_event(report->journal, message, &fields, "%s: %s: %" PRIu64 "%s in %" PRIu64 "%s",
-                  entry->subject, journal_message_title(message), judgement->usage->bytes,
+    if (judgement->size_bytes > 0)
+        snprintf(size, sizeof(size), " with a message of %" PRIu64 " bytes", judgement->size_bytes);
+    journal_event(report->journal, message, &fields, "%s: %s%s: %" PRIu64 "%s in %" PRIu64 "%s",
+                  entry->subject, journal_message_title(message), size, judgement->usage->bytes,
                   limit_text(judgement->limit.bytes, "bytes", bytes_limit),
                   judgement->usage->messages,
                   limit_text(judgement->limit.messages, "messages", messages_limit));

@@ -88,7 +88,7 @@ static void look(struct scan *scan)
     if (mailbox.fd >= 0)
         scan->device_kind = filesystem_kind(mailbox.fd);
     publish_sums(scan, &mailbox);
-    rule = mailbox_must_count(&mailbox, &scan->policy, clock_usec(CLOCK_REALTIME));
+    rule = mailbox_must_count(&mailbox, &scan->policy, clock_usec(CLOCK_REALTIME), true);
     if (rule == USAGE_RULE_TRUSTED) {
         scan->usage = scan->sums;
     } else {
@@ -121,28 +121,37 @@ static struct scan_result scan_result(const struct scan *scan)
     };
 }
 
+static bool same_limit(struct quota_limit a, struct quota_limit b)
+{
+    return a.bytes == b.bytes && a.messages == b.messages;
+}
+
+/* Whether two questions about a mailbox are the same one; grace is the same for all. */
+static bool same_question(const struct mailbox_policy *a, const struct mailbox_policy *b)
+{
+    return a->have_limit == b->have_limit && same_limit(a->limit, b->limit) &&
+           same_limit(a->default_limit, b->default_limit) && a->size_bytes == b->size_bytes;
+}
+
 /*
  * Whether what the look found answers the waiter's question. It may have been satisfied with sums
- * that are too old for a waiter with a lower limit or a larger message.
+ * that will not do for a waiter with a lower limit or a larger message.
  */
 static bool answers(const struct scan *scan, const struct scan_waiter *waiter)
 {
-    return scan->error < 0 || scan->counted ||
-           mailbox_must_count(&scan->mailbox, waiter->policy, clock_usec(CLOCK_REALTIME)) ==
+    return scan->error < 0 || scan->counted || same_question(&scan->policy, waiter->policy) ||
+           mailbox_must_count(&scan->mailbox, waiter->policy, clock_usec(CLOCK_REALTIME), false) ==
                USAGE_RULE_TRUSTED;
 }
 
 static void hand_out(struct scanner *scanner, struct scan *scan)
 {
     struct scan_result result = scan_result(scan);
-    const struct scan_waiter *first = TAILQ_FIRST(&scan->waiters);
     struct scan_waiter *waiter;
 
     while ((waiter = TAILQ_FIRST(&scan->waiters))) {
-        bool own = waiter == first;
-
         scanner_leave(scanner, waiter);
-        if (!own && !answers(scan, waiter) &&
+        if (!answers(scan, waiter) &&
             scanner_ask(scanner, waiter, scan->asked_path, scan->mailbox.device) == 0)
             continue;
         waiter->done(waiter, &result);

@@ -103,6 +103,7 @@ static void add_fields(struct entry *entry, const struct journal_fields *fields)
     add_number(entry, "QUOTA_LIMIT", fields->have_usage, fields->limit);
     add_number(entry, "QUOTA_MESSAGE_LIMIT", fields->have_usage, fields->message_limit);
     add_number(entry, "QUOTA_PERCENT", fields->have_usage, fields->percent);
+    add_number(entry, "QUOTA_SIZE", fields->size_bytes > 0, fields->size_bytes);
     add_number(entry, "QUOTA_USEC", fields->have_usec, fields->usec);
     add_number(entry, "QUOTA_PEER_UID", fields->have_peer, fields->peer_uid);
     add_number(entry, "QUOTA_PEER_PID", fields->have_peer, (uint64_t)fields->peer_pid);

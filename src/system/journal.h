@@ -52,6 +52,7 @@ struct journal_fields {
     uint64_t limit;         /* QUOTA_LIMIT, 0: none */
     uint64_t message_limit; /* QUOTA_MESSAGE_LIMIT, 0: none */
     uint64_t percent;       /* QUOTA_PERCENT */
+    uint64_t size_bytes;    /* QUOTA_SIZE: of the message; 0: not known, and left out */
     bool have_usec;
     uint64_t usec; /* QUOTA_USEC: what the answer took */
     bool have_peer;
