@@ -259,30 +259,28 @@ static const struct dirent64 *scan_entry(const struct scan *scan, ssize_t offset
 }
 
 /*
- * Asks the file system for the size of a message. It does not change, so that what a network file
- * system holds of it in memory is good enough. That of anything but a regular file does, and a
- * link's target may come and go: *unsteady becomes true then. Returns 1, 0 if there is no such
- * message (any more), or a negative errno.
+ * Asks the file system for the size of a message. It does not change; that of anything but a
+ * regular file does, and a link's target may come and go: *unsteady becomes true then. Returns 1, 0
+ * if there is no such message (any more), or a negative errno.
  */
 static int message_stat(const struct scan *scan, const struct place *place, int fd,
                         const char *name, bool *unsteady, uint64_t *ret_bytes)
 {
-    const int flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC;
     _cleanup_(closep) int target_fd = -1;
-    struct statx st;
+    struct stat st;
 
-    if (statx(fd, name, flags, STATX_TYPE | STATX_SIZE, &st) < 0)
+    if (fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return errno == ENOENT ? 0 : -errno;
-    if (!S_ISREG(st.stx_mode))
+    if (!S_ISREG(st.st_mode))
         *unsteady = true;
-    if (S_ISLNK(st.stx_mode)) {
+    if (S_ISLNK(st.st_mode)) {
         target_fd = place_open_confined(scan, place, name, O_PATH);
         if (target_fd < 0)
             return is_nothing(target_fd) ? 0 : target_fd;
-        if (statx(target_fd, "", flags | AT_EMPTY_PATH, STATX_SIZE, &st) < 0)
+        if (fstat(target_fd, &st) < 0)
             return -errno;
     }
-    *ret_bytes = st.stx_size < SIZE_BYTES_MAX ? st.stx_size : SIZE_BYTES_MAX;
+    *ret_bytes = st.st_size > 0 ? (uint64_t)st.st_size : 0;
     return 1;
 }
 
@@ -364,17 +362,17 @@ static int directory_try(struct directory *directory, struct scan *scan, const s
 
     *directory = (struct directory){};
     fd = place_open(scan, place, &fresh.linked);
-    r = fd < 0 ? fd : directory_read_open(&fresh, scan, place, fd, read_sec);
-    if (fd < 0 ? is_nothing(r) : r == -ENOENT) {
-        /* Nothing there, or removed while it was read. */
-        *directory = (struct directory){.state = DIRECTORY_ABSENT, .linked = fresh.linked};
-        r = 0;
-    } else if (r == 0) {
-        *directory = fresh;
-        return 0;
-    }
-    scan->count = before;
-    return r;
+    if (fd < 0 && !is_nothing(fd))
+        return fd;
+    r = fd < 0 ? -ENOENT : directory_read_open(&fresh, scan, place, fd, read_sec);
+    if (r < 0)
+        scan->count = before;
+    if (r < 0 && r != -ENOENT)
+        return r;
+    if (r == -ENOENT) /* not there, or removed while it was read */
+        fresh = (struct directory){.state = DIRECTORY_ABSENT, .linked = fresh.linked};
+    *directory = fresh;
+    return 0;
 }
 
 /*
@@ -486,14 +484,13 @@ static const char *folder_next(const char *folder)
  */
 static int entry_type(int fd, const struct dirent64 *entry)
 {
-    const int flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT;
-    struct statx st;
+    struct stat st;
 
     if (entry->d_type != DT_UNKNOWN)
         return entry->d_type;
-    if (statx(fd, entry->d_name, flags, STATX_TYPE, &st) < 0)
+    if (fstatat(fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return errno == ENOENT ? DT_UNKNOWN : -errno;
-    return IFTODT(st.stx_mode);
+    return IFTODT(st.st_mode);
 }
 
 /* Says whether a symbolic link names its neighbour, by a text without a slash. */

@@ -2,7 +2,7 @@
 /*
  * Counting the messages of a Maildir++ mailbox, remembering the sums of each directory so that only
  * what changed is read again. No threads, no sockets, no globals: a count has its memory to itself,
- * and the caller sees to that. Nothing here writes to a mailbox, and no message is ever opened.
+ * and the caller sees to that. Nothing here writes to a mailbox or reads a message.
  *
  * What is counted
  *
@@ -13,7 +13,7 @@
  * alone (".Lists.exim"), so nothing is searched deeper than that.
  *
  * The size of a message is the number in its name, see maildir_size_from_name(): then the name
- * alone decides and the file is not looked at. Without a usable number it is the size that statx(2)
+ * alone decides and the file is not looked at. Without a usable number it is the size that stat(2)
  * tells of whatever stands there. A subdirectory, a socket or a FIFO thus counts as one message of
  * that size, as in Dovecot (Exim counts it as one message too, but adds what a subdirectory
  * contains). A hard link counts in full, as in Dovecot (Exim divides by the number of links).
