@@ -223,6 +223,7 @@ static void server_start(struct server *server)
     assert_non_null(mkdtemp(box->root));
     (void)snprintf(box->path, sizeof(box->path), "%s/box", box->root);
     server->fuse = fuse_new(&args, &operations, sizeof(operations), server);
+    fuse_opt_free_args(&args);
     assert_non_null(server->fuse);
     assert_int_equal(fuse_mount(server->fuse, box->root), 0);
     assert_int_equal(pthread_create(&server->thread, NULL, server_thread, server), 0);
