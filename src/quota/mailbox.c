@@ -244,7 +244,7 @@ static int open_once(struct opener *opener, char *path, struct mailbox *ret)
         r = load_maildirsize(opener, &mailbox);
     if (r < 0) {
         path[parent] = cut;
-        if (r == -EAGAIN && opener->waits_for == 0)
+        if (opener->waits_for == 0)
             opener->waits_for = mailbox.device;
         mailbox_close(&mailbox);
         return r;
