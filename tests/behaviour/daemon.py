@@ -247,13 +247,19 @@ class Daemon:
 
     def warnings(self) -> list[str]:
         """Returns the texts of the entries that an operator is to read."""
-        return [entry.text for entry in self.entries() if entry.priority not in ('info', 'debug')]
+        return [entry.text for entry in self.entries()
+                if entry.priority not in ('notice', 'info', 'debug')]
+
+    def warnings_about(self, subject: str) -> list[str]:
+        """Returns those of them that are about this path, or about this line."""
+        return [text for text in self.warnings() if text.startswith(f'{subject}: ')]
 
 
 class DaemonTestCase(unittest.TestCase):
     """A test with a folder of its own, in which daemons are started and mailboxes made."""
 
     def setUp(self) -> None:
+        self.addCleanup(os.umask, os.umask(0o022))
         self.folder = Path(tempfile.mkdtemp(prefix='exim-quotad-'))
         self.addCleanup(shutil.rmtree, self.folder)
         self.folder.chmod(0o755)  # for daemons that become another user
@@ -270,15 +276,12 @@ class DaemonTestCase(unittest.TestCase):
                     report.append(f'{file}:\n' + file.read_text('utf-8', 'replace')[-8192:])
         return '\n'.join(report)
 
-    def start(self, *options: str, root: Optional[Path] = None, user: Optional[str] = 'root',
-              **how) -> Daemon:
+    def start(self, *options: str, root: Optional[Path] = None, **how) -> Daemon:
         """Starts a daemon with a socket of its own in the foreground, and waits until it is ready.
 
-        root=Path() stands for no --root, user=None for no --user.
+        root=Path() stands for no --root.
         """
         socket_path = self.folder / f'socket-{len(self.daemons)}'
-        if user and os.geteuid() == 0:
-            options = (f'--user={user}', *options)
         return self._start((f'--socket={socket_path}', '--foreground', *options), socket_path,
                            root, **how)
 
