@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -103,8 +104,9 @@ void report_error(struct report *report, const struct report_entry *entry, enum 
     fields = fields_of(entry);
     fields.status = "error";
     fields.reason = reason_to_string(reason);
-    journal_event(report->journal, message, &fields, "%s: %s; answered %s", entry->subject, text,
-                  answered);
+    /* What is longer than any path is cut, lest the reason is. */
+    journal_event(report->journal, message, &fields, "%.*s: %s; answered %s", PATH_MAX,
+                  entry->subject, text, answered);
 }
 
 void report_peer(struct report *report, int peer_fd)
