@@ -343,19 +343,20 @@ static int run(struct program *program)
     return r;
 }
 
+/* Releases what others see of us. */
 static void release(struct program *program)
 {
     sockets_unlink(&program->sockets);
     sockets_deinit(&program->sockets);
     pidfile_release(program->pidfile);
     journal_close(program->journal);
-    options_deinit(&program->options);
 }
 
 int main(int argc, char **argv)
 {
     struct program program = {.daemon = DAEMON_NULL};
     char error[OPTIONS_ERROR_BYTES_MAX];
+    int status = EXIT_SUCCESS;
     int r;
 
     /* Threads that count allocate little: one arena for all keeps the memory small. */
@@ -374,8 +375,11 @@ int main(int argc, char **argv)
     case OPTIONS_SERVE:
         r = run(&program);
         release(&program);
-        return r == EXIT_USAGE ? EXIT_USAGE : r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+        if (r == SERVER_LEFT_THREAD)
+            _exit(EXIT_SUCCESS); /* what it uses goes when it goes */
+        status = r == EXIT_USAGE ? EXIT_USAGE : r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+        break;
     }
     options_deinit(&program.options);
-    return EXIT_SUCCESS;
+    return status;
 }

@@ -299,9 +299,11 @@ static int start(struct server *server)
     return r < 0 ? r : 0;
 }
 
-static void release(struct server *server)
+/* Returns whether no thread is left that uses what the caller handed over. */
+static bool release(struct server *server)
 {
     struct listeners *listeners = server->listeners;
+    bool ended = true;
 
     server->listeners = NULL;
     if (server->connections)
@@ -309,10 +311,13 @@ static void release(struct server *server)
     listeners_free(listeners);
     sd_event_source_disable_unref(server->status);
     sd_event_source_disable_unref(server->idle);
-    if (server->service && !query_service_end(server->service))
+    if (server->service)
+        ended = query_service_end(server->service);
+    if (!ended)
         journal_log(server->journal, LOG_WARNING,
                     "leaving while a file system does not answer; the kernel ends us when it does");
     sd_event_unref(server->event);
+    return ended;
 }
 
 int server_run(const struct settings *settings, struct sockets *sockets, struct journal *journal,
@@ -320,6 +325,7 @@ int server_run(const struct settings *settings, struct sockets *sockets, struct 
 {
     struct server server = {.settings = settings, .sockets = sockets, .journal = journal};
     struct query_counters counters;
+    bool ended;
     int r;
 
     raise_descriptor_limit(&server);
@@ -334,7 +340,7 @@ int server_run(const struct settings *settings, struct sockets *sockets, struct 
     if (r < 0) {
         if (error[0] == '\0')
             snprintf(error, SERVER_ERROR_BYTES_MAX, "cannot start: %s", strerror(-r));
-        release(&server);
+        (void)release(&server);
         return r;
     }
     /* An instance for one connection is no news. */
@@ -346,11 +352,11 @@ int server_run(const struct settings *settings, struct sockets *sockets, struct 
     finish_if_done(&server);
     r = sd_event_loop(server.event);
     counters = *query_counters(server.service);
-    release(&server);
+    ended = release(&server);
     if (sockets_listen(sockets))
         journal_event(journal, JOURNAL_STOPPED, NULL,
                       "stopped after %" PRIu64 " queries, %" PRIu64 " over quota, %" PRIu64
                       " errors",
                       counters.queries, counters.over, counters.errors);
-    return r < 0 ? r : 0;
+    return r < 0 ? r : ended ? 0 : SERVER_LEFT_THREAD;
 }
