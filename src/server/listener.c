@@ -32,7 +32,8 @@ struct listeners {
     struct listener_list list;
     sd_event_source *pause;
     bool paused;
-    bool draining;
+    listeners_drained_fn drained; /* NULL: not draining */
+    void *userdata;
     bool starved; /* of descriptors or memory, since the last connection */
     uint64_t accepted;
 };
@@ -104,7 +105,7 @@ static bool accept_one(struct listener *listener, int listen_fd)
     }
     switch (errno) {
     case EAGAIN:
-        if (listeners->draining)
+        if (listeners->drained)
             listener_stop(listener);
         return false;
     case EINTR:
@@ -116,6 +117,19 @@ static bool accept_one(struct listener *listener, int listen_fd)
         out_of_resources(listeners, errno);
         return !listeners->paused;
     }
+}
+
+/* Empties the queues, as far as there is room. Nothing tells later that one is empty. */
+static void drain(struct listeners *listeners)
+{
+    struct listener *listener;
+
+    SLIST_FOREACH (listener, &listeners->list, link)
+        while (listener->io && !listeners->paused &&
+               accept_one(listener, sd_event_source_get_io_fd(listener->io)))
+            ;
+    if (!listeners_active(listeners))
+        listeners->drained(listeners->userdata);
 }
 
 static int on_connection(sd_event_source *source, int fd, uint32_t events, void *userdata)
@@ -191,6 +205,8 @@ void listeners_resume(struct listeners *listeners)
         return;
     listeners->paused = false;
     set_enabled(listeners, SD_EVENT_ON);
+    if (listeners->drained)
+        drain(listeners);
 }
 
 void listeners_stop(struct listeners *listeners)
@@ -201,15 +217,11 @@ void listeners_stop(struct listeners *listeners)
         listener_stop(listener);
 }
 
-void listeners_drain(struct listeners *listeners)
+void listeners_drain(struct listeners *listeners, listeners_drained_fn drained, void *userdata)
 {
-    struct listener *listener;
-
-    listeners->draining = true;
-    SLIST_FOREACH (listener, &listeners->list, link)
-        while (listener->io && !listeners->paused &&
-               accept_one(listener, sd_event_source_get_io_fd(listener->io)))
-            ;
+    listeners->drained = drained;
+    listeners->userdata = userdata;
+    drain(listeners);
 }
 
 bool listeners_active(const struct listeners *listeners)

@@ -14,6 +14,9 @@
 
 struct listeners;
 
+/* Called on the event loop when nothing is left to accept. */
+typedef void (*listeners_drained_fn)(void *userdata);
+
 /*
  * Makes a set of no listening sockets. connections and journal are the caller's and outlive it.
  * Returns 0 or a negative errno.
@@ -34,10 +37,10 @@ void listeners_resume(struct listeners *listeners);
 void listeners_stop(struct listeners *listeners);
 
 /*
- * Accepts what is in the queues already, now and as room comes, and no more once they are empty.
- * For sockets that nobody can connect to any longer.
+ * Accepts what is in the queues already, now and as room comes, and no more once they are empty:
+ * drained is called then, maybe at once. For sockets that nobody can connect to any longer.
  */
-void listeners_drain(struct listeners *listeners);
+void listeners_drain(struct listeners *listeners, listeners_drained_fn drained, void *userdata);
 
 /* Returns whether anything may still be accepted. */
 bool listeners_active(const struct listeners *listeners);

@@ -119,6 +119,11 @@ static void on_connection_closed(void *userdata)
     finish_if_done(server);
 }
 
+static void on_drained(void *userdata)
+{
+    finish_if_done(userdata);
+}
+
 static void stop(struct server *server)
 {
     server->stopping = true;
@@ -126,7 +131,7 @@ static void stop(struct server *server)
     if (server->sockets->origin == SOCKETS_OWN) {
         /* Nobody else keeps the queue: whoever is in it is answered. */
         sockets_unlink(server->sockets);
-        listeners_drain(server->listeners);
+        listeners_drain(server->listeners, on_drained, server);
     } else {
         /* systemd keeps the queue for whoever comes after us. */
         listeners_stop(server->listeners);
