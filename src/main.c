@@ -233,6 +233,17 @@ static int open_roots(struct program *program)
     return r;
 }
 
+/*
+ * As sandbox_allow_directory_of(). Where the user cannot come by name, there is nothing to allow:
+ * what was opened there before the drop of privileges stays open.
+ */
+static int allow_directory_of(struct sandbox *sandbox, const char *path, enum sandbox_access access)
+{
+    int r = sandbox_allow_directory_of(sandbox, path, access);
+
+    return r == -EACCES ? 0 : r;
+}
+
 /* Allows what the options need, beside reading beneath the roots. */
 static int fill_sandbox(const struct program *program, struct sandbox *sandbox)
 {
@@ -245,13 +256,13 @@ static int fill_sandbox(const struct program *program, struct sandbox *sandbox)
                           SANDBOX_READ);
     /* These are opened again, or removed, by name; a file of that name may be another by then. */
     if (r == 0 && settings->quota.limits_path)
-        r = sandbox_allow_directory_of(sandbox, settings->quota.limits_path, SANDBOX_READ_FILE);
+        r = allow_directory_of(sandbox, settings->quota.limits_path, SANDBOX_READ_FILE);
     if (r == 0 && options->log_path)
-        r = sandbox_allow_directory_of(sandbox, options->log_path, SANDBOX_APPEND);
+        r = allow_directory_of(sandbox, options->log_path, SANDBOX_APPEND);
     if (r == 0 && options->pidfile)
-        r = sandbox_allow_directory_of(sandbox, options->pidfile, SANDBOX_REMOVE);
+        r = allow_directory_of(sandbox, options->pidfile, SANDBOX_REMOVE);
     if (r == 0 && program->sockets.origin == SOCKETS_OWN)
-        r = sandbox_allow_directory_of(sandbox, settings->socket_path, SANDBOX_REMOVE);
+        r = allow_directory_of(sandbox, settings->socket_path, SANDBOX_REMOVE);
 #ifdef __SANITIZE_ADDRESS__
     /* The check for leaks at the end looks at the process from within. */
     if (r == 0)
