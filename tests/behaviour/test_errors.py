@@ -130,7 +130,7 @@ class ErrorsTest(DaemonTestCase):
 
     def test_count_that_takes_too_long(self):
         slow = self.root / 'slow'
-        make_slow_maildir(slow, self.root / 'beside', 400)
+        make_slow_maildir(slow, self.root / 'beside', 200)
         self.assert_errors([Case(slow, 'timeout', f'^{slow}: .*in time')], '--scan-timeout=1')
 
     def test_too_many_mailboxes_wait(self):
