@@ -104,7 +104,7 @@ static int fail_option(const struct table *table, int result, const char *word, 
         return options_fail(error, "--%s needs a value: %s", spec->name, spec->accepted);
     if (spec)
         return options_fail(error, "%s: --%s takes no value", word, spec->name);
-    if (optopt != 0 && word[0] == '-' && word[1] != '-')
+    if (optopt != 0) /* one of several letters, maybe: word need not be the one with it */
         return options_fail(error, "there is no option -%c; --help lists them", optopt);
     return options_fail(error,
                         "there is no option %s, or more than one that begins so; --help lists "

@@ -69,7 +69,9 @@ static int read_default_quota(void *target, const char *value)
 {
     struct quota_settings *settings = target;
 
-    return size_parse_limit(value, strlen(value), &settings->default_limit) < 0 ? -EINVAL : 0;
+    if (*value == '\0' || size_parse_limit(value, strlen(value), &settings->default_limit) < 0)
+        return -EINVAL;
+    return 0;
 }
 
 static int read_exclude_folder(void *target, const char *value)
