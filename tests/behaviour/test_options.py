@@ -1,0 +1,270 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The command line: what each option takes, and what is said of one that is wrong."""
+
+import os
+import re
+import socket
+from typing import NamedTuple, Optional
+
+from daemon import DaemonTestCase, needs_root
+from mailboxes import make_maildir, write_maildirsize
+
+
+class Option(NamedTuple):
+    """An option, values of it that are not accepted, and what the message says is accepted."""
+
+    name: str
+    wrong: tuple[str, ...]
+    accepted: str
+    letter: Optional[str] = None
+
+
+MILLISECONDS = ('0', '-1', '+1', '1.5', '1s', 'x', '', ' 1', '1 ', '0x10', '86400001',
+                '18446744073709551617')
+NUMBERS = ('-1', '+1', '1.5', 'x', '', ' 1', '1 ', '0x10', '18446744073709551617')
+MODES = ('', '8', '778', '1000', '0778', 'rw', '-1', '0x1ff', '00666', '4755', ' 666')
+
+OPTIONS = (
+    Option('--socket', ('',), 'a path', '-s'),
+    Option('--socketmode', MODES, 'octal mode from 0 to 777', '-m'),
+    Option('--mode', MODES, 'octal mode from 0 to 777'),
+    Option('--user', ('',), 'name or number of a user', '-u'),
+    Option('--pidfile', ('',), 'a path', '-p'),
+    Option('--log', ('',), 'a path, or syslog', '-l'),
+    Option('--timeout', MILLISECONDS, 'milliseconds from 1 to 86400000', '-t'),
+    Option('--max-connections', ('0', '65537', *NUMBERS), 'a number from 1 to 65536', '-c'),
+    Option('--max-children', ('0', '65537', *NUMBERS), 'a number from 1 to 65536'),
+    Option('--root', ('', 'mail', './mail', '~'), 'an absolute path'),
+    Option('--on-error', ('', 'reject', 'Accept', 'acceptable', 'accept '), 'accept or defer'),
+    Option('--default-quota', ('', 'x', '-1', '1X', '1KK', '1,1', ',', '1,', '1C,2C', '1.5G'),
+           'SIZE, SIZE,NNNC or NNNC'),
+    Option('--grace', ('', '%', 'x', '-1', '10%%', '1.5%', '1X'), 'percentage'),
+    Option('--warn', ('0', '1001', '90%', *NUMBERS), 'a number from 1 to 1000'),
+    Option('--limits', ('',), 'a path'),
+    Option('--mailbox', ('', 'mail/%u', '/mail/%x', '/mail/%', '/mail/../%u'), 'an absolute path'),
+    Option('--recipient-delimiter', ('', '@', '/', '+/', ' '), 'characters such as +'),
+    Option('--exclude-folder', ('', '.Trash', '.', 'a/b', '/'), 'without the leading dot'),
+    Option('--size-tag', ('', 's', 'w', 'X', 'SW', 'S '), 'S or W'),
+    Option('--scan-threads', ('0', '65', *NUMBERS), 'a number from 1 to 64'),
+    Option('--scan-timeout', MILLISECONDS, 'milliseconds from 1 to 86400000'),
+    Option('--cache-mailboxes', ('100000001', *NUMBERS), 'a number from 0 to 100000000'),
+    Option('--exit-idle-time', ('', '0', '0s', '-1', '1d', 's', '1.5s', '1 s', 'inf', 'never',
+                                '1ss', '99999999999999999999'), '500ms, 30s, 10min or 2h'),
+    Option('--allow-user', ('', 'no-such-user', '-1', '4294967296', '1x'), 'name of a user'),
+    Option('--allow-group', ('', 'no-such-group', '-1', '4294967296', '1x'), 'name of a group'),
+)
+
+FLAGS = (('--foreground', '-f'), ('--debug', '-d'), ('--help', '-h'), ('--version', '-V'))
+
+
+class CommandLineTest(DaemonTestCase):
+    """Command lines that are wrong, or ask for words only."""
+
+    def assert_wrong(self, *options: str) -> str:
+        """Fails unless the command line is refused in one line. Returns the line."""
+        ended = self.run_to_end(*options)
+        self.assertEqual(ended.status, 2)
+        self.assertEqual(ended.stdout, '')
+        self.assertRegex(ended.stderr, r'\Aexim-quotad: .+\n\Z')
+        return ended.stderr
+
+    def test_values_that_are_not_accepted(self):
+        for option in OPTIONS:
+            for value in option.wrong:
+                with self.subTest(option=option.name, value=value):
+                    said = self.assert_wrong(f'{option.name}={value}')
+                    self.assertIn(f'{option.name}={value} ', said)
+                    self.assertIn(option.accepted, said)
+
+    def test_values_by_letters_and_in_words_of_their_own(self):
+        for option in OPTIONS:
+            value = option.wrong[-1]
+            spellings = [(option.name, value)]
+            if option.letter:
+                spellings += [(option.letter, value)] + [(option.letter + value,)] * bool(value)
+            for words in spellings:
+                with self.subTest(words=words):
+                    said = self.assert_wrong(*words)
+                    self.assertIn(f'{option.name}={value} ', said)
+                    self.assertIn(option.accepted, said)
+
+    def test_value_that_is_very_long(self):
+        said = self.assert_wrong('--timeout=' + 'x' * 5000)
+        self.assertIn('--timeout=xxx', said)
+
+    def test_missing_values(self):
+        for option in OPTIONS:
+            for word in filter(None, (option.name, option.letter)):
+                with self.subTest(word=word):
+                    said = self.assert_wrong('--debug', word)
+                    self.assertIn(f'{option.name} ', said)
+                    self.assertIn(option.accepted, said)
+
+    def test_values_where_none_is_taken(self):
+        for name, _ in FLAGS:
+            with self.subTest(name=name):
+                self.assertIn(f'{name}=yes', self.assert_wrong(f'{name}=yes'))
+
+    def test_unknown_options(self):
+        for words, named in (
+                (('--nonsense',), '--nonsense'), (('--nonsense=1',), '--nonsense'),
+                (('-x',), '-x'), (('-fx',), '-x'), (('-xf',), '-x'), (('-fxd',), '-x'),
+                (('--debug', '-xd'), '-x'), (('--socketmod-e=1',), '--socketmod-e'),
+                (('-f', '--Debug'), '--Debug'), (('-é',), 'there is no option')):
+            with self.subTest(words=words):
+                said = self.assert_wrong(*words)
+                self.assertIn(named, said)
+                self.assertNotIn(os.environ['EXIM_QUOTAD'], said)
+                self.assertIn('--help', said)
+
+    def test_abbreviations(self):
+        for words in (('--vers',), ('--he', '--vers'), ('--foreg', '--time=10', '--vers')):
+            with self.subTest(words=words):
+                self.assertEqual(self.run_to_end(*words).status, 0)
+        self.assertIn('--timeout=x ', self.assert_wrong('--timeo=x'))
+        for word in ('--sock=x', '--max=1', '--s=1', '--scan=1'):
+            with self.subTest(word=word):
+                said = self.assert_wrong(word)
+                self.assertIn(word, said)
+                self.assertIn('more than one', said)
+
+    def test_superfluous_words(self):
+        for words in (('word',), ('--debug', 'word'), ('word', '--debug'), ('--', 'word'),
+                      ('--', '--word'), ('-',), ('',), ('--help', 'word')):
+            with self.subTest(words=words):
+                said = self.assert_wrong(*words)
+                self.assertIn(f'"{[w for w in words if w not in ("--debug", "--", "--help")][0]}"',
+                              said)
+
+    def test_pidfile_without_a_socket(self):
+        said = self.assert_wrong(f'--pidfile={self.folder}/pid')
+        self.assertIn('--pidfile', said)
+        self.assertIn('--socket', said)
+        self.assertFalse((self.folder / 'pid').exists())
+
+    def test_no_socket(self):
+        said = self.assert_wrong('--foreground', f'--root={self.root}')
+        self.assertIn('systemctl', said)
+        self.assertIn('exim-quotad.socket', said)
+        self.assertIn('--socket=PATH', said)
+
+    def test_nothing_at_all(self):
+        self.assertIn('--socket=PATH', self.assert_wrong())
+
+    def test_help(self):
+        texts = set()
+        for option in '-h', '--help':
+            ended = self.run_to_end(option)
+            self.assertEqual((ended.status, ended.stderr), (0, ''))
+            texts.add(ended.stdout)
+        [text] = texts
+        self.assertTrue(text.startswith('Usage: exim-quotad '))
+        listed = re.findall(r'^  (?:(-.),|   ) (--[a-z-]+)(=\S+)? +\S', text, re.MULTILINE)
+        expected = {(option.letter or '', option.name, True) for option in OPTIONS}
+        expected |= {(letter, name, False) for name, letter in FLAGS}
+        self.assertEqual({(letter, name, bool(value)) for letter, name, value in listed}, expected)
+        for line in text.splitlines():
+            self.assertLessEqual(len(line), 100)
+
+    def test_version(self):
+        for option in '-V', '--version':
+            ended = self.run_to_end(option)
+            self.assertEqual((ended.status, ended.stderr), (0, ''))
+            self.assertRegex(ended.stdout, r'\Aexim-quotad [0-9]+\.[0-9]+\.[0-9]+\n\Z')
+        version = self.start().pairs('ping')['version']
+        self.assertEqual(ended.stdout, f'exim-quotad {version}\n')
+
+    def test_words_come_before_what_cannot_be_done(self):
+        # Asking for the help or the version does nothing else.
+        socket_path = self.folder / 'socket'
+        for option in '--help', '--version':
+            ended = self.run_to_end(f'--socket={socket_path}', '--user=no-such-user', option)
+            self.assertEqual(ended.status, 0)
+            self.assertFalse(socket_path.exists())
+
+
+class ValuesTest(DaemonTestCase):
+    """What options mean that take a value, as far as no other file of the tests says it."""
+
+    def test_last_one_holds(self):
+        mailbox = make_maildir(self.root / 'joe')
+        (mailbox / 'maildirsize').write_text('0S\n5 1\n')
+        daemon = self.start('--on-error=defer', '--on-error=accept', '--warn=1', '--warn=80',
+                            '--default-quota=1', '--default-quota=6')
+        self.assertEqual(daemon.ask('/etc'), b'0\n')
+        self.assertEqual(daemon.pairs(f'check {mailbox}')['status'], 'warn')
+        self.assertEqual(daemon.usage(mailbox)['limit'], '6')
+
+    def test_sizes(self):
+        mailbox = make_maildir(self.root / 'joe')
+        write_maildirsize(mailbox, '0S', '5 1')
+        for value, limit, messages in (('0', '0', '0'), ('7', '7', '0'), ('2K', '2048', '0'),
+                                       ('3m', '3145728', '0'), ('4G', '4294967296', '0'),
+                                       ('5T', '5497558138880', '0'), ('6C', '0', '6'),
+                                       ('1k,2c', '1024', '2'), ('2C,1K', '1024', '2'),
+                                       ('9223372036854775807', '9223372036854775807', '0')):
+            with self.subTest(value=value):
+                reply = self.start(f'--default-quota={value}').usage(mailbox)
+                self.assertEqual((reply['limit'], reply['message_limit']), (limit, messages))
+
+    def test_grace(self):
+        mailbox = self.root / 'mbox'
+        mailbox.write_bytes(bytes(1000))
+        for grace, fits in (('0', 0), ('100', 100), ('1K', 1024), ('10%', 100), ('0%', 0),
+                            ('200%', 2000)):
+            with self.subTest(grace=grace):
+                daemon = self.start(f'--grace={grace}', '--default-quota=1000')
+                for size, status in ((fits, 'warn'), (fits + 1, 'over')):
+                    reply = daemon.pairs(f'check size={size} {mailbox}')
+                    self.assertEqual(reply['status'], status)
+
+    def test_mailbox_templates(self):
+        make_maildir(self.root / 'example.org' / 'joe', [5])
+        make_maildir(self.root / 'jim@example.org', [7])
+        daemon = self.start(f'--mailbox={self.root}/%d/%n', f'--mailbox={self.root}/%u',
+                            '--recipient-delimiter=+-')
+        for address, size in (('joe@example.org', '5'), ('JOE@Example.ORG', '5'),
+                              ('joe+lists@example.org', '5'), ('joe-lists@example.org', '5'),
+                              ('jim@example.org', '7'), ('jack@example.org', '0')):
+            with self.subTest(address=address):
+                self.assertEqual(daemon.usage(address)['bytes'], size)
+        self.assertEqual(daemon.usage('jack@example.org')['mailbox'],
+                         f'{self.root}/example.org/jack')
+        for address in ('../joe@example.org', 'joe@../example.org', 'a/b@example.org', '@', 'joe'):
+            with self.subTest(address=address):
+                self.assertEqual(daemon.usage(address)['reason'], 'bad-address')
+
+    def test_limits(self):
+        make_maildir(self.root / 'joe@example.org', [5])
+        limits = self.folder / 'limits'
+        limits.write_text('# a comment\njoe@example.org: 2K\n*: 1K,7C\n')
+        daemon = self.start(f'--mailbox={self.root}/%u', f'--limits={limits}')
+        self.assertEqual(daemon.usage('joe@example.org')['limit'], '2048')
+        self.assertEqual(daemon.usage('jim@example.org')['message_limit'], '7')
+
+    def test_users_and_groups_that_may_ask(self):
+        uid, gid = os.geteuid(), os.getegid()
+        for options, admitted in (
+                ((f'--allow-user={uid}',), True), ((f'--allow-group={gid}',), True),
+                ((f'--allow-user={uid + 1}',), False), ((f'--allow-group={gid + 1}',), False),
+                ((f'--allow-user={uid + 1}', f'--allow-user={uid}'), True),
+                ((f'--allow-user={uid + 1}', f'--allow-group={gid}'), True)):
+            with self.subTest(options=options):
+                daemon = self.start(*options)
+                if admitted:
+                    self.assertEqual(daemon.ask('ping')[:9], b'status=ok')
+                else:
+                    self.assert_turned_away(daemon)
+
+    def assert_turned_away(self, daemon) -> None:
+        """Fails unless the connection is closed without a reply, of which the log tells."""
+        client = self.connect(daemon)
+        client.shutdown(socket.SHUT_WR)
+        self.assertEqual(client.recv(100), b'')
+        self.assertEqual(len(daemon.warnings()), 1)
+
+    @needs_root
+    def test_names_of_users_that_may_ask(self):
+        self.assertEqual(self.start('--allow-user=root').ask('ping')[:9], b'status=ok')
+        self.assertEqual(self.start('--allow-group=root').ask('ping')[:9], b'status=ok')
+        self.assert_turned_away(self.start('--allow-user=nobody', '--allow-group=mail'))
