@@ -148,12 +148,15 @@ class Process:
         copies = {fd: fcntl.fcntl(ours, fcntl.F_DUPFD_CLOEXEC, 100)
                   for fd, ours in descriptors.items()}
         try:
-            self.pid = os.posix_spawn(arguments[0], arguments, environment, file_actions=[
-                (os.POSIX_SPAWN_DUP2, copy, fd) for fd, copy in copies.items()])
+            self._adopt(os.posix_spawn(arguments[0], arguments, environment, file_actions=[
+                (os.POSIX_SPAWN_DUP2, copy, fd) for fd, copy in copies.items()]))
         finally:
             for copy in copies.values():
                 os.close(copy)
-        self._pidfd = os.pidfd_open(self.pid)
+
+    def _adopt(self, pid: int) -> None:
+        self.pid = pid
+        self._pidfd = os.pidfd_open(pid)
         self.status: Optional[int] = None  # as that of subprocess: negative is a signal
         self._paused = False
 
@@ -327,7 +330,7 @@ class DaemonTestCase(unittest.TestCase):
                               {**standard, **(descriptors or {})})
         daemon = Daemon(process, address, folder, path)
         self.daemons.append(daemon)
-        self.addCleanup(self._end, daemon)
+        self.addCleanup(self.end_daemon, daemon)
         return daemon
 
     def run_to_end(self, *options: str, **how) -> Ended:
@@ -362,6 +365,13 @@ class DaemonTestCase(unittest.TestCase):
         self.assertIsNotNone(status, 'it did not end by SIGTERM and was killed')
         self.assert_ended_well(daemon)
 
+    def end_daemon(self, daemon: Daemon) -> None:
+        """Ends a daemon, unless the test has done so, and fails unless its end was good."""
+        if daemon.process.wait(0) is None:
+            self.stop(daemon)
+        else:
+            self.assert_ended_well(daemon)
+
     def assert_ended_well(self, daemon: Daemon) -> None:
         """Fails unless the daemon has ended, or ends now by itself, with status 0."""
         self.assertEqual(daemon.process.wait(), 0, 'the status that it ended with')
@@ -381,12 +391,6 @@ class DaemonTestCase(unittest.TestCase):
             if environment['NOTIFY_SOCKET'] == str(path):
                 _wait_until_ready(daemon, notify)
         return daemon
-
-    def _end(self, daemon: Daemon) -> None:
-        if daemon.process.wait(0) is None:
-            self.stop(daemon)
-        else:
-            self.assert_ended_well(daemon)
 
 
 def _command(wrapper: Sequence[str], options: Sequence[str]) -> list[str]:
