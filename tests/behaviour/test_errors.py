@@ -115,8 +115,8 @@ class ErrorsTest(DaemonTestCase):
         self.assertEqual(len(daemon.warnings()), 2)
         self.assertEqual(daemon.stats()['errors'], 6)
         self.stop(daemon)
-        self.assertEqual([text for text in daemon.warnings() if ' more times' in text],
-                         ['/etc/passwd: outside the roots, 4 more times'])
+        self.assertEqual([text for text in daemon.warnings() if ': outside the roots, repeated' in text],
+                         ['/etc/passwd: outside the roots, repeated 4 times'])
 
     @needs_root
     def test_permission_denied(self):
