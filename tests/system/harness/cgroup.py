@@ -4,12 +4,14 @@
 Without it all containers would share one, and the systemd of one could end the services of another.
 """
 
+import contextlib
 import errno
 import os
 import secrets
 import time
 from pathlib import Path
 
+PREFIX = 'exim-quotad-test-'
 REMOVE_SECONDS = 10
 
 
@@ -17,8 +19,10 @@ class Cgroup:
     """A control group beneath that of this process, in each hierarchy that systemd may use."""
 
     def __init__(self) -> None:
-        name = f'exim-quotad-test-{os.getpid()}-{secrets.token_hex(4)}'
-        self.folders = [parent / name for parent in _own_folders()]
+        name = f'{PREFIX}{os.getpid()}-{secrets.token_hex(4)}'
+        parents = _own_folders()
+        _remove_those_left_behind(parents)
+        self.folders = [parent / name for parent in parents]
         for folder in self.folders:
             folder.mkdir()
 
@@ -30,13 +34,27 @@ class Cgroup:
         deadline = time.monotonic() + REMOVE_SECONDS
         while self.folders:
             try:
-                for path, _, _ in os.walk(self.folders[-1], topdown=False):
-                    os.rmdir(path)
+                _remove_tree(self.folders[-1])
                 self.folders.pop()
             except OSError as error:
                 if error.errno != errno.EBUSY or time.monotonic() > deadline:
                     raise
                 time.sleep(0.02)
+
+
+def _remove_tree(folder: Path) -> None:
+    for path, _, _ in os.walk(folder, topdown=False):
+        os.rmdir(path)
+
+
+def _remove_those_left_behind(parents: list[Path]) -> None:
+    """Removes the groups of test processes that were killed; those still in use stay."""
+    for parent in parents:
+        for folder in parent.glob(f'{PREFIX}*'):
+            pid = folder.name[len(PREFIX):].partition('-')[0]
+            if not Path('/proc', pid).exists():
+                with contextlib.suppress(OSError):
+                    _remove_tree(folder)
 
 
 def _own_folders() -> list[Path]:

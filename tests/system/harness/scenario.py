@@ -16,6 +16,8 @@ from .mailboxes import Mailboxes
 RELEASE_VARIABLE = 'EXIM_QUOTAD_RELEASE'
 LONG_VARIABLE = 'EXIM_QUOTAD_LONG'
 
+REPORTED_LINES = 150
+
 
 def is_long() -> bool:
     """Says whether the tests that take long, or the long form of a test, are wanted."""
@@ -59,7 +61,7 @@ class Scenario(unittest.TestCase):
 
     def failure_report(self) -> str:
         """Returns what helps to see why this test failed; called while the container runs."""
-        return f'The journal since the test began:\n{self.journal()}'
+        return f'The journal since the test began:\n{_end_of(self.journal())}'
 
 
 class MailScenario(Scenario):
@@ -87,5 +89,14 @@ class MailScenario(Scenario):
         self.exim.dialogues()
 
     def failure_report(self) -> str:
-        return (f'The SMTP sessions:\n{self.exim.dialogues()}\n\n'
-                f"Exim's main log:\n{self.exim.mainlog()}\n{super().failure_report()}")
+        return (f'The SMTP sessions:\n{_end_of(self.exim.dialogues())}\n\n'
+                f"Exim's main log:\n{_end_of(self.exim.mainlog())}\n{super().failure_report()}")
+
+
+def _end_of(text: str) -> str:
+    """Returns the text, or of a long one the last lines."""
+    lines = text.splitlines(keepends=True)
+    left_out = len(lines) - REPORTED_LINES
+    if left_out <= 0:
+        return text
+    return f'({left_out} lines left out)\n' + ''.join(lines[-REPORTED_LINES:])
