@@ -18,7 +18,7 @@ import termios
 import time
 import unittest
 from pathlib import Path
-from typing import Callable, Iterable, Mapping, NamedTuple, Optional, Sequence, TypeVar, Union
+from typing import Callable, Mapping, NamedTuple, Optional, Sequence, TypeVar, Union
 
 # How long anything may take before it counts as never happening. Nothing is asserted about less.
 PATIENCE_SECONDS = 30
@@ -59,6 +59,18 @@ class Ended(NamedTuple):
 def binary() -> str:
     """Returns the path of the daemon that is tested."""
     return os.environ['EXIM_QUOTAD']
+
+
+def passing(sockets: Sequence, names: Sequence[str] = ()) -> dict:
+    """Returns the arguments of DaemonTestCase.spawn() that pass sockets, or files, as systemd."""
+    environment = {'LISTEN_FDS': str(len(sockets))}
+    if names:
+        environment['LISTEN_FDNAMES'] = ':'.join(names)
+    return {
+        'wrapper': SET_LISTEN_PID,
+        'environment': environment,
+        'descriptors': {LISTEN_FDS_START + i: each.fileno() for i, each in enumerate(sockets)},
+    }
 
 
 def wait_for(look: Callable[[], Found], what: str) -> Found:
@@ -289,20 +301,12 @@ class DaemonTestCase(unittest.TestCase):
                            root, **how)
 
     def start_with(self, sockets: Sequence[socket.socket], *options: str,
-                   names: Iterable[str] = (), root: Optional[Path] = None, environment=None,
-                   **how) -> Daemon:
+                   names: Sequence[str] = (), root: Optional[Path] = None) -> Daemon:
         """Starts a daemon that is passed sockets as systemd does it, and waits until it is ready.
 
         Questions go to the first of the sockets.
         """
-        address = sockets[0].getsockname()
-        environment = {'LISTEN_FDS': str(len(sockets)), **(environment or {})}
-        if names:
-            environment['LISTEN_FDNAMES'] = ':'.join(names)
-        if 'LISTEN_PID' not in environment:
-            how['wrapper'] = (*how.get('wrapper', ()), *SET_LISTEN_PID)
-        return self._start(options, address, root, environment=environment, **how, descriptors={
-            LISTEN_FDS_START + i: each.fileno() for i, each in enumerate(sockets)})
+        return self._start(options, sockets[0].getsockname(), root, **passing(sockets, names))
 
     def spawn(self, *options: str, root: Optional[Path] = None, log: Union[str, Path, None] = '',
               wrapper: Sequence[str] = (), environment: Optional[Mapping[str, str]] = None,
