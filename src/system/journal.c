@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <systemd/sd-journal.h>
 #include <time.h>
@@ -228,11 +229,21 @@ void journal_closep(struct journal **journal)
     journal_close(*journal);
 }
 
+/* Whether the file that is open is still the one at the path. */
+static bool is_named(const struct journal *journal)
+{
+    struct stat opened, named;
+
+    return fstat(journal->fd, &opened) == 0 && stat(journal->path, &named) == 0 &&
+           opened.st_dev == named.st_dev && opened.st_ino == named.st_ino;
+}
+
 int journal_reopen(struct journal *journal)
 {
     int fd;
 
-    if (journal->target != JOURNAL_FILE)
+    /* A file that is still there need not be another user's to open. */
+    if (journal->target != JOURNAL_FILE || is_named(journal))
         return 0;
     fd = open_log(journal->path);
     if (fd < 0)
