@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Where the log goes, and what is in it: a file, standard error, syslog, the systemd journal."""
+
+import os
+import select
+import socket
+import time
+from pathlib import Path
+
+from daemon import PATIENCE_SECONDS, Daemon, DaemonTestCase, ask, needs_root, wait_for
+from mailboxes import make_maildir, write_maildirsize
+
+LOG_MAIL = 2 << 3
+LOG_WARNING = 4
+
+
+class LogTest(DaemonTestCase):
+    """A mailbox to be asked about."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.path = make_maildir(self.root / 'joe', [100, 23])
+
+
+class FileTest(LogTest):
+    """A log file, and what its lines say."""
+
+    def test_file_is_appended_to(self):
+        log = self.folder / 'log'
+        log.write_text('before\n')
+        daemon = self.start(log=log)
+        daemon.ask('/etc')
+        lines = log.read_text().splitlines()
+        self.assertEqual(lines[0], 'before')
+        self.assertRegex(lines[-1], r'^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d '
+                                    rf'exim-quotad\[{daemon.pid}\]: warning: /etc: ')
+
+    def test_mode_of_a_new_file(self):
+        daemon = self.start()
+        self.assertEqual(daemon.log.stat().st_mode & 0o7777, 0o640)
+
+    def test_stamps_are_in_local_time(self):
+        zones = {}
+        for zone in 'UTC0', 'TST-5':
+            daemon = self.start(environment={'TZ': zone})
+            daemon.ask('/etc')
+            stamp = daemon.log.read_text().splitlines()[-1][:19]
+            zones[zone] = time.mktime(time.strptime(stamp, '%Y-%m-%d %H:%M:%S'))
+        self.assertAlmostEqual(zones['TST-5'] - zones['UTC0'], 5 * 3600, delta=PATIENCE_SECONDS)
+
+    def test_start_and_end(self):
+        daemon = self.start()
+        daemon.ask('ping')
+        self.stop(daemon)
+        texts = [entry.text for entry in daemon.entries('info')]
+        self.assertTrue(any('answers on 1 socket' in text for text in texts))
+        self.assertIn('stopped after 1 queries, 0 over quota, 0 errors', texts[-1])
+        self.assertEqual({entry.pid for entry in daemon.entries()}, {daemon.pid})
+
+    def test_debug(self):
+        daemon = self.start()
+        daemon.number(self.path)
+        self.assertEqual(daemon.entries('debug'), [])
+        for option in '-d', '--debug':
+            daemon = self.start(option)
+            before = len(daemon.entries('debug'))
+            daemon.number(self.path)
+            daemon.usage(self.path)
+            entries = daemon.entries('debug')[before:]
+            self.assertEqual(len(entries), 2)
+            for entry in entries:
+                self.assertRegex(entry.text, rf'^{self.path}: 123 bytes in 2 messages, ok; '
+                                             r'source=scan \(there is no maildirsize\), 2 files '
+                                             r'counted, 0 asked for their size, \d directories '
+                                             r'read, \d remembered, \d+ us$')
+
+    def test_mailbox_over_its_limit(self):
+        daemon = self.start('--default-quota=100')
+        for _ in range(3):
+            daemon.pairs(f'check {self.path}')
+        [entry] = daemon.entries('notice')
+        self.assertEqual(entry.text,
+                         f'{self.path}: over quota: 123 of 100 bytes in 2 messages')
+        self.assertEqual(daemon.pairs(f'check size=101 {self.path}')['status'], 'toolarge')
+        self.assertIn('message larger than the quota', daemon.entries('notice')[-1].text)
+
+    def test_maildirsize_that_is_no_good(self):
+        for text in '0S\nx\n', '0S\n-5 1\n', '\0', '':
+            with self.subTest(text=text):
+                (self.path / 'maildirsize').write_text(text)
+                daemon = self.start()
+                for _ in range(3):
+                    self.assertEqual(daemon.number(self.path), 123)
+                [entry] = daemon.entries('notice')
+                self.assertIn(f'{self.path}: its messages were counted', entry.text)
+
+    def test_what_belongs_to_the_life_of_a_mailbox(self):
+        # No word about a file that is missing, has grown, or is out of date.
+        make_maildir(self.root / 'none', [1])
+        write_maildirsize(make_maildir(self.root / 'grown'), '0S', *['1 1'] * 2000)
+        write_maildirsize(make_maildir(self.root / 'old', [1]), '5S', '9 1', age_seconds=1000)
+        daemon = self.start()
+        for name, size in ('none', 1), ('grown', 0), ('old', 1), ('missing', 0):
+            self.assertEqual(daemon.number(self.root / name), size)
+        self.assertEqual([entry for entry in daemon.entries() if entry.priority != 'info'], [])
+
+
+class StandardErrorTest(LogTest):
+    """Without --log, in the foreground."""
+
+    def test_lines(self):
+        daemon = self.start(log=None)
+        daemon.ask('/etc')
+        lines = daemon.stderr().splitlines()
+        for line in lines:
+            self.assertRegex(line, rf'^exim-quotad\[{daemon.pid}\]: (info|warning): ')
+        self.assertEqual(len([line for line in lines if ': warning: /etc: ' in line]), 1)
+
+    def test_journal_that_is_another_file(self):
+        daemon = self.start(log=None, environment={'JOURNAL_STREAM': '1:1'})
+        daemon.ask('/etc')
+        self.assertIn(': warning: /etc: ', daemon.stderr())
+
+
+@needs_root
+class SyslogTest(LogTest):
+    """--log=syslog, with a /dev/log of our own in a mount namespace of the daemon's own."""
+
+    def test_syslog(self):
+        dev = self.folder / 'dev'
+        dev.mkdir()
+        for name in 'null', 'urandom':
+            (dev / name).touch()
+        log = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.addCleanup(log.close)
+        log.bind(str(dev / 'log'))
+        (dev / 'log').chmod(0o777)
+        log.settimeout(PATIENCE_SECONDS)
+        for option in '--log=syslog', '-lsyslog':
+            daemon = self.start(option, log=None, wrapper=(
+                '/usr/bin/unshare', '--mount', '/bin/sh', '-ec',
+                f'mount --bind /dev/null {dev}/null; mount --bind /dev/urandom {dev}/urandom;'
+                f'mount --rbind {dev} /dev; exec "$0" "$@"'))
+            daemon.ask('/etc/a\rb%s')
+            message = b''
+            while b'/etc' not in message:
+                message = log.recv(65536)
+            self.assertRegex(message, rb'^<%d>[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d '
+                                      rb'exim-quotad\[%d\]: /etc/a\?b%%s: leads outside'
+                             % (LOG_MAIL | LOG_WARNING, daemon.pid))
+            self.assertEqual(daemon.stderr(), '')
+
+
+@needs_root
+class JournalTest(LogTest):
+    """The systemd journal, or rather a socket of ours in its place, in a mount namespace."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        place = self.folder / 'run' / 'systemd' / 'journal'
+        place.mkdir(parents=True)
+        self.journal = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.addCleanup(self.journal.close)
+        self.journal.bind(str(place / 'socket'))
+        (place / 'socket').chmod(0o777)
+        self.wrapper = ('/usr/bin/unshare', '--mount', '/bin/sh', '-ec',
+                        f'mount --bind {self.folder}/run /run; exec "$0" "$@"')
+
+    def receive(self) -> dict[str, str]:
+        """Returns the fields of the next entry, as of the journal's native protocol."""
+        self.assertTrue(select.select([self.journal], [], [], PATIENCE_SECONDS)[0], 'no entry')
+        data = self.journal.recv(1 << 20)
+        fields = {}
+        while data:
+            line, _, data = data.partition(b'\n')
+            name, equals, value = line.partition(b'=')
+            if not equals:  # a value with a line end in it comes with its length before it
+                length = int.from_bytes(data[:8], 'little')
+                value, data = data[8:8 + length], data[8 + length + 1:]
+            fields[name.decode()] = value.decode('utf-8', 'surrogateescape')
+        return fields
+
+    def receive_about(self, path: str) -> dict[str, str]:
+        """Returns the fields of the next entry about a mailbox."""
+        while True:
+            fields = self.receive()
+            if fields.get('QUOTA_MAILBOX') == path:
+                return fields
+
+    def start_native(self, *options: str) -> Daemon:
+        """Starts a daemon whose standard error is the journal's, as systemd says it."""
+        folder = self.folder / f'daemon-{len(self.daemons)}'
+        # Standard error is a file that does not exist yet: the shell finds out which it is.
+        wrapper = (*self.wrapper[:-1],
+                   'export JOURNAL_STREAM=$(stat -Lc %d:%i /proc/$$/fd/2);' + self.wrapper[-1])
+        daemon = self.start(*options, log=None, wrapper=wrapper)
+        self.assertEqual(daemon.folder, folder)
+        return daemon
+
+    def test_error(self):
+        daemon = self.start_native('--on-error=defer')
+        daemon.ask('/etc/passwd')
+        fields = self.receive_about('/etc/passwd')
+        self.assertRegex(fields['MESSAGE'], '^/etc/passwd: leads outside the roots; answered that')
+        self.assertEqual(fields['PRIORITY'], '4')
+        self.assertEqual(fields['SYSLOG_IDENTIFIER'], 'exim-quotad')
+        self.assertRegex(fields['MESSAGE_ID'], '^[0-9a-f]{32}$')
+        self.assertEqual(fields['QUOTA_STATUS'], 'error')
+        self.assertEqual(fields['QUOTA_REASON'], 'outside-root')
+        self.assertEqual(fields['QUOTA_PEER_PID'], str(os.getpid()))
+        self.assertEqual(fields['QUOTA_PEER_UID'], str(os.getuid()))
+        self.assertRegex(fields['QUOTA_USEC'], '^[0-9]+$')
+        self.assertEqual(daemon.stderr(), '')
+
+    def test_answer(self):
+        daemon = self.start_native('--default-quota=100,7C')
+        daemon.pairs(f'check {self.path}')
+        fields = self.receive_about(str(self.path))
+        self.assertEqual({key: value for key, value in fields.items()
+                          if key.startswith('QUOTA_') and key[-4:] not in ('USEC', '_PID', '_UID')},
+                         {'QUOTA_MAILBOX': str(self.path), 'QUOTA_STATUS': 'over',
+                          'QUOTA_SOURCE': 'scan', 'QUOTA_BYTES': '123', 'QUOTA_MESSAGES': '2',
+                          'QUOTA_LIMIT': '100', 'QUOTA_MESSAGE_LIMIT': '7',
+                          'QUOTA_PERCENT': '123'})
+        self.assertEqual(fields['PRIORITY'], '5')
+
+    def test_path_that_is_no_text(self):
+        # Whatever is in the path: it is one entry, with that path, and no field more.
+        daemon = self.start_native()
+        path = '/a\rPRIORITY=0\x1b[31m\udcff "\\'
+        daemon.ask(path)
+        fields = self.receive_about(path)
+        self.assertEqual(fields['PRIORITY'], '4')
+
+    def test_path_that_is_very_long(self):
+        daemon = self.start_native()
+        daemon.ask('/' + 'x' * 8000)
+        while True:
+            fields = self.receive()
+            if fields.get('QUOTA_REASON') == 'too-long':
+                break
+        self.assertIn('File name too long', fields['MESSAGE'])
+
+    def test_background(self):
+        # The command is gone, and so is its standard error.
+        path = self.folder / 'socket'
+        command = self.spawn(f'--socket={path}', f'--pidfile={self.folder}/pid', log=None,
+                             wrapper=self.wrapper)
+        self.assertEqual(command.process.wait(), 0)
+        pid = int((self.folder / 'pid').read_text())
+        ask(path, '/etc/passwd')
+        self.receive_about('/etc/passwd')
+        os.kill(pid, 15)
+        wait_for(lambda: not Path(f'/proc/{pid}').exists(), 'it ends')
+
+    def test_inetd(self):
+        client, connection = socket.socketpair()
+        self.addCleanup(client.close)
+        with connection:
+            daemon = self.spawn(log=None, wrapper=self.wrapper, descriptors={
+                fd: connection.fileno() for fd in (0, 1, 2)})
+        client.sendall(b'/etc/passwd\n')
+        self.assertEqual(client.recv(100), b'0\n')
+        self.receive_about('/etc/passwd')
+        self.assert_ended_well(daemon)

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the service manager is told: sd_notify(3), and that it is told in time."""
+
+import os
+import select
+import signal
+import socket
+import time
+
+from daemon import (PATIENCE_SECONDS, Daemon, DaemonTestCase, passing, read_all,
+                    send_and_be_read)
+from mailboxes import make_maildir, write_maildirsize
+
+
+class NotifyTest(DaemonTestCase):
+    """A socket that stands for the service manager's."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.path = make_maildir(self.root / 'joe', [123])
+        self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.addCleanup(self.notify.close)
+        self.notify.bind(str(self.folder / 'notify'))
+        (self.folder / 'notify').chmod(0o777)
+
+    def start_and_listen(self, *options: str, **more: str) -> Daemon:
+        """Starts a daemon that tells us what it does, and waits for nothing.
+
+        more is what else is in its environment.
+        """
+        return self.start(*options, environment={
+            'NOTIFY_SOCKET': str(self.folder / 'notify'), **more})
+
+    def wait_for_message(self, *wanted: str) -> list[str]:
+        """Waits for a message with all these lines, or beginnings of lines. Returns its lines."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < deadline:
+            if select.select([self.notify], [], [], 0.1)[0]:
+                lines = self.notify.recv(65536).decode().split('\n')
+                if all(any(line.startswith(each) for line in lines) for each in wanted):
+                    return lines
+        raise AssertionError(f'no {wanted} was told')
+
+    def test_ready(self):
+        daemon = self.start_and_listen()
+        lines = self.wait_for_message('READY=1', 'STATUS=')
+        self.assertIn('READY=1', lines)
+        self.assertEqual(daemon.number(self.path), 123)
+
+    def test_not_ready_before_it_answers(self):
+        self.run_to_end(f'--socket={self.folder}/missing/socket', '--foreground',
+                        environment={'NOTIFY_SOCKET': str(self.folder / 'notify')})
+        self.assertFalse(select.select([self.notify], [], [], 0)[0])
+
+    def test_status(self):
+        daemon = self.start_and_listen('--default-quota=100')
+        self.wait_for_message('READY=1', 'STATUS=0 queries, 0 over quota, 0 errors')
+        daemon.number(self.path)
+        daemon.ask('/etc')
+        self.wait_for_message('STATUS=2 queries, 1 over quota, 1 errors')
+        daemon.ask('ping')
+        self.wait_for_message('STATUS=3 queries, 1 over quota, 1 errors')
+
+    def test_stopping(self):
+        daemon = self.start_and_listen('--timeout=86400000')
+        self.wait_for_message('READY=1')
+        client = self.connect(daemon)
+        send_and_be_read(client, bytes(self.path))
+        daemon.process.send(signal.SIGTERM)
+        self.wait_for_message('STOPPING=1', 'STATUS=')
+        client.sendall(b'\n')
+        self.assertEqual(read_all(client), b'123\n')
+        self.assert_ended_well(daemon)
+
+    def test_stopping_when_idle(self):
+        listener = self.listen(self.folder / 'a')
+        how = passing([listener])
+        how['environment']['NOTIFY_SOCKET'] = str(self.folder / 'notify')
+        self.spawn('--exit-idle-time=50ms', **how)
+        self.wait_for_message('STOPPING=1')
+
+    def test_reloading(self):
+        daemon = self.start_and_listen()
+        self.wait_for_message('READY=1')
+        for _ in range(3):
+            before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+            daemon.process.send(signal.SIGHUP)
+            lines = self.wait_for_message('RELOADING=1', 'MONOTONIC_USEC=')
+            after = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+            [usec] = [line[len('MONOTONIC_USEC='):] for line in lines
+                      if line.startswith('MONOTONIC_USEC=')]
+            self.assertTrue(before <= int(usec) <= after)
+            self.wait_for_message('READY=1')
+
+    def test_reloading_limits(self):
+        write_maildirsize(self.path, '0S', '123 1')
+        limits = self.folder / 'limits'
+        limits.write_text('*: 1K\n')
+        daemon = self.start_and_listen(f'--limits={limits}')
+        self.wait_for_message('READY=1')
+        for text, limit in (('*: 2K\n', '2048'), ('*: 3K\n', '3072'), ('*: 4Q\n', '3072'),
+                            ('\n*\n', '3072'), ('*: 5K\n', '5120')):
+            with self.subTest(text=text):
+                limits.write_text(text)
+                daemon.process.send(signal.SIGHUP)
+                self.wait_for_message('READY=1')
+                self.assertEqual(daemon.usage(self.path)['limit'], limit)
+        limits.unlink()
+        daemon.process.send(signal.SIGHUP)
+        self.wait_for_message('READY=1')
+        self.assertEqual(daemon.usage(self.path)['limit'], '5120')
+        errors = [entry.text for entry in daemon.entries('error')]
+        self.assertEqual(len(errors), 3)
+        self.assertIn(f'{limits}:1: ', errors[0])
+        self.assertIn(f'{limits}:2: ', errors[1])
+        self.assertIn(f'{limits}: cannot be opened: No such file', errors[2])
+
+    def test_watchdog(self):
+        daemon = self.start_and_listen(WATCHDOG_USEC='200000')
+        self.wait_for_message('READY=1')
+        for _ in range(3):
+            self.wait_for_message('WATCHDOG=1')
+        self.assertEqual(daemon.number(self.path), 123)
+
+    def test_abstract_socket(self):
+        # As a container's service manager has it: within reach from within the sandbox, too.
+        name = f'exim-quotad-test-{os.getpid()}'
+        self.notify.close()
+        self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.addCleanup(self.notify.close)
+        self.notify.bind(f'\0{name}')
+        daemon = self.start_and_listen(NOTIFY_SOCKET=f'@{name}')
+        self.wait_for_message('READY=1')
+        daemon.process.send(signal.SIGTERM)
+        self.wait_for_message('STOPPING=1')
