@@ -178,3 +178,45 @@ static inline void box_settle(void)
 
     assert_return_code(nanosleep(&wait, NULL), errno);
 }
+
+/*
+ * Changes a mailbox that is remembered, twice within each tick of the clock, and expects every
+ * count in between to tell.
+ */
+static inline void box_change_within_ticks(int changes)
+{
+    struct maildir_memory *memory = NULL;
+    struct box box;
+    uint64_t expected = 0;
+    char name[64];
+
+    box_init_maildir(&box);
+    box_settle();
+    assert_int_equal(box_count(&box, &memory).messages, 0);
+    for (int i = 0; i < changes; i++) {
+        const char *leaf = i % 2 ? "cur" : "new";
+
+        (void)snprintf(name, sizeof(name), "%s/%d,S=1", leaf, i);
+        box_put(&box, name, 0);
+        assert_int_equal(box_count(&box, &memory).messages, ++expected);
+        if (i % 3 == 0) {
+            box_remove(&box, name);
+            expected--;
+        } else {
+            (void)snprintf(name, sizeof(name), "%s/again.%d,S=1", leaf, i);
+            box_put(&box, name, 0);
+            expected++;
+        }
+        assert_int_equal(box_count(&box, &memory).messages, expected);
+        if (i % 50 == 0) {
+            (void)snprintf(name, sizeof(name), ".%d", i);
+            box_folder(&box, name);
+            assert_int_equal(box_count(&box, &memory).messages, expected);
+            (void)snprintf(name, sizeof(name), ".%d/new/a,S=1", i);
+            box_put(&box, name, 0);
+            assert_int_equal(box_count(&box, &memory).messages, ++expected);
+        }
+    }
+    maildir_memory_free(memory);
+    box_done(&box);
+}
