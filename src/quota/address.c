@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "quota/ascii.h"
+#include "quota/utf8.h"
 
 /*
  * What no domain holds: what separates words where one is written, and the star, with which other
@@ -20,52 +21,18 @@ static int refuse(const char *why, const char **ret_why)
     return -EINVAL;
 }
 
-/* Returns the length of a UTF-8 sequence that begins with that byte, or 0 if none does. */
-static size_t utf8_length_by_lead(unsigned char lead)
-{
-    if (lead < 0x80)
-        return 1;
-    if (lead < 0xc0 || lead > 0xf7)
-        return 0;
-    return lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
-}
-
 /*
- * Returns the length of the UTF-8 sequence that text[0..length) begins with, or 0 if it is none: a
- * byte that cannot stand there, a longer form than needed, a surrogate, a number past U+10FFFF, or
- * a control character of the second set (U+0080 to U+009F), which no address may hold (RFC 6532,
- * RFC 5198) and a terminal may obey.
+ * Returns whether text[0..length) is UTF-8 without a control character of the second set (U+0080 to
+ * U+009F), which no address may hold (RFC 6532, RFC 5198) and a terminal may obey.
  */
-static size_t utf8_sequence_length(const unsigned char *text, size_t length)
-{
-    static const uint32_t smallest[] = {0, 0, 0xa0, 0x800, 0x10000};
-    size_t needed = utf8_length_by_lead(text[0]);
-    uint32_t character;
-
-    if (needed <= 1)
-        return needed;
-    if (needed > length)
-        return 0;
-    character = text[0] & (0x7fU >> needed);
-    for (size_t i = 1; i < needed; i++) {
-        if ((text[i] & 0xc0) != 0x80)
-            return 0;
-        character = character << 6 | (text[i] & 0x3f);
-    }
-    if (character < smallest[needed] || character > 0x10ffff ||
-        (character >= 0xd800 && character <= 0xdfff))
-        return 0;
-    return needed;
-}
-
 static bool is_utf8(const char *text, size_t length)
 {
-    const unsigned char *bytes = (const unsigned char *)text;
+    uint32_t character;
     size_t step;
 
     for (size_t i = 0; i < length; i += step) {
-        step = utf8_sequence_length(bytes + i, length - i);
-        if (step == 0)
+        step = utf8_decode(text + i, length - i, &character);
+        if (step == 0 || (character >= 0x80 && character < 0xa0))
             return false;
     }
     return true;
