@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "ctl/answer.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "protocol/reply.h"
+#include "system/cleanup.h"
+
+/* As much of what is no answer is shown. */
+#define SHOWN_BYTES_MAX 60
+
+static const char *const statuses[] = {
+    [ANSWER_OK] = "ok",       [ANSWER_WARN] = "warn",
+    [ANSWER_OVER] = "over",   [ANSWER_TOOLARGE] = "toolarge",
+    [ANSWER_ERROR] = "error",
+};
+
+static const struct {
+    const char *key;
+    size_t offset; /* in struct answer */
+} numbers[] = {
+    {"bytes", offsetof(struct answer, bytes)},
+    {"messages", offsetof(struct answer, messages)},
+    {"limit", offsetof(struct answer, limit)},
+    {"message_limit", offsetof(struct answer, message_limit)},
+    {"percent", offsetof(struct answer, percent)},
+};
+
+/* Copies a line without LF, and takes the copy apart. Returns 0, -EBADMSG or -ENOMEM. */
+static int take_line(struct answer *answer, const char *line, size_t length)
+{
+    answer->line = malloc(length + 1);
+    if (!answer->line)
+        return -ENOMEM;
+    memcpy(answer->line, line, length);
+    return pairs_parse(answer->line, length, &answer->pairs) < 0 ? -EBADMSG : 0;
+}
+
+int answer_fail(struct answer *answer, const char *reason, const char *format, ...)
+{
+    struct reply reply;
+    char text[1024];
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    reply_init(&reply);
+    reply_add_text(&reply, "status", statuses[ANSWER_ERROR]);
+    reply_add_text(&reply, "reason", reason);
+    reply_add_text(&reply, "text", text);
+    free(answer->line);
+    answer->status = ANSWER_ERROR;
+    return take_line(answer, reply.bytes, reply.length);
+}
+
+static int fail_garbage(struct answer *answer, const char *bytes, size_t length)
+{
+    char shown[SHOWN_BYTES_MAX + 1] = "";
+
+    for (size_t i = 0; i < length && i < SHOWN_BYTES_MAX; i++)
+        shown[i] = bytes[i] == '\0' ? ' ' : bytes[i];
+    return answer_fail(answer, ANSWER_BAD, "this is no answer of exim-quotad: %s%s", shown,
+                       length > SHOWN_BYTES_MAX ? "..." : "");
+}
+
+/* Returns the line without its LF: all of bytes[0..length) but that; or 0 if it is no line. */
+static size_t line_length(const char *bytes, size_t length)
+{
+    return memchr(bytes, '\n', length) == bytes + length - 1 ? length - 1 : 0;
+}
+
+static bool take_status(struct answer *answer)
+{
+    const char *word = pairs_find(&answer->pairs, "status");
+
+    for (size_t i = 0; word && i < sizeof(statuses) / sizeof(statuses[0]); i++) {
+        if (strcmp(statuses[i], word) == 0) {
+            answer->status = (enum answer_status)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether what every answer about a mailbox has is there. */
+static bool take_mailbox(struct answer *answer)
+{
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+        uint64_t *number = (uint64_t *)(void *)((char *)answer + numbers[i].offset);
+
+        if (pairs_number(&answer->pairs, numbers[i].key, number) < 0)
+            return false;
+    }
+    return pairs_find(&answer->pairs, "source") && pairs_find(&answer->pairs, "mailbox");
+}
+
+/* Whether the pairs answer a question of that type; takes what is of use out of them. */
+static bool take_pairs(struct answer *answer, enum request_type type)
+{
+    if (!take_status(answer))
+        return false;
+    if (answer->status == ANSWER_ERROR)
+        return pairs_find(&answer->pairs, "reason") && pairs_find(&answer->pairs, "text");
+    if (answer->status != ANSWER_OK && type != REQUEST_CHECK)
+        return false;
+    return type == REQUEST_PING || type == REQUEST_STATS || take_mailbox(answer);
+}
+
+int answer_read(struct answer *answer, enum request_type type, const char *bytes, size_t length)
+{
+    int r;
+
+    if (length == 0)
+        return answer_fail(answer, ANSWER_NONE, "the connection was closed without an answer");
+    answer->raw = malloc(length);
+    if (!answer->raw)
+        return -ENOMEM;
+    memcpy(answer->raw, bytes, length);
+    answer->raw_length = length;
+    r = take_line(answer, bytes, line_length(bytes, length));
+    if (r == -ENOMEM)
+        return r;
+    return r == 0 && take_pairs(answer, type) ? 0 : fail_garbage(answer, bytes, length);
+}
+
+const char *answer_get(const struct answer *answer, const char *key)
+{
+    return pairs_find(&answer->pairs, key);
+}
+
+bool answer_failed_with(const struct answer *answer, const char *reason)
+{
+    return answer->status == ANSWER_ERROR && strcmp(answer_get(answer, "reason"), reason) == 0;
+}
+
+void answer_deinit(struct answer *answer)
+{
+    free(answer->raw);
+    free(answer->line);
+    *answer = (struct answer){};
+}

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "ctl/ask.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "ctl/client.h"
+#include "protocol/reply.h"
+#include "quota/size.h"
+#include "system/cleanup.h"
+#include "system/clock.h"
+
+static int fail_timeout(const struct asker *asker, struct answer *answer)
+{
+    return answer_fail(answer, reason_to_string(REASON_TIMEOUT), "no answer within %" PRIu64 " ms",
+                       asker->timeout_usec / USEC_PER_MSEC);
+}
+
+/* Returns the name of the group that may write to the socket, or NULL. */
+static const char *group_of(const char *path)
+{
+    const struct group *group;
+    struct stat st;
+
+    if (stat(path, &st) < 0 || !(st.st_mode & S_IWGRP))
+        return NULL;
+    group = getgrgid(st.st_gid);
+    return group ? group->gr_name : NULL;
+}
+
+/* Says why nobody could be asked, and what may help. */
+static int fail_connect(struct answer *answer, const char *path, int error)
+{
+    const char *group;
+
+    switch (error) {
+    case -ENOENT:
+        return answer_fail(answer, ANSWER_UNREACHABLE,
+                           "cannot connect to %s: there is no such socket; is exim-quotad.socket "
+                           "started?",
+                           path);
+    case -ECONNREFUSED:
+        return answer_fail(answer, ANSWER_UNREACHABLE,
+                           "cannot connect to %s: nobody answers there; is exim-quotad.socket "
+                           "started?",
+                           path);
+    case -EACCES:
+        group = group_of(path);
+        return answer_fail(answer, ANSWER_UNREACHABLE,
+                           "cannot connect to %s: permission denied; run this as root%s%s", path,
+                           group ? ", or in the group " : "", group ? group : "");
+    default:
+        return answer_fail(answer, ANSWER_UNREACHABLE, "cannot connect to %s: %s", path,
+                           strerror(-error));
+    }
+}
+
+static int ask_service(struct asker *asker, enum request_type type, const char *line, size_t length,
+                       struct answer *answer)
+{
+    uint64_t deadline_usec = size_add(clock_usec(CLOCK_MONOTONIC), asker->timeout_usec);
+    char buffer[REPLY_BYTES_MAX];
+    _cleanup_(closep) int fd = asker->connect_error;
+    ssize_t n;
+
+    if (fd == 0)
+        fd = client_connect(asker->socket_path, deadline_usec);
+    if (fd == -ETIMEDOUT)
+        return fail_timeout(asker, answer);
+    if (fd < 0) {
+        asker->connect_error = fd;
+        return fail_connect(answer, asker->socket_path, fd);
+    }
+    n = client_exchange(fd, deadline_usec, line, length, buffer, sizeof(buffer));
+    if (n == -ETIMEDOUT)
+        return fail_timeout(asker, answer);
+    if (n == -EMSGSIZE)
+        return answer_fail(answer, ANSWER_BAD, "the answer is longer than one of exim-quotad");
+    if (n < 0)
+        return answer_fail(answer, ANSWER_NONE, "the connection failed: %s", strerror((int)-n));
+    return answer_read(answer, type, buffer, (size_t)n);
+}
+
+int ask(struct asker *asker, const struct question *question, struct answer *answer)
+{
+    char line[QUESTION_BYTES_MAX];
+    struct reply reply;
+    size_t length;
+
+    switch (question_write(question, answer->target, line, &length)) {
+    case -EINVAL:
+        return answer_fail(answer, reason_to_string(REASON_BAD_REQUEST),
+                           "a target has no line end in it");
+    case -EMSGSIZE:
+        return answer_fail(answer, reason_to_string(REASON_TOO_LONG), "the target is too long");
+    default:
+        break;
+    }
+    if (!asker->direct)
+        return ask_service(asker, question->type, line, length, answer);
+    direct_answer(asker->direct, line, length - 1, &reply);
+    return answer_read(answer, question->type, reply.bytes, reply.length);
+}

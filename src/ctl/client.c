@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "ctl/client.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "system/cleanup.h"
+#include "system/clock.h"
+
+/* Lets the next call that waits, of the kind that option names, end at the deadline. */
+static int limit_wait(int fd, int option, uint64_t deadline_usec)
+{
+    uint64_t now_usec = clock_usec(CLOCK_MONOTONIC);
+    struct timeval left;
+
+    if (now_usec >= deadline_usec)
+        return -ETIMEDOUT;
+    left.tv_sec = (time_t)((deadline_usec - now_usec) / USEC_PER_SEC);
+    left.tv_usec = (suseconds_t)((deadline_usec - now_usec) % USEC_PER_SEC);
+    return setsockopt(fd, SOL_SOCKET, option, &left, sizeof(left)) < 0 ? -errno : 0;
+}
+
+/* Returns -errno, where EAGAIN says that the deadline is over. */
+static int last_error(void)
+{
+    return errno == EAGAIN || errno == EINPROGRESS ? -ETIMEDOUT : -errno;
+}
+
+int client_connect(const char *path, uint64_t deadline_usec)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    _cleanup_(closep) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int r;
+
+    if (fd < 0)
+        return -errno;
+    r = limit_wait(fd, SO_SNDTIMEO, deadline_usec);
+    if (r < 0)
+        return r;
+    memcpy(address.sun_path, path, strlen(path) + 1);
+    if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+        return last_error();
+    return steal_fd(&fd);
+}
+
+static int send_all(int fd, uint64_t deadline_usec, const char *bytes, size_t length)
+{
+    while (length > 0) {
+        int r = limit_wait(fd, SO_SNDTIMEO, deadline_usec);
+        ssize_t n;
+
+        if (r < 0)
+            return r;
+        n = send(fd, bytes, length, MSG_NOSIGNAL);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return last_error();
+        bytes += n;
+        length -= (size_t)n;
+    }
+    return 0;
+}
+
+/* Whether the other end let go: it may have answered before. */
+static bool is_hangup(int error)
+{
+    return error == -EPIPE || error == -ECONNRESET;
+}
+
+static ssize_t receive_line(int fd, uint64_t deadline_usec, char *buffer, size_t size)
+{
+    size_t length = 0;
+
+    while (length == 0 || !memchr(buffer, '\n', length)) {
+        int r = limit_wait(fd, SO_RCVTIMEO, deadline_usec);
+        ssize_t n;
+
+        if (r < 0)
+            return r;
+        if (length == size)
+            return -EMSGSIZE;
+        n = recv(fd, buffer + length, size - length, 0);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && !is_hangup(-errno))
+            return last_error();
+        if (n <= 0)
+            break;
+        length += (size_t)n;
+    }
+    return (ssize_t)length;
+}
+
+ssize_t client_exchange(int fd, uint64_t deadline_usec, const char *question, size_t length,
+                        char *buffer, size_t size)
+{
+    int r = send_all(fd, deadline_usec, question, length);
+
+    if (r < 0 && !is_hangup(r))
+        return r;
+    return receive_line(fd, deadline_usec, buffer, size);
+}

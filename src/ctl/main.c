@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * exim-quotactl: asks exim-quotad, on behalf of an administrator, or answers as it would.
+ *
+ * Security: it needs no rights but to connect to the socket. With --direct it reads what
+ * exim-quotad reads, with the rights of whoever runs it, and writes nothing. It trusts neither the
+ * names that it is given nor what comes from the socket.
+ *
+ * Diagnostics: a line on standard error for each error. Exit status 0; 1 if a message does not fit
+ * somewhere; 2 if anything went wrong.
+ */
+#include <errno.h>
+#include <locale.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "config.h"
+#include "ctl/ask.h"
+#include "ctl/json.h"
+#include "ctl/options.h"
+#include "ctl/table.h"
+#include "system/cleanup.h"
+
+enum {
+    EXIT_FITS = 0,
+    EXIT_DOES_NOT_FIT = 1,
+    EXIT_ERROR = 2,
+};
+
+/* Everything that is released at the end. */
+struct program {
+    struct ctl_options options;
+    struct screen screen;
+    struct direct direct;
+    struct answer *answers;
+    size_t answers_count;
+};
+
+static void program_deinit(struct program *program)
+{
+    for (size_t i = 0; i < program->answers_count; i++)
+        answer_deinit(&program->answers[i]);
+    free(program->answers);
+    direct_deinit(&program->direct);
+    ctl_options_deinit(&program->options);
+}
+
+static int complain(const char *text)
+{
+    fprintf(stderr, "exim-quotactl: %s\n", text);
+    return EXIT_ERROR;
+}
+
+static int complain_memory(void)
+{
+    return complain("out of memory");
+}
+
+static int open_direct(struct program *program)
+{
+    _cleanup_(freep) char *error = NULL;
+    int r = direct_init(&program->direct, &program->options.quota, &error);
+
+    if (r < 0)
+        (void)complain(error ? error : "out of memory");
+    return r;
+}
+
+/* Asks about each target, or once where the question has none. */
+static int ask_all(struct program *program)
+{
+    const struct ctl_options *options = &program->options;
+    struct asker asker = {
+        .direct = options->direct ? &program->direct : NULL,
+        .socket_path = options->socket_path ? options->socket_path : SOCKET_PATH,
+        .timeout_usec = options->timeout_usec,
+    };
+    size_t count = options->targets_count > 0 ? options->targets_count : 1;
+    int r = 0;
+
+    program->answers = calloc(count, sizeof(struct answer));
+    if (!program->answers)
+        return -ENOMEM;
+    program->answers_count = count;
+    for (size_t i = 0; r == 0 && i < count; i++) {
+        program->answers[i].target = options->question.has_targets ? options->targets[i] : NULL;
+        r = ask(&asker, &options->question, &program->answers[i]);
+    }
+    return r;
+}
+
+static void print_raw(const struct answer *answers, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct answer *answer = &answers[i];
+
+        if (!answer->raw)
+            continue;
+        fwrite(answer->raw, 1, answer->raw_length, stdout);
+        if (answer->raw[answer->raw_length - 1] != '\n')
+            putchar('\n');
+    }
+}
+
+static int print_table(const struct program *program)
+{
+    if (program->options.question.has_targets)
+        return table_print_mailboxes(stdout, &program->screen, program->answers,
+                                     program->answers_count);
+    if (program->answers[0].status == ANSWER_ERROR)
+        return 0;
+    return table_print_pairs(stdout, &program->screen, &program->answers[0]);
+}
+
+static int print(const struct program *program)
+{
+    switch (program->options.format) {
+    case CTL_FORMAT_JSON:
+        json_print(stdout, program->answers, program->answers_count);
+        return 0;
+    case CTL_FORMAT_RAW:
+        print_raw(program->answers, program->answers_count);
+        return 0;
+    default:
+        return print_table(program);
+    }
+}
+
+/* Says what went wrong. Returns 0 or -ENOMEM. */
+static int complain_of(const struct program *program, const struct answer *answer)
+{
+    _cleanup_(freep) char *target = NULL, *text = NULL;
+    bool is_unreachable = answer_failed_with(answer, ANSWER_UNREACHABLE);
+
+    text = screen_text(&program->screen, answer_get(answer, "text"));
+    target = screen_text(&program->screen, answer->target ? answer->target : "");
+    if (!text || !target)
+        return -ENOMEM;
+    if (!answer->target || is_unreachable)
+        fprintf(stderr, "exim-quotactl: %s\n", text);
+    else
+        fprintf(stderr, "exim-quotactl: %s: %s\n", target, text);
+    return 0;
+}
+
+/* Says what went wrong everywhere, but only once that nobody can be asked. */
+static int complain_of_all(const struct program *program)
+{
+    bool was_unreachable = false;
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < program->answers_count; i++) {
+        const struct answer *answer = &program->answers[i];
+        bool is_unreachable = answer_failed_with(answer, ANSWER_UNREACHABLE);
+
+        if (answer->status == ANSWER_ERROR && !(is_unreachable && was_unreachable))
+            r = complain_of(program, answer);
+        was_unreachable |= is_unreachable;
+    }
+    return r;
+}
+
+static int exit_status(const struct answer *answers, size_t count)
+{
+    int status = EXIT_FITS;
+
+    for (size_t i = 0; i < count; i++) {
+        if (answers[i].status == ANSWER_ERROR)
+            return EXIT_ERROR;
+        if (answers[i].status == ANSWER_OVER || answers[i].status == ANSWER_TOOLARGE)
+            status = EXIT_DOES_NOT_FIT;
+    }
+    return status;
+}
+
+static int run(struct program *program)
+{
+    int r;
+
+    screen_init(&program->screen, program->options.colour);
+    if (program->options.direct && open_direct(program) < 0)
+        return EXIT_ERROR;
+    r = ask_all(program);
+    if (r == 0)
+        r = print(program);
+    if (r < 0)
+        return complain_memory();
+    fflush(stdout);
+    if (complain_of_all(program) < 0)
+        return complain_memory();
+    return exit_status(program->answers, program->answers_count);
+}
+
+/* Whatever could not be written was not said. */
+static int end_output(int status)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return status;
+    return complain("cannot write to standard output");
+}
+
+int main(int argc, char **argv)
+{
+    _cleanup_(program_deinit) struct program program = {};
+    char error[OPTIONS_ERROR_BYTES_MAX];
+
+    (void)setlocale(LC_CTYPE, "");
+    if (ctl_options_parse(argc, argv, &program.options, error) < 0)
+        return complain(error);
+    switch (program.options.action) {
+    case CTL_HELP:
+        ctl_options_print_help();
+        return end_output(EXIT_FITS);
+    case CTL_VERSION:
+        puts("exim-quotactl " PROJECT_VERSION);
+        return end_output(EXIT_FITS);
+    default:
+        return end_output(run(&program));
+    }
+}

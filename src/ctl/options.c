@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "ctl/options.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/option_value.h"
+#include "cli/quota_options.h"
+#include "config.h"
+#include "ctl/client.h"
+#include "system/cleanup.h"
+#include "system/clock.h"
+
+#define TIMEOUT_DEFAULT_MSECS 10000
+
+static int read_direct(void *target, const char *value)
+{
+    struct ctl_options *options = target;
+
+    (void)value;
+    options->direct = true;
+    return 0;
+}
+
+static int read_json(void *target, const char *value)
+{
+    struct ctl_options *options = target;
+
+    (void)value;
+    options->format = CTL_FORMAT_JSON;
+    return 0;
+}
+
+static int read_raw(void *target, const char *value)
+{
+    struct ctl_options *options = target;
+
+    (void)value;
+    options->format = CTL_FORMAT_RAW;
+    return 0;
+}
+
+static int read_color(void *target, const char *value)
+{
+    static const char *const words[] = {
+        [SCREEN_COLOUR_AUTO] = "auto",
+        [SCREEN_COLOUR_ALWAYS] = "always",
+        [SCREEN_COLOUR_NEVER] = "never",
+    };
+    struct ctl_options *options = target;
+
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        if (strcmp(words[i], value) == 0) {
+            options->colour = (enum screen_colour)i;
+            return 0;
+        }
+    }
+    return -EINVAL;
+}
+
+static int read_help(void *target, const char *value)
+{
+    struct ctl_options *options = target;
+
+    (void)value;
+    options->action = CTL_HELP;
+    return 0;
+}
+
+static int read_version(void *target, const char *value)
+{
+    struct ctl_options *options = target;
+
+    (void)value;
+    options->action = CTL_VERSION;
+    return 0;
+}
+
+static int read_size(void *target, const char *value)
+{
+    struct ctl_options *options = target;
+
+    options->question.have_size = true;
+    return size_parse(value, strlen(value), &options->question.size_bytes) < 0 ? -EINVAL : 0;
+}
+
+static int read_quota(void *target, const char *value)
+{
+    struct ctl_options *options = target;
+    struct quota_limit limit;
+
+    options->question.quota = value;
+    return *value == '\0' || size_parse_limit(value, strlen(value), &limit) < 0 ? -EINVAL : 0;
+}
+
+static int read_socket(void *target, const char *value)
+{
+    struct ctl_options *options = target;
+
+    if (strlen(value) > CLIENT_PATH_MAX)
+        return -EINVAL;
+    return option_value_string(value, &options->socket_path);
+}
+
+static int read_timeout(void *target, const char *value)
+{
+    struct ctl_options *options = target;
+
+    return option_value_msecs(value, &options->timeout_usec);
+}
+
+static const struct option_spec general_specs[] = {
+    {"direct", 0, NULL, NULL, "look into the mailboxes here, without the service", read_direct},
+    {"json", 0, NULL, NULL, "print an array of objects", read_json},
+    {"raw", 0, NULL, NULL, "print the service's lines as they come", read_raw},
+    {"color", 0, "auto|always|never", "auto, always or never",
+     "colour the tables (default: auto, on a terminal)", read_color},
+    {"help", 'h', NULL, NULL, "print this help", read_help},
+    {"version", 'V', NULL, NULL, "print the version", read_version},
+};
+
+static const struct option_spec check_specs[] = {
+    {"size", 0, "SIZE", "a size in bytes, which may have K, M, G or T behind it",
+     "of the message that is to fit (default: unknown)", read_size},
+    {"quota", 0, "LIMIT", QUOTA_OPTIONS_LIMIT, "the limit, instead of the one that holds",
+     read_quota},
+};
+
+static const struct option_spec socket_specs[] = {
+    {"socket", 's', "PATH", "a path of at most 107 bytes",
+     "where the service answers (default: " SOCKET_PATH ")", read_socket},
+    {"timeout", 't', "MSECS", OPTION_VALUE_MSECS, "how long to wait for an answer (default: 10000)",
+     read_timeout},
+};
+
+enum { GROUP_GENERAL, GROUP_CHECK, GROUP_SOCKET, GROUP_QUOTA, GROUPS_COUNT };
+
+#define GROUP(specs_, target_)                                                                     \
+    (struct option_group)                                                                          \
+    {                                                                                              \
+        .specs = (specs_), .count = sizeof(specs_) / sizeof((specs_)[0]), .target = (target_)      \
+    }
+
+static void make_groups(struct ctl_options *options, struct option_group groups[GROUPS_COUNT])
+{
+    groups[GROUP_GENERAL] = GROUP(general_specs, options);
+    groups[GROUP_CHECK] = GROUP(check_specs, options);
+    groups[GROUP_SOCKET] = GROUP(socket_specs, options);
+    groups[GROUP_QUOTA] = quota_options_group(&options->quota);
+}
+
+/* Options that make no sense without another, or beside it. */
+static int check_together(const struct ctl_options *options, const struct option_group *groups,
+                          char *error)
+{
+    const struct option_spec *check = groups[GROUP_CHECK].given;
+    const struct option_spec *socket = groups[GROUP_SOCKET].given;
+    const struct option_spec *quota = groups[GROUP_QUOTA].given;
+
+    if (check && options->question.type != REQUEST_CHECK)
+        return options_fail(error, "--%s goes with check", check->name);
+    if (options->direct && !options->question.has_targets)
+        return options_fail(error, "%s asks the service: it does not go with --direct",
+                            options->question.verb);
+    if (options->direct && socket)
+        return options_fail(error, "--%s is about the service: it does not go with --direct",
+                            socket->name);
+    if (!options->direct && quota)
+        return options_fail(error, "--%s goes with --direct: the service has its own", quota->name);
+    return 0;
+}
+
+/* Takes the words that are no options: words[0..count) are a command and its targets. */
+static int take_words(struct ctl_options *options, char **words, size_t count, char *error)
+{
+    struct question question;
+
+    if (count == 0)
+        return options_fail(error, "a command is missing: check, usage, ping or stats; --help "
+                                   "tells more");
+    if (question_from_verb(words[0], &question) < 0)
+        return options_fail(error, "\"%s\" is no command: they are check, usage, ping and stats",
+                            words[0]);
+    question.have_size = options->question.have_size;
+    question.size_bytes = options->question.size_bytes;
+    question.quota = options->question.quota;
+    options->question = question;
+    options->targets = words + 1;
+    options->targets_count = count - 1;
+    if (question.has_targets && count == 1)
+        return options_fail(error, "%s needs a target: an absolute path or an address",
+                            question.verb);
+    if (!question.has_targets && count > 1)
+        return options_fail(error, "%s takes no target, and so not \"%s\"", question.verb,
+                            words[1]);
+    return 0;
+}
+
+int ctl_options_parse(int argc, char **argv, struct ctl_options *ret, char *error)
+{
+    _cleanup_(ctl_options_deinit) struct ctl_options options = {
+        .timeout_usec = TIMEOUT_DEFAULT_MSECS * USEC_PER_MSEC,
+        .quota = QUOTA_SETTINGS_DEFAULT,
+    };
+    struct option_group groups[GROUPS_COUNT];
+    int first, r = 0;
+
+    make_groups(&options, groups);
+    first = options_table_read(groups, GROUPS_COUNT, argc, argv, error);
+    if (first < 0)
+        return first;
+    if (options.action == CTL_ASK)
+        r = take_words(&options, argv + first, (size_t)(argc - first), error);
+    if (options.action == CTL_ASK && r == 0)
+        r = check_together(&options, groups, error);
+    if (r < 0)
+        return r;
+    *ret = options;
+    options = (struct ctl_options){};
+    return 0;
+}
+
+void ctl_options_deinit(struct ctl_options *options)
+{
+    quota_settings_deinit(&options->quota);
+    free(options->socket_path);
+    *options = (struct ctl_options){};
+}
+
+void ctl_options_print_help(void)
+{
+    struct ctl_options options = {};
+    struct option_group groups[GROUPS_COUNT];
+
+    make_groups(&options, groups);
+    puts("Usage: exim-quotactl [OPTION]... COMMAND [TARGET]...\n"
+         "\n"
+         "Asks exim-quotad how full mailboxes are. A TARGET is a mailbox's absolute path, or an\n"
+         "address.\n"
+         "\n"
+         "Commands:\n"
+         "  check TARGET...                 would a message fit?\n"
+         "  usage TARGET...                 how full is the mailbox?\n"
+         "  ping                            does the service answer?\n"
+         "  stats                           what the service has counted since its start\n"
+         "\n"
+         "Options:");
+    options_table_print(&groups[GROUP_GENERAL], 1);
+    puts("\nOptions of check:");
+    options_table_print(&groups[GROUP_CHECK], 1);
+    puts("\nOptions for asking the service:");
+    options_table_print(&groups[GROUP_SOCKET], 1);
+    puts("\nOptions with --direct:");
+    options_table_print(&groups[GROUP_QUOTA], 1);
+    puts("\nThe exit status is 0, 1 if a message does not fit, or 2 if there was any error.\n"
+         "exim-quotactl(1) says more.");
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The command line of exim-quotactl(1).
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cli/options_table.h"
+#include "ctl/question.h"
+#include "ctl/screen.h"
+#include "quota/settings.h"
+
+enum ctl_action {
+    CTL_ASK,
+    CTL_HELP,
+    CTL_VERSION,
+};
+
+enum ctl_format {
+    CTL_FORMAT_TABLE,
+    CTL_FORMAT_JSON,
+    CTL_FORMAT_RAW,
+};
+
+struct ctl_options {
+    enum ctl_action action;
+    struct question question;
+    char **targets; /* of argv */
+    size_t targets_count;
+
+    enum ctl_format format;
+    enum screen_colour colour;
+
+    bool direct;
+    char *socket_path; /* NULL: not given */
+    uint64_t timeout_usec;
+    struct quota_settings quota; /* for direct; but for the roots, which are not open yet */
+};
+
+/*
+ * Reads the command line, whose words must outlive *ret. Returns 0 and *ret, which the caller
+ * releases with ctl_options_deinit(); or -EINVAL or -ENOMEM, with a line for people in
+ * error[0..OPTIONS_ERROR_BYTES_MAX).
+ */
+int ctl_options_parse(int argc, char **argv, struct ctl_options *ret, char *error);
+void ctl_options_deinit(struct ctl_options *options);
+
+/* Prints the help. */
+void ctl_options_print_help(void);

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What is asked, as the line that asks it: exim-quotad-protocol(7).
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "protocol/request.h"
+
+/* A line with its LF, and a NUL. */
+#define QUESTION_BYTES_MAX (REQUEST_BYTES_MAX + 2)
+
+struct question {
+    const char *verb; /* the protocol's word */
+    enum request_type type;
+    bool has_targets; /* whether it is asked about mailboxes */
+    bool have_size;
+    uint64_t size_bytes;
+    const char *quota; /* as it was given; NULL: not given */
+};
+
+/* Returns 0 and the question that the verb asks, or -EINVAL if it is none. */
+int question_from_verb(const char *verb, struct question *ret);
+
+/*
+ * Writes the line, and its length with the LF to *ret_length. target is NULL where the question has
+ * none. Returns 0, -EINVAL if the target holds a line end, which would end the question within it,
+ * or -EMSGSIZE if the line is too long.
+ */
+int question_write(const struct question *question, const char *target,
+                   char line[QUESTION_BYTES_MAX], size_t *ret_length);

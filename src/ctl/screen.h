@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Where the output goes, and what may be shown there. Text that strangers had a say in (addresses,
+ * paths, whatever came from a socket) never reaches a terminal but through screen_text().
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum screen_colour {
+    SCREEN_COLOUR_AUTO, /* on a terminal that knows colours, unless NO_COLOR forbids it */
+    SCREEN_COLOUR_ALWAYS,
+    SCREEN_COLOUR_NEVER,
+};
+
+enum screen_tone {
+    SCREEN_PLAIN,
+    SCREEN_TITLE,
+    SCREEN_GOOD,
+    SCREEN_WARNING,
+    SCREEN_BAD,
+    SCREEN_TONES_COUNT_,
+};
+
+struct screen {
+    size_t columns; /* SIZE_MAX where lines may have any length */
+    bool has_colour;
+    bool has_utf8;
+};
+
+/* Looks at standard output, the environment and the locale, which setlocale(3) has set. */
+void screen_init(struct screen *screen, enum screen_colour colour);
+
+/* Returns what switches a tone on, and what switches it off again; "" where it is none. */
+const char *screen_tone_on(const struct screen *screen, enum screen_tone tone);
+const char *screen_tone_off(const struct screen *screen, enum screen_tone tone);
+
+/*
+ * Copies the text with a mark in place of every byte or character that does not show or that a
+ * terminal may obey. Returns the copy, which the caller frees, or NULL without memory.
+ */
+char *screen_text(const struct screen *screen, const char *text);
+
+/* Returns how many columns a text from screen_text() takes. */
+size_t screen_width(const struct screen *screen, const char *text);
+
+/*
+ * Copies a text from screen_text(), with its middle left out where it takes more than so many
+ * columns (at least one). Returns the copy, which the caller frees, or NULL without memory.
+ */
+char *screen_shorten(const struct screen *screen, const char *text, size_t columns);
+
+/* Returns a cell of a bar, a constant string that takes one column. */
+const char *screen_bar_cell(const struct screen *screen, bool is_filled);
