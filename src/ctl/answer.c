@@ -116,7 +116,9 @@ int answer_read(struct answer *answer, enum request_type type, const char *bytes
     int r;
 
     if (length == 0)
-        return answer_fail(answer, ANSWER_NONE, "the connection was closed without an answer");
+        return answer_fail(answer, ANSWER_NONE,
+                           "the connection was closed without an answer; the journal of the "
+                           "service may tell why");
     answer->raw = malloc(length);
     if (!answer->raw)
         return -ENOMEM;

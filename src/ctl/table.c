@@ -15,7 +15,7 @@
 #define BAR_CELLS 10
 
 /* Targets are not shortened further as long as there is a column that can be left out. */
-#define TARGET_WIDTH_MIN 20
+#define TARGET_WIDTH_MIN 16
 
 enum column { TARGET, USED, LIMIT, BAR, PERCENT, MESSAGES, STATUS, SOURCE, COLUMNS_COUNT };
 
