@@ -42,6 +42,7 @@ def build_and_test(report: Report, build: builds.Build, only: Optional[str]) -> 
             folders.run(report, BEHAVIOUR_TESTS, only, f'{build.name}: ', {
                 **build.environment,
                 'EXIM_QUOTAD': str(build.folder(ROOT) / 'src' / 'exim-quotad'),
+                'EXIM_QUOTACTL': str(build.folder(ROOT) / 'src' / 'exim-quotactl'),
             }, build.wrapper)
 
 
