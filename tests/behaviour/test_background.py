@@ -249,7 +249,7 @@ class PidfileTest(OwnSocketTest):
         self.assertEqual(loser.process.status, 1)
         self.assertIn('--pidfile', loser.stderr())
         loser.process.status = 0  # this end was meant to be
-        wait_for(winner.address.exists, 'the other one answers')
+        wait_for(winner.answers, 'the other one answers')
         self.assertEqual(winner.ask(self.path), b'123\n')
         return winner
 
