@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "system/cleanup.h"
+#include "system/directory.h"
 
 /* As many as the kernel allows (net.core.somaxconn): a burst waits in the queue. */
 #define BACKLOG 4096
@@ -119,18 +120,15 @@ int sockets_take_stdin(struct sockets *ret)
     return 1;
 }
 
-/* Splits path into an open directory and a name in it. */
 static int open_directory_of(const char *path, struct own_socket *own)
 {
-    const char *slash = strrchr(path, '/');
-    _cleanup_(freep) char *directory = NULL;
+    const char *name;
 
-    own->name = strdup(slash ? slash + 1 : path);
-    directory = !slash ? strdup(".") : slash == path ? strdup("/") : strndup(path, slash - path);
-    if (!own->name || !directory)
-        return -ENOMEM;
-    own->directory_fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return own->directory_fd < 0 ? -errno : 0;
+    own->directory_fd = directory_open_of(path, O_RDONLY, &name);
+    if (own->directory_fd < 0)
+        return own->directory_fd;
+    own->name = strdup(name);
+    return own->name ? 0 : -ENOMEM;
 }
 
 /* Removes a socket file on which nobody answers. Returns 0 if the path is free now. */

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "system/cleanup.h"
+#include "system/directory.h"
 
 #define MODE 0644
 
@@ -43,18 +44,15 @@ static void forgetp(struct pidfile **pidfile)
 
 static int open_directory(struct pidfile *pidfile, const char *path)
 {
-    const char *slash = strrchr(path, '/');
-    const char *name = slash ? slash + 1 : path;
-    _cleanup_(freep) char *directory = NULL;
+    const char *name;
 
+    pidfile->directory_fd = directory_open_of(path, O_PATH, &name);
+    if (pidfile->directory_fd < 0)
+        return pidfile->directory_fd;
     if (name[0] == '\0')
         return -EINVAL;
     pidfile->name = strdup(name);
-    directory = slash ? strndup(path, (size_t)(name - path)) : strdup(".");
-    if (!pidfile->name || !directory)
-        return -ENOMEM;
-    pidfile->directory_fd = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    return pidfile->directory_fd < 0 ? -errno : 0;
+    return pidfile->name ? 0 : -ENOMEM;
 }
 
 /* Opens the file, and makes it where there is none. */

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "system/cleanup.h"
+#include "system/directory.h"
 
 /*
  * The attributes of a rule set as far as we know them. The kernel's header may be older than the
@@ -88,18 +89,11 @@ int sandbox_allow(struct sandbox *sandbox, int directory_fd, enum sandbox_access
 int sandbox_allow_directory_of(struct sandbox *sandbox, const char *path,
                                enum sandbox_access access)
 {
-    const char *slash = strrchr(path, '/');
-    _cleanup_(freep) char *directory = !slash          ? strdup(".")
-                                       : slash == path ? strdup("/")
-                                                       : strndup(path, (size_t)(slash - path));
-    _cleanup_(closep) int fd = -1;
+    _cleanup_(closep) int fd = directory_open_of(path, O_PATH, NULL);
     int r;
 
-    if (!directory)
-        return -ENOMEM;
-    fd = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
-        return -errno;
+        return fd;
     r = add_rule(sandbox, fd, true, access);
     if (r == 0)
         (void)steal_fd(&fd);
