@@ -168,14 +168,14 @@ enum look {
 };
 
 /* Looks at the mailbox at path from memory; *ret_device is what it waits for, if it does. */
-static enum look look_at(struct query_service *service, const struct query *query, char *path,
+static enum look look_at(struct query_service *service, struct query *query, char *path,
                          dev_t *ret_device)
 {
     struct mailbox mailbox = MAILBOX_NULL;
     enum look look = LOOK_ANSWERED;
-    struct usage usage;
     int r;
 
+    query->waiter.have_sums = false;
     r = mailbox_open_cached(&service->settings->quota.mailbox, path, device_kind, service, &mailbox,
                             ret_device);
     if (r == -EAGAIN)
@@ -184,12 +184,13 @@ static enum look look_at(struct query_service *service, const struct query *quer
         finish_errno(service, query, r, path);
         return LOOK_ANSWERED;
     }
+    query->waiter.have_sums = mailbox_usage(&mailbox, &query->waiter.sums);
     if (mailbox.kind == MAILBOX_NONE && target_has_more(&query->target, &service->settings->quota))
         look = LOOK_NOTHING;
     else if (mailbox_must_count(&mailbox, &query->target.policy, clock_usec(CLOCK_REALTIME),
                                 false) == USAGE_RULE_TRUSTED &&
-             mailbox_usage(&mailbox, &usage))
-        finish_usage(service, query, path, &usage);
+             query->waiter.have_sums)
+        finish_usage(service, query, path, &query->waiter.sums);
     else
         look = LOOK_WAITS;
     *ret_device = mailbox.device;

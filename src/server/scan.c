@@ -183,7 +183,12 @@ static void on_deadline(struct deadline *deadline, void *userdata)
     struct scan_waiter *waiter =
         (struct scan_waiter *)((char *)deadline - offsetof(struct scan_waiter, deadline));
     struct scan *scan = waiter->scan;
-    struct scan_result result = {.error = -ETIMEDOUT, .late = true, .path = scan->asked_path};
+    struct scan_result result = {
+        .error = waiter->have_sums ? 0 : -ETIMEDOUT,
+        .late = true,
+        .usage = waiter->sums,
+        .path = scan->asked_path,
+    };
 
     pthread_mutex_lock(&scan->lock);
     if (scan->have_sums) {

@@ -37,6 +37,8 @@ struct scan_waiter {
     const struct mailbox_policy *policy; /* set by the caller */
     scan_done_fn done;                   /* set by the caller */
     void *userdata;                      /* the caller's */
+    bool have_sums;                      /* set by the caller: the sums that the mailbox itself */
+    struct usage sums;                   /* tells are known, in case that the look comes late */
 
     struct scan *scan; /* NULL: waits for nothing */
     struct deadline deadline;
