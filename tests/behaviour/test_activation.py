@@ -297,8 +297,10 @@ class IdleTest(PassedTest):
     def test_end(self):
         for value in '100ms', '1':
             listener = self.listen_at(value)
+            client = self.connect(listener.getsockname())
+            client.sendall(self.line)
             daemon = self.start_with([listener], f'--exit-idle-time={value}')
-            self.assertEqual(daemon.ask(self.path), b'123\n')
+            self.assertEqual(read_all(client), b'123\n')
             self.assert_ended_well(daemon)
             self.assertTrue(any('--exit-idle-time' in entry.text for entry in daemon.entries()))
             client = self.connect(listener.getsockname())
@@ -310,11 +312,11 @@ class IdleTest(PassedTest):
         self.assert_ended_well(self.start_with([self.listen_at('a')], '--exit-idle-time=50ms'))
 
     def test_not_while_a_client_is_connected(self):
-        daemon = self.start_with([self.listen_at('a')], '--exit-idle-time=50ms',
-                                 '--timeout=86400000')
-        client = self.connect(daemon)
-        send_and_be_read(client, self.line[:5])
-        self.assertIsNone(daemon.process.wait(0.5))
+        listener = self.listen_at('a')
+        client = self.connect(listener.getsockname())
+        client.sendall(self.line[:5])
+        daemon = self.start_with([listener], '--exit-idle-time=200ms', '--timeout=86400000')
+        self.assertIsNone(daemon.process.wait(0.7))
         client.sendall(self.line[5:])
         self.assertEqual(read_all(client), b'123\n')
         self.assert_ended_well(daemon)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How long a client may take, and how many there may be: no client keeps another from its answer."""
+"""How long a client may take, and how many there may be: none keeps another from its answer."""
 
+import contextlib
 import select
 import socket
 import time
@@ -28,9 +29,11 @@ class TimeoutTest(DaemonTestCase):
 
     def test_part_of_a_request(self):
         daemon = self.start_hasty()
+        daemon.process.pause()
         clients = {part: self.connect(daemon) for part in (b'/joe', b'usage /j', b'usage ')}
         for part, client in clients.items():
             client.sendall(part)
+        daemon.process.resume()
         self.assertEqual(read_all(clients.pop(b'/joe')), FULL_LINE)
         for client in clients.values():
             reply = parse_pairs(read_all(client))
@@ -46,10 +49,11 @@ class TimeoutTest(DaemonTestCase):
         client.sendall(b'/')
         while not select.select([client], [], [], 0.1)[0]:
             self.assertLess(time.monotonic(), deadline, 'it is never cut off')
-            client.sendall(b'x')
+            with contextlib.suppress(BrokenPipeError):  # cut off just now
+                client.sendall(b'x')
         self.assertEqual(read_all(client), FULL_LINE)
         [warning] = daemon.warnings()
-        self.assertRegex(warning, '^"/x+": .*--timeout')
+        self.assertRegex(warning, '^"/x*": .*--timeout')
 
     def test_each_client_has_its_own_deadline(self):
         daemon = self.start_hasty()
@@ -161,7 +165,7 @@ class MaxConnectionsTest(DaemonTestCase):
                     self.assert_served(client)
 
     def test_default(self):
-        daemon = self.start()
+        daemon = self.start('--timeout=86400000')
         clients = self.fill(daemon, 256)
         self.assertFalse(any(has_reply(client) for client in clients))
         self.fill(daemon, 1)
@@ -184,14 +188,14 @@ class MaxConnectionsTest(DaemonTestCase):
         self.assertEqual(daemon.warnings(), [])
 
     def test_count_that_nobody_waits_for(self):
-        make_slow_maildir(self.root / 'slow', self.root / 'beside', 300)
+        bytes_, _ = make_slow_maildir(self.root / 'slow', self.root / 'beside', 300)
         daemon = self.start('--max-connections=1', '--scan-timeout=60000', '--timeout=86400000')
         for _ in range(3):
             client = self.connect(daemon)
             send_and_be_read(client, bytes(self.root / 'slow') + b'\n')
             client.close()
             self.assertEqual(daemon.ask('ping')[:9], b'status=ok')
-        self.assertEqual(daemon.stats()['shared'], 2, 'there is one count, and it goes on')
+        self.assertEqual(daemon.number(self.root / 'slow'), bytes_)
 
     def test_no_descriptor_is_left(self):
         # The limit on descriptors is lower than that on connections.

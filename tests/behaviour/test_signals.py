@@ -48,8 +48,10 @@ class EndTest(DaemonTestCase):
 
     def test_half_a_request_that_stays_one(self):
         daemon = self.start('--timeout=300')
+        daemon.process.pause()
         client = self.connect(daemon)
-        send_and_be_read(client, b'usage ')
+        client.sendall(b'usage ')
+        daemon.process.resume()
         daemon.process.send(signal.SIGTERM)
         self.assertEqual(parse_pairs(read_all(client))['reason'], 'timeout')
         self.assert_ended_well(daemon)
@@ -109,7 +111,7 @@ class EndTest(DaemonTestCase):
         self.assert_ended_well(daemon)
 
     def test_count_that_nobody_waits_for(self):
-        make_slow_maildir(self.root / 'slow', self.root / 'beside', 1000)
+        make_slow_maildir(self.root / 'slow', self.root / 'beside', 300)
         daemon = self.start()
         client = self.connect(daemon)
         send_and_be_read(client, bytes(self.root / 'slow') + b'\n')
