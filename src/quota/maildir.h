@@ -21,8 +21,8 @@
  * Symbolic links never lead out of the roots: they are resolved by confine_open(). A message, a
  * `new`, a `cur` or a folder that is a link is counted where the link leads, or left out if that
  * lies outside or is not there. A folder that is a link to its neighbour (a text without a slash,
- * ".Spam -> .Junk") is another name of a folder that is counted anyway, and is left out, as in
- * Dovecot.
+ * ".Spam -> .Junk") is another name of a folder that is counted anyway, and is left out. (Exim
+ * counts it by each name, and so does Dovecot unless mailbox_list_index is off.)
  *
  * What vanishes meanwhile is left out. A message that is moved meanwhile may be missed, or be met
  * twice; `cur` is read before `new`, so that the usual way, from `new` to `cur`, leads to the
