@@ -49,11 +49,12 @@ class Dovecot:
 
     def usage(self, address: str) -> Usage:
         """Returns what Dovecot holds to be in the mailbox; its bytes are exact to a KiB only."""
-        table = self.doveadm('-f', 'tab', 'quota', 'get', '-u', address).splitlines()
-        names = table[0].split('\t')
-        rows = [dict(zip(names, line.split('\t'))) for line in table[1:]]
-        values = {row['Type']: int(row['Value']) for row in rows}
-        return Usage(values['STORAGE'] * 1024, values['MESSAGE'])
+        return _usages(self.doveadm('-f', 'tab', 'quota', 'get', '-u', address))['']
+
+    def usage_of_all(self) -> dict[str, Usage]:
+        """Returns what Dovecot holds to be in each user's mailbox, but for those it cannot read."""
+        return _usages(self._container.run(['doveadm', '-f', 'tab', 'quota', 'get', '-A'],
+                                           check=False).stdout)
 
     def imap(self, address: str) -> imaplib.IMAP4:
         """Returns an IMAP session of the user, logged in."""
@@ -67,6 +68,23 @@ class Dovecot:
             return True
         except ConnectionRefusedError:
             return False
+
+
+def _usages(table: str) -> dict[str, Usage]:
+    """Returns what a table of doveadm says of each user ('' where it is about one)."""
+    head, *lines = table.splitlines()
+    usages: dict[str, Usage] = {}
+    for line in lines:
+        row = dict(zip(head.split('\t'), line.split('\t')))
+        user = row.get('Username', '')
+        usage = usages.get(user, Usage(0, 0))
+        if row['Value'] == 'error':
+            continue
+        if row['Type'] == 'STORAGE':
+            usages[user] = usage._replace(bytes=int(row['Value']) * 1024)
+        elif row['Type'] == 'MESSAGE':
+            usages[user] = usage._replace(messages=int(row['Value']))
+    return usages
 
 
 class _Imap(imaplib.IMAP4):
