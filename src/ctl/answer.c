@@ -68,12 +68,6 @@ static int fail_garbage(struct answer *answer, const char *bytes, size_t length)
                        length > SHOWN_BYTES_MAX ? "..." : "");
 }
 
-/* Returns the line without its LF: all of bytes[0..length) but that; or 0 if it is no line. */
-static size_t line_length(const char *bytes, size_t length)
-{
-    return memchr(bytes, '\n', length) == bytes + length - 1 ? length - 1 : 0;
-}
-
 static bool take_status(struct answer *answer)
 {
     const char *word = pairs_find(&answer->pairs, "status");
@@ -124,7 +118,9 @@ int answer_read(struct answer *answer, enum request_type type, const char *bytes
         return -ENOMEM;
     memcpy(answer->raw, bytes, length);
     answer->raw_length = length;
-    r = take_line(answer, bytes, line_length(bytes, length));
+    if (bytes[length - 1] != '\n')
+        return fail_garbage(answer, bytes, length);
+    r = take_line(answer, bytes, length - 1);
     if (r == -ENOMEM)
         return r;
     return r == 0 && take_pairs(answer, type) ? 0 : fail_garbage(answer, bytes, length);

@@ -59,33 +59,27 @@ static int fail_connect(struct answer *answer, const char *path, int error)
     }
 }
 
-static int ask_service(struct asker *asker, enum request_type type, const char *line, size_t length,
-                       struct answer *answer)
+static int ask_service(const struct asker *asker, enum request_type type, const char *line,
+                       size_t length, struct answer *answer)
 {
     uint64_t deadline_usec = size_add(clock_usec(CLOCK_MONOTONIC), asker->timeout_usec);
     char buffer[REPLY_BYTES_MAX];
-    _cleanup_(closep) int fd = asker->connect_error;
+    _cleanup_(closep) int fd = client_connect(asker->socket_path, deadline_usec);
     ssize_t n;
 
-    if (fd == 0)
-        fd = client_connect(asker->socket_path, deadline_usec);
     if (fd == -ETIMEDOUT)
         return fail_timeout(asker, answer);
-    if (fd < 0) {
-        asker->connect_error = fd;
+    if (fd < 0)
         return fail_connect(answer, asker->socket_path, fd);
-    }
     n = client_exchange(fd, deadline_usec, line, length, buffer, sizeof(buffer));
     if (n == -ETIMEDOUT)
         return fail_timeout(asker, answer);
-    if (n == -EMSGSIZE)
-        return answer_fail(answer, ANSWER_BAD, "the answer is longer than one of exim-quotad");
     if (n < 0)
         return answer_fail(answer, ANSWER_NONE, "the connection failed: %s", strerror((int)-n));
     return answer_read(answer, type, buffer, (size_t)n);
 }
 
-int ask(struct asker *asker, const struct question *question, struct answer *answer)
+int ask(const struct asker *asker, const struct question *question, struct answer *answer)
 {
     char line[QUESTION_BYTES_MAX];
     struct reply reply;

@@ -27,7 +27,7 @@ static int limit_wait(int fd, int option, uint64_t deadline_usec)
 /* Returns -errno, where EAGAIN says that the deadline is over. */
 static int last_error(void)
 {
-    return errno == EAGAIN || errno == EINPROGRESS ? -ETIMEDOUT : -errno;
+    return errno == EAGAIN ? -ETIMEDOUT : -errno;
 }
 
 int client_connect(const char *path, uint64_t deadline_usec)
@@ -76,14 +76,12 @@ static ssize_t receive_line(int fd, uint64_t deadline_usec, char *buffer, size_t
 {
     size_t length = 0;
 
-    while (length == 0 || !memchr(buffer, '\n', length)) {
+    while (length < size && !memchr(buffer, '\n', length)) {
         int r = limit_wait(fd, SO_RCVTIMEO, deadline_usec);
         ssize_t n;
 
         if (r < 0)
             return r;
-        if (length == size)
-            return -EMSGSIZE;
         n = recv(fd, buffer + length, size - length, 0);
         if (n < 0 && errno == EINTR)
             continue;

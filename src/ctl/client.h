@@ -21,9 +21,9 @@
 int client_connect(const char *path, uint64_t deadline_usec);
 
 /*
- * Sends the question and receives the answer: up to a LF, or to the end of the connection. Returns
- * how many bytes came to buffer, also where the other end let go early; -EMSGSIZE if they are more
- * than size, -ETIMEDOUT, or a negative errno of send(2) or recv(2).
+ * Sends the question and receives the answer: up to a LF, to the end of the connection, or to the
+ * end of buffer[0..size), and what came behind the LF by then. Returns how many bytes came, also
+ * where the other end let go early; -ETIMEDOUT, or a negative errno of send(2) or recv(2).
  */
 ssize_t client_exchange(int fd, uint64_t deadline_usec, const char *question, size_t length,
                         char *buffer, size_t size);

@@ -70,7 +70,7 @@ static int open_direct(struct program *program)
 static int ask_all(struct program *program)
 {
     const struct ctl_options *options = &program->options;
-    struct asker asker = {
+    const struct asker asker = {
         .direct = options->direct ? &program->direct : NULL,
         .socket_path = options->socket_path ? options->socket_path : SOCKET_PATH,
         .timeout_usec = options->timeout_usec,
