@@ -14,6 +14,7 @@ import struct
 import subprocess
 import termios
 import threading
+import time
 import unittest
 from pathlib import Path
 from typing import Callable, Iterator, Mapping, Optional
@@ -305,8 +306,8 @@ class DirectTest(CtlTestCase):
 
     def targets(self) -> list[str]:
         """Returns everything that is asked about."""
-        names = ('plain', 'half', 'folders', 'tags', 'trusted', 'stale', 'broken', 'late', 'mbox', 'fifo',
-                 'out', 'missing', 'a b"c\\')
+        names = ('plain', 'half', 'folders', 'tags', 'trusted', 'stale', 'broken', 'late', 'mbox',
+                 'fifo', 'out', 'missing', 'a b"c\\')
         return [*(f'{self.domain}/{name}' for name in names),
                 *(f'{name}@example.org' for name in names),
                 f'{self.domain}/folders/.Sent', f'{self.domain}//plain/./', str(self.root),
@@ -348,6 +349,22 @@ class DirectTest(CtlTestCase):
     def test_without_templates(self):
         [found] = self.objects('--direct', 'usage', 'joe@example.org', status=ERROR)
         self.assertEqual(found['reason'], 'no-template')
+
+    def test_of_several_places_the_first_that_exists_holds(self):
+        found = self.objects('--direct', *self.options, 'usage', 'late@example.org',
+                             'plain@example.org', 'missing@example.org')
+        self.assertEqual([each['mailbox'] for each in found],
+                         [f'{self.root}/second/example.org/late', f'{self.domain}/plain',
+                          f'{self.domain}/missing'])
+
+    def test_which_limit_holds(self):
+        for target, limit in (('plain@example.org', 2048), ('half@example.org', 102400),
+                              ('x@elsewhere', 3072), (str(self.domain / 'plain'), 3072),
+                              (str(self.domain / 'trusted'), 1000)):
+            with self.subTest(target=target):
+                for own, expected in (((), limit), (('--quota=9G',), 9 << 30)):
+                    ended = self.ctl('--direct', '--json', *self.options, *own, 'check', target)
+                    self.assertEqual(json.loads(ended.stdout)[0]['limit'], expected)
 
     def test_without_roots_it_looks_anywhere(self):
         self.assertEqual(self.objects('--direct', 'usage', str(self.domain / 'plain'))[0]['bytes'],
@@ -528,6 +545,15 @@ class OddServerTest(CtlTestCase):
         self.assertEqual(self.reason(self.reply(b'')), 'no-answer')
         self.assertEqual(self.reason(self.serve(lambda client: None)), 'no-answer')
 
+    def test_one_who_does_not_want_to_know(self):
+        def talk(client: socket.socket) -> None:
+            client.recv(1, socket.MSG_PEEK)  # and closes with the question unread
+        self.assert_fails(self.ctl('ping', address=self.serve(talk)),
+                          'the connection was closed without an answer; the journal of the service '
+                          'may tell why')
+        daemon = self.start('--allow-user=nobody')
+        self.assertEqual(self.reason(daemon.address), 'no-answer')
+
     def test_an_answer_before_the_question_was_read(self):
         def talk(client: socket.socket) -> None:
             client.sendall(GOOD)
@@ -549,11 +575,9 @@ class OddServerTest(CtlTestCase):
 
     def test_time_is_up_however_much_trickles_in(self):
         def talk(client: socket.socket) -> None:
-            client.setblocking(False)
-            for _ in range(20000):
-                client.send(b'x')
-                with contextlib.suppress(BlockingIOError):
-                    threading.Event().wait(0.001)
+            while True:
+                client.sendall(b'x')
+                time.sleep(0.001)
         self.assertEqual(self.reason(self.serve(talk), '--timeout=200', 'usage', '/x'), 'timeout')
 
     def test_each_target_has_a_connection_and_a_result(self):
