@@ -54,20 +54,41 @@ static void raise_descriptor_limit(struct server *server)
                     server->settings->connections_max, (uintmax_t)need, (uintmax_t)limit.rlim_cur);
 }
 
+/* Enough for a number of 64 bits with its commas. */
+#define GROUPED_BYTES_MAX 32
+
+/* Writes a number with a comma between each three digits. Returns where it begins in buffer. */
+static const char *group_digits(uint64_t number, char buffer[GROUPED_BYTES_MAX])
+{
+    char *at = buffer + GROUPED_BYTES_MAX - 1;
+
+    *at = '\0';
+    for (unsigned int digits = 0; digits == 0 || number > 0; digits++, number /= 10) {
+        if (digits > 0 && digits % 3 == 0)
+            *--at = ',';
+        *--at = (char)('0' + number % 10);
+    }
+    return at;
+}
+
 static void tell_status(struct server *server, const char *state)
 {
     const struct query_counters *counters = query_counters(server->service);
     uint64_t p99_usec = query_p99_usec(server->service);
     unsigned int stuck = query_stuck(server->service);
+    char queries[GROUPED_BYTES_MAX], over[GROUPED_BYTES_MAX], errors[GROUPED_BYTES_MAX],
+        mailboxes[GROUPED_BYTES_MAX];
     char hang[64] = "";
 
     if (stuck > 0)
         snprintf(hang, sizeof(hang), "; %u counts hang in a file system", stuck);
     sd_notifyf(0,
-               "%sSTATUS=%" PRIu64 " queries, %" PRIu64 " over quota, %" PRIu64
-               " errors; %zu mailboxes remembered; p99 %" PRIu64 ".%" PRIu64 " ms%s",
-               state, counters->queries, counters->over, counters->errors,
-               query_mailboxes(server->service), p99_usec / 1000, p99_usec / 100 % 10, hang);
+               "%sSTATUS=%s queries, %s over quota, %s errors; %s mailboxes remembered; p99 "
+               "%" PRIu64 ".%" PRIu64 " ms%s",
+               state, group_digits(counters->queries, queries), group_digits(counters->over, over),
+               group_digits(counters->errors, errors),
+               group_digits(query_mailboxes(server->service), mailboxes), p99_usec / 1000,
+               p99_usec / 100 % 10, hang);
     if (stuck > server->stuck)
         journal_event(server->journal, JOURNAL_SCAN_STUCK, NULL,
                       "%u counts take longer than --scan-timeout and still wait for a file system",

@@ -60,6 +60,9 @@ class NotifyTest(DaemonTestCase):
         self.wait_for_message('STATUS=2 queries, 1 over quota, 1 errors')
         daemon.ask('ping')
         self.wait_for_message('STATUS=3 queries, 1 over quota, 1 errors')
+        for _ in range(1231):
+            daemon.ask(b'ping\n')
+        self.wait_for_message('STATUS=1,234 queries, 1 over quota, 1 errors')
 
     def test_stopping(self):
         daemon = self.start_and_listen('--timeout=86400000')
