@@ -144,17 +144,39 @@ static bool answers(const struct scan *scan, const struct scan_waiter *waiter)
                USAGE_RULE_TRUSTED;
 }
 
+static int join_look(struct scanner *scanner, struct scan_waiter *waiter, const char *path,
+                     dev_t device);
+
+static void leave_look(struct scan_waiter *waiter)
+{
+    TAILQ_REMOVE(&waiter->scan->waiters, waiter, link);
+    waiter->scan->waiters_count--;
+    waiter->scan = NULL;
+}
+
+/*
+ * Tells everybody who waits what the look found. Whom it does not answer waits for another one, no
+ * longer than for this one alone, and is refused where there is no room for it.
+ */
 static void hand_out(struct scanner *scanner, struct scan *scan)
 {
-    struct scan_result result = scan_result(scan);
+    const struct scan_result result = scan_result(scan);
     struct scan_waiter *waiter;
 
     while ((waiter = TAILQ_FIRST(&scan->waiters))) {
-        scanner_leave(scanner, waiter);
-        if (!answers(scan, waiter) &&
-            scanner_ask(scanner, waiter, scan->asked_path, scan->mailbox.device) == 0)
-            continue;
-        waiter->done(waiter, &result);
+        int r = 0;
+
+        leave_look(waiter);
+        if (!answers(scan, waiter)) {
+            r = join_look(scanner, waiter, scan->asked_path, scan->mailbox.device);
+            if (r == 0)
+                continue;
+        }
+        deadline_stop(&scanner->deadlines, &waiter->deadline);
+        if (r < 0)
+            waiter->done(waiter, &(struct scan_result){.error = r, .path = scan->path});
+        else
+            waiter->done(waiter, &result);
     }
 }
 
@@ -289,7 +311,12 @@ static bool device_hangs(const struct scanner *scanner, dev_t device)
            pool_stuck(scanner->pool, device, scanner->settings.timeout_usec) > 0;
 }
 
-int scanner_ask(struct scanner *scanner, struct scan_waiter *waiter, const char *path, dev_t device)
+/*
+ * Makes the waiter wait for the look into the mailbox at path that is in flight, or for a new one.
+ * Its deadline is left alone. Returns as scanner_ask().
+ */
+static int join_look(struct scanner *scanner, struct scan_waiter *waiter, const char *path,
+                     dev_t device)
 {
     struct scan *scan = find_scan(scanner, path);
     int r;
@@ -306,8 +333,16 @@ int scanner_ask(struct scanner *scanner, struct scan_waiter *waiter, const char 
     waiter->scan = scan;
     TAILQ_INSERT_TAIL(&scan->waiters, waiter, link);
     scan->waiters_count++;
-    deadline_start(&scanner->deadlines, &waiter->deadline);
     return 0;
+}
+
+int scanner_ask(struct scanner *scanner, struct scan_waiter *waiter, const char *path, dev_t device)
+{
+    int r = join_look(scanner, waiter, path, device);
+
+    if (r == 0)
+        deadline_start(&scanner->deadlines, &waiter->deadline);
+    return r;
 }
 
 void scanner_leave(struct scanner *scanner, struct scan_waiter *waiter)
@@ -315,9 +350,7 @@ void scanner_leave(struct scanner *scanner, struct scan_waiter *waiter)
     if (!waiter->scan)
         return;
     deadline_stop(&scanner->deadlines, &waiter->deadline);
-    TAILQ_REMOVE(&waiter->scan->waiters, waiter, link);
-    waiter->scan->waiters_count--;
-    waiter->scan = NULL;
+    leave_look(waiter);
 }
 
 const struct scan_counters *scanner_counters(const struct scanner *scanner)
