@@ -18,11 +18,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "child.h"
 #include "random.h"
 #include "server/pool.h"
 #include "system/clock.h"
 
 #define JOBS_MAX 64
+#define NOBODY   65534 /* a user who has no threads of his own */
 
 struct fixture;
 
@@ -478,6 +480,80 @@ static void random_jobs(void **state)
     end(fixture);
 }
 
+/* A child needs a loop of its own. */
+static int make_pool_in_child(struct fixture *fixture)
+{
+    int r = sd_event_new(&fixture->event);
+
+    return r < 0 ? r : pool_new(fixture->event, 2, JOBS_MAX, &fixture->pool);
+}
+
+/* Lets no more threads start. Returns whether that can be had: for root it cannot. */
+static bool stop_threads(void)
+{
+    const struct rlimit none = {0, 0};
+
+    return (geteuid() != 0 || setresuid(NOBODY, NOBODY, NOBODY) == 0) &&
+           setrlimit(RLIMIT_NPROC, &none) == 0;
+}
+
+static enum child_result without_any_thread(void *userdata)
+{
+    struct fixture *fixture = userdata;
+
+    CHECK(make_pool_in_child(fixture) == 0);
+    CHECK(stop_threads());
+    CHECK(submit(fixture, 0, 7) == -EAGAIN);
+    CHECK(submit(fixture, 1, 0) == -EAGAIN);
+    CHECK(sd_event_run(fixture->event, 0) == 0);
+    CHECK(pool_end(fixture->pool));
+    CHECK(fixture->worked == 0);
+    return CHILD_PASSED;
+}
+
+static enum child_result with_a_single_thread(void *userdata)
+{
+    struct fixture *fixture = userdata;
+    char byte;
+
+    CHECK(make_pool_in_child(fixture) == 0);
+    CHECK(submit_hanging(fixture, 0, 7) == 0);
+    CHECK(read(fixture->begun[0], &byte, 1) == 1);
+    CHECK(stop_threads());
+    CHECK(submit(fixture, 1, 8) == 0); /* it waits instead of having a thread of its own */
+    CHECK(fixture->worked == 0);
+    CHECK(write(fixture->go[1], "x", 1) == 1);
+    while (fixture->finished_count < 2)
+        CHECK(sd_event_run(fixture->event, UINT64_MAX) >= 0);
+    CHECK(fixture->worked == 2);
+    CHECK(pthread_equal(fixture->jobs[0].worker, fixture->jobs[1].worker));
+    CHECK(pool_end(fixture->pool));
+    return CHILD_PASSED;
+}
+
+static enum child_result without_descriptors(void *userdata)
+{
+    struct fixture *fixture = userdata;
+    int lowest = dup(STDIN_FILENO);
+    const struct rlimit none = {(rlim_t)lowest, 1024}, many = {1024, 1024};
+
+    CHECK(lowest >= 0 && close(lowest) == 0);
+    CHECK(setrlimit(RLIMIT_NOFILE, &none) == 0);
+    CHECK(pool_new(fixture->event, 2, JOBS_MAX, &fixture->pool) == -EMFILE);
+    CHECK(setrlimit(RLIMIT_NOFILE, &many) == 0);
+    CHECK(pool_new(fixture->event, 2, JOBS_MAX, &fixture->pool) == -ECHILD); /* the parent's loop */
+    lowest = dup(STDIN_FILENO);
+    CHECK(lowest >= 0 && (rlim_t)lowest == none.rlim_cur); /* nothing is left open */
+    return CHILD_PASSED;
+}
+
+static void threads_and_descriptors_run_out(void **state)
+{
+    assert_int_equal(child_run(without_any_thread, *state), CHILD_PASSED);
+    assert_int_equal(child_run(with_a_single_thread, *state), CHILD_PASSED);
+    assert_int_equal(child_run(without_descriptors, *state), CHILD_PASSED);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -495,6 +571,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_pool_that_was_not_used_ends, set_up, tear_down),
         cmocka_unit_test_setup_teardown(ends_when_no_thread_is_at_work, set_up, tear_down),
         cmocka_unit_test_setup_teardown(ends_without_the_loop, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(threads_and_descriptors_run_out, set_up, tear_down),
         cmocka_unit_test_setup_teardown(random_jobs, set_up, tear_down),
     };
 

@@ -8,6 +8,7 @@
 
 #include <sched.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <systemd/sd-event.h>
 
 #include "child.h"
@@ -17,6 +18,7 @@
 #include "system/cleanup.h"
 #include "system/clock.h"
 
+#define NOBODY     65534 /* a user who has no threads of his own */
 #define ASKERS_MAX 64
 #define HOUR       (3600 * USEC_PER_SEC)
 
@@ -780,37 +782,84 @@ static void ends_with_looks_in_flight(void **state)
     assert_int_equal(fixture->told, 0);
 }
 
-static enum child_result without_memory(void *userdata)
-{
-    static const struct mailbox_policy policy;
-    static struct scan_waiter waiter = {.policy = &policy};
-    const struct scanner_settings settings = {.stuck_waiters_max = 10, .timeout_usec = HOUR};
-    struct devices devices = {};
-    struct scanner *scanner, *other;
+/* A scanner without anything to scan, for a child in which something runs out. */
+struct bare {
+    sd_event *event;
     struct cache *cache;
     struct pool *pool;
-    sd_event *event;
+    struct devices devices;
+    struct scanner *scanner;
+    struct scan_waiter waiter;
+};
+
+static const struct scanner_settings bare_settings = {.stuck_waiters_max = 10,
+                                                      .timeout_usec = HOUR};
+static const struct mailbox_policy bare_policy;
+
+static enum child_result bare_init(struct bare *bare)
+{
+    *bare = (struct bare){.waiter = {.policy = &bare_policy}};
+    CHECK(sd_event_new(&bare->event) == 0);
+    CHECK(cache_new(10, &bare->cache) == 0);
+    CHECK(pool_new(bare->event, 1, 10, &bare->pool) == 0);
+    return CHILD_PASSED;
+}
+
+static int bare_new(struct bare *bare)
+{
+    return scanner_new(bare->event, &bare_settings, bare->pool, bare->cache, &bare->devices,
+                       &bare->scanner);
+}
+
+static enum child_result without_memory(void *userdata)
+{
+    struct bare bare;
 
     (void)userdata;
     if (!HOARD_WORKS)
         return CHILD_SKIPPED;
     CHECK(hoard_prepare());
-    CHECK(sd_event_new(&event) == 0);
-    CHECK(cache_new(10, &cache) == 0);
-    CHECK(pool_new(event, 1, 10, &pool) == 0);
-    CHECK(scanner_new(event, &settings, pool, cache, &devices, &scanner) == 0);
+    CHECK(bare_init(&bare) == CHILD_PASSED);
+    CHECK(bare_new(&bare) == 0);
     CHECK(hoard_all());
-    CHECK(scanner_new(event, &settings, pool, cache, &devices, &other) == -ENOMEM);
-    CHECK(scanner_ask(scanner, &waiter, "/x", 0) == -ENOMEM);
-    CHECK(!waiter.scan);
-    CHECK(scanner_counters(scanner)->shared == 0);
+    CHECK(scanner_ask(bare.scanner, &bare.waiter, "/x", 0) == -ENOMEM);
+    CHECK(!bare.waiter.scan);
+    CHECK(bare_new(&bare) == -ENOMEM);
     return CHILD_PASSED;
 }
 
-static void memory_runs_out(void **state)
+static enum child_result without_threads(void *userdata)
 {
-    (void)state;
-    switch (child_run(without_memory, NULL)) {
+    const struct rlimit none = {0, 0};
+    struct bare bare;
+
+    (void)userdata;
+    CHECK(bare_init(&bare) == CHILD_PASSED);
+    CHECK(bare_new(&bare) == 0);
+    CHECK(geteuid() != 0 || setresuid(NOBODY, NOBODY, NOBODY) == 0);
+    CHECK(setrlimit(RLIMIT_NPROC, &none) == 0);
+    CHECK(scanner_ask(bare.scanner, &bare.waiter, "/x", 0) == -EBUSY);
+    CHECK(!bare.waiter.scan);
+    return CHILD_PASSED;
+}
+
+static enum child_result without_descriptors(void *userdata)
+{
+    const int lowest = dup(STDIN_FILENO);
+    struct rlimit none = {0, 1024};
+    struct bare bare;
+
+    (void)userdata;
+    CHECK(bare_init(&bare) == CHILD_PASSED);
+    none.rlim_cur = (rlim_t)lowest;
+    CHECK(setrlimit(RLIMIT_NOFILE, &none) == 0);
+    CHECK(bare_new(&bare) == -EMFILE);
+    return CHILD_PASSED;
+}
+
+static void in_child(child_fn function)
+{
+    switch (child_run(function, NULL)) {
     case CHILD_PASSED:
         break;
     case CHILD_SKIPPED:
@@ -821,10 +870,30 @@ static void memory_runs_out(void **state)
     }
 }
 
+static void memory_runs_out(void **state)
+{
+    (void)state;
+    in_child(without_memory);
+}
+
+static void threads_run_out(void **state)
+{
+    (void)state;
+    in_child(without_threads);
+}
+
+static void descriptors_run_out(void **state)
+{
+    (void)state;
+    in_child(without_descriptors);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest anywhere[] = {
         cmocka_unit_test(memory_runs_out),
+        cmocka_unit_test(threads_run_out),
+        cmocka_unit_test(descriptors_run_out),
         cmocka_unit_test_setup_teardown(what_a_look_finds, set_up_disk, tear_down),
         cmocka_unit_test_setup_teardown(a_look_learns_the_device, set_up_disk, tear_down),
         cmocka_unit_test_setup_teardown(a_look_is_remembered, set_up_disk, tear_down),
