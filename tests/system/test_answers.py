@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 
+from harness import smtp
 from harness.container import wait_until
 from harness.identity import call_as, status_of
 from harness.scenario import MailScenario
@@ -39,6 +40,12 @@ class Answers(MailScenario):
         for address, reply in zip(addresses, replies):
             print(f'RCPT TO:<{address}>\n  {reply}')
         return replies
+
+    def remove_messages(self, maildir: str) -> None:
+        """Removes all messages of a Maildir, and does not tell maildirsize."""
+        self.container.run(f'rm {maildir}/new/*', user='vmail')
+        print(f'rm {maildir}/new/*; maildirsize says still '
+              f'{self.mailboxes.maildirsize(maildir)!r}')
 
     def main_pid(self) -> int:
         """Returns the main process of the service, by its number inside."""
@@ -89,6 +96,43 @@ class RecipientChecks:
         self.assertEqual(self.check(alice, bob), ['250 Accepted', '250 Accepted'])
         self.assertEqual(self.exim.send(alice, MESSAGE_BYTES).code, 250)
         self.assertEqual(self.check(alice), [OVER_QUOTA])
+
+    def test_room_that_plain_rm_made_is_seen_at_once(self):
+        erica = 'erica@quota.example'
+        maildir = self.mailboxes.add_maildir(erica)
+        self.assertEqual(self.fill(erica)[-1], OVER_QUOTA)
+        before = self.mailboxes.maildirsize(maildir)
+
+        self.remove_messages(maildir)
+        self.assertEqual(self.mailboxes.maildirsize(maildir), before)
+        # Nobody was delivered to, nobody has counted: the very next one gets in.
+        self.assertEqual(self.check(erica), ['250 Accepted'])
+        self.assertEqual(self.exim.send(erica, MESSAGE_BYTES).code, 250)
+        self.assertEqual(len(self.mailboxes.messages(maildir)), 1)
+        self.assertEqual(self.check(erica), ['250 Accepted'])
+
+    def test_room_that_plain_rm_made_after_a_recount_is_seen_at_once(self):
+        frida = 'frida@quota.example'
+        maildir = self.mailboxes.add_maildir(frida)
+        self.assertEqual(self.fill(frida)[-1], OVER_QUOTA)
+        # What does not come over SMTP is not checked. Exim counts anew, and queues it.
+        self.addCleanup(self.container.run, 'rm -f /var/spool/exim4/input/*')
+        self.container.run(['exim4', '-odi', frida], input=smtp.message(MESSAGE_BYTES))
+        self.assertEqual(self.exim.queue(), 1)
+        before = self.mailboxes.maildirsize(maildir)
+        self.assertEqual(len(before.splitlines()), 2)  # the limit and one sum, of just now
+        self.assertEqual(self.check(frida), [OVER_QUOTA])
+
+        self.remove_messages(maildir)
+        self.assertEqual(self.mailboxes.maildirsize(maildir), before)
+        self.assertEqual(self.check(frida), ['250 Accepted'])
+        # Exim itself believes its sum for 15 minutes: so long, and no longer, does its queue wait.
+        self.container.run(['exim4', '-qff'])
+        self.assertEqual(self.exim.queue(), 1)
+        self.container.run(['touch', '--date=-16min', f'{maildir}/maildirsize'])
+        self.container.run(['exim4', '-qff'])
+        self.exim.wait_for_deliveries()
+        self.assertEqual(len(self.mailboxes.messages(maildir)), 1)
 
     def test_deletion_over_imap_makes_room(self):
         carol = 'carol@quota.example'
