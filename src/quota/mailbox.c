@@ -293,7 +293,10 @@ struct quota_limit mailbox_effective_limit(const struct mailbox_policy *policy,
     return policy->default_limit;
 }
 
-/* Whether the list of messages was changed after maildirsize was. What cannot be told, was. */
+/*
+ * Whether the list of messages was changed after maildirsize was. What cannot be told, was; so was
+ * what bears the same time, for the clock of a file system ticks slowly.
+ */
 static bool changed_since_maildirsize(const struct mailbox *mailbox)
 {
     static const char *const names[] = {"new", "cur"};
@@ -302,7 +305,7 @@ static bool changed_since_maildirsize(const struct mailbox *mailbox)
         struct statx st;
 
         if (statx(mailbox->fd, names[i], AT_SYMLINK_NOFOLLOW, STATX_MTIME, &st) < 0 ||
-            statx_time_usec(&st.stx_mtime) > mailbox->maildirsize_modified_usec)
+            statx_time_usec(&st.stx_mtime) >= mailbox->maildirsize_modified_usec)
             return true;
     }
     return false;

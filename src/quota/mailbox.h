@@ -104,8 +104,8 @@ struct quota_limit mailbox_effective_limit(const struct mailbox_policy *policy,
  * own sums answer. now_usec is the time since the epoch.
  *
  * A maildirsize that says "over" is believed while it has one entry at the most and is younger than
- * MAILBOX_MAILDIRSIZE_FRESH_USEC, as the specification has it, and as long as neither `new` nor
- * `cur` was changed after it: who has just made room is not refused. To know that takes a look at
+ * MAILBOX_MAILDIRSIZE_FRESH_USEC, as the specification has it, and as long as both `new` and `cur`
+ * were changed before it was: who has just made room is not refused. To know that takes a look at
  * the disk. Where that may not be taken (may_wait is false, or the mailbox is closed), such a file
  * is not believed.
  */

@@ -271,8 +271,8 @@ static void check_rule(const struct fixture *fixture, const struct row *row, siz
     struct usage usage = {};
     bool known;
 
-    set_changed(fixture, "new", MODIFIED_USEC);
-    set_changed(fixture, "cur", MODIFIED_USEC);
+    set_changed(fixture, "new", MODIFIED_USEC - 1);
+    set_changed(fixture, "cur", MODIFIED_USEC - 1);
     mailbox = open_mailbox(fixture, "");
     rule = mailbox_must_count(&mailbox, &row->policy, MODIFIED_USEC + row->age_usec, true);
     known = mailbox_usage(&mailbox, &usage);
@@ -390,10 +390,10 @@ static void over_is_believed_until_messages_change(void **state)
         bool may_wait;
         enum usage_rule rule;
     } cases[] = {
-        {MODIFIED_USEC, MODIFIED_USEC, true, USAGE_RULE_TRUSTED},
-        {MODIFIED_USEC + 1, MODIFIED_USEC, true, USAGE_RULE_OVER},
-        {MODIFIED_USEC, MODIFIED_USEC + 1, true, USAGE_RULE_OVER},
         {MODIFIED_USEC - 1, MODIFIED_USEC - 1, true, USAGE_RULE_TRUSTED},
+        {MODIFIED_USEC, MODIFIED_USEC - 1, true, USAGE_RULE_OVER},
+        {MODIFIED_USEC - 1, MODIFIED_USEC, true, USAGE_RULE_OVER},
+        {MODIFIED_USEC + 1, MODIFIED_USEC - 1, true, USAGE_RULE_OVER},
         {MODIFIED_USEC - 1, MODIFIED_USEC - 1, false, USAGE_RULE_OVER},
     };
 
