@@ -34,8 +34,6 @@
 /* Whom the post's daemon became by default. */
 #define DEFAULT_USER "mail"
 
-#define JOURNAL_SOCKET "/run/systemd/journal/socket"
-
 /* Everything that is released at the end. */
 struct program {
     struct options options;

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#define SD_JOURNAL_SUPPRESS_LOCATION 1
-
 #include "system/journal.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -10,39 +9,36 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/uio.h>
-#include <systemd/sd-journal.h>
+#include <sys/time.h>
+#include <sys/un.h>
 #include <time.h>
 
 #include "system/cleanup.h"
+#include "system/clock.h"
 
 /* The message of an entry: a mailbox's path fits, and more is cut. */
 #define TEXT_BYTES_MAX 6144
 
-/* A field's name and its `=`. */
-#define NAME_BYTES_MAX 32
+/* An entry as journald takes it: the message and the mailbox, which may both be long, and more. */
+#define ENTRY_BYTES_MAX (3 * TEXT_BYTES_MAX)
 
-/* A field with a number, its name included. */
-#define NUMBER_BYTES_MAX 64
-
-/* The most fields that an entry has. */
-#define FIELDS_MAX 20
+/* How long one entry may wait for journald, and hold up the questions meanwhile. */
+#define PATIENCE_USEC (100 * USEC_PER_MSEC)
 
 struct journal {
     enum journal_target target;
     bool debug;
-    int fd; /* of JOURNAL_FILE and JOURNAL_STDERR */
+    int fd; /* of JOURNAL_FILE and JOURNAL_STDERR; of JOURNAL_NATIVE, a socket */
     char *path;
+    uint64_t lost; /* entries that journald did not take, since it last took one */
 };
 
-/* The fields of an entry as sd_journal_sendv() takes them. */
+/* An entry in journald's native protocol. */
 struct entry {
-    struct iovec fields[FIELDS_MAX];
-    int count;
-    char numbers[FIELDS_MAX][NUMBER_BYTES_MAX];
-    char mailbox[NAME_BYTES_MAX + TEXT_BYTES_MAX];
-    char message[NAME_BYTES_MAX + TEXT_BYTES_MAX];
+    size_t length;
+    char bytes[ENTRY_BYTES_MAX];
 };
 
 static const struct {
@@ -66,36 +62,54 @@ static const struct {
     [JOURNAL_OVERLOADED] = {"0d9586cd1b5943f4bd65367ba01dd89a", LOG_WARNING, "overloaded"},
     [JOURNAL_SCAN_STUCK] = {"7d6ce843947a43708c505657cdad6aed", LOG_WARNING, "counts hang"},
     [JOURNAL_LIMITS_LOADED] = {"1926a3b040f546268e4089245100a6b6", LOG_INFO, "limits loaded"},
+    [JOURNAL_ENTRIES_LOST] = {"e61efc2ccca44c2a85051620c93f8dbf", LOG_WARNING, "entries lost"},
     [JOURNAL_LIMITS_REJECTED] = {"2ea46931de024059a501e63e42bea500", LOG_ERR, "limits rejected"},
 };
 
-static void add_text(struct entry *entry, const char *text)
+static void add_bytes(struct entry *entry, const void *bytes, size_t length)
 {
-    entry->fields[entry->count++] = (struct iovec){(char *)(uintptr_t)text, strlen(text)};
+    memcpy(entry->bytes + entry->length, bytes, length);
+    entry->length += length;
+}
+
+/* Adds a field. What does not fit is left out: of our own fields, all fit. */
+static void add_text(struct entry *entry, const char *name, const char *text)
+{
+    size_t name_length = strlen(name), length = strlen(text);
+    uint64_t length_le = htole64(length);
+
+    if (name_length + length + sizeof(length_le) + 2 > sizeof(entry->bytes) - entry->length)
+        return;
+    add_bytes(entry, name, name_length);
+    if (memchr(text, '\n', length)) {
+        add_bytes(entry, "\n", 1);
+        add_bytes(entry, &length_le, sizeof(length_le));
+    } else {
+        add_bytes(entry, "=", 1);
+    }
+    add_bytes(entry, text, length);
+    add_bytes(entry, "\n", 1);
 }
 
 static void add_word(struct entry *entry, const char *name, const char *word)
 {
-    if (!word)
-        return;
-    snprintf(entry->numbers[entry->count], NUMBER_BYTES_MAX, "%s=%s", name, word);
-    add_text(entry, entry->numbers[entry->count]);
+    if (word)
+        add_text(entry, name, word);
 }
 
 static void add_number(struct entry *entry, const char *name, bool applies, uint64_t number)
 {
+    char text[24];
+
     if (!applies)
         return;
-    snprintf(entry->numbers[entry->count], NUMBER_BYTES_MAX, "%s=%" PRIu64, name, number);
-    add_text(entry, entry->numbers[entry->count]);
+    snprintf(text, sizeof(text), "%" PRIu64, number);
+    add_text(entry, name, text);
 }
 
 static void add_fields(struct entry *entry, const struct journal_fields *fields)
 {
-    if (fields->mailbox) {
-        snprintf(entry->mailbox, sizeof(entry->mailbox), "QUOTA_MAILBOX=%s", fields->mailbox);
-        add_text(entry, entry->mailbox);
-    }
+    add_word(entry, "QUOTA_MAILBOX", fields->mailbox);
     add_word(entry, "QUOTA_STATUS", fields->status);
     add_word(entry, "QUOTA_SOURCE", fields->source);
     add_word(entry, "QUOTA_REASON", fields->reason);
@@ -110,20 +124,45 @@ static void add_fields(struct entry *entry, const struct journal_fields *fields)
     add_number(entry, "QUOTA_PEER_PID", fields->have_peer, (uint64_t)fields->peer_pid);
 }
 
-static void send_native(int priority, const char *message_id, const struct journal_fields *fields,
-                        const char *text)
+/* Hands an entry to journald. Returns whether it took it. */
+static bool send_native(const struct journal *journal, int priority, const char *message_id,
+                        const struct journal_fields *fields, const char *text)
 {
+    static const struct sockaddr_un journald = {AF_UNIX, JOURNAL_SOCKET};
+    /* Whoever made us wait in vain once is not waited for until it has taken something. */
+    int flags = MSG_NOSIGNAL | (journal->lost > 0 ? MSG_DONTWAIT : 0);
     struct entry entry;
 
-    entry.count = 0;
-    snprintf(entry.message, sizeof(entry.message), "MESSAGE=%s", text);
-    add_text(&entry, entry.message);
+    entry.length = 0;
+    add_text(&entry, "MESSAGE", text);
     add_number(&entry, "PRIORITY", true, (uint64_t)priority);
-    add_text(&entry, "SYSLOG_IDENTIFIER=exim-quotad");
+    add_text(&entry, "SYSLOG_IDENTIFIER", "exim-quotad");
     add_word(&entry, "MESSAGE_ID", message_id);
     if (fields)
         add_fields(&entry, fields);
-    (void)sd_journal_sendv(entry.fields, entry.count);
+    return sendto(journal->fd, entry.bytes, entry.length, flags, (const struct sockaddr *)&journald,
+                  sizeof(journald)) >= 0;
+}
+
+/* Tells of the entries that were lost. */
+static void send_lost(struct journal *journal)
+{
+    char text[96];
+
+    snprintf(text, sizeof(text), "%" PRIu64 " entries were lost: the journal did not take them",
+             journal->lost);
+    if (send_native(journal, messages[JOURNAL_ENTRIES_LOST].priority,
+                    messages[JOURNAL_ENTRIES_LOST].id, NULL, text))
+        journal->lost = 0;
+}
+
+static void write_native(struct journal *journal, int priority, const char *message_id,
+                         const struct journal_fields *fields, const char *text)
+{
+    if (!send_native(journal, priority, message_id, fields, text))
+        journal->lost++;
+    else if (journal->lost > 0)
+        send_lost(journal);
 }
 
 /* A path may hold anything but NUL: no line of text is broken or coloured by one. */
@@ -167,7 +206,7 @@ static void write_entry(struct journal *journal, int priority, const char *messa
     vsnprintf(text, sizeof(text), format, arguments);
     switch (journal->target) {
     case JOURNAL_NATIVE:
-        send_native(priority, message_id, fields, text);
+        write_native(journal, priority, message_id, fields, text);
         break;
     case JOURNAL_STDERR:
     case JOURNAL_FILE:
@@ -189,6 +228,17 @@ static int open_log(const char *path)
     return fd < 0 ? -errno : fd;
 }
 
+/* Makes the socket to talk to journald. Returns it, or a negative errno. */
+static int open_native(void)
+{
+    const struct timeval patience = {.tv_usec = PATIENCE_USEC};
+    _cleanup_(closep) int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)) < 0)
+        return -errno;
+    return steal_fd(&fd);
+}
+
 int journal_open(enum journal_target target, const char *path, bool debug, struct journal **ret)
 {
     _cleanup_(journal_closep) struct journal *journal = calloc(1, sizeof(*journal));
@@ -198,6 +248,11 @@ int journal_open(enum journal_target target, const char *path, bool debug, struc
     journal->target = target;
     journal->debug = debug;
     journal->fd = target == JOURNAL_STDERR ? STDERR_FILENO : -1;
+    if (target == JOURNAL_NATIVE) {
+        journal->fd = open_native();
+        if (journal->fd < 0)
+            return journal->fd;
+    }
     if (target == JOURNAL_FILE) {
         journal->path = strdup(path);
         if (!journal->path)
@@ -216,7 +271,7 @@ void journal_close(struct journal *journal)
 {
     if (!journal)
         return;
-    if (journal->target == JOURNAL_FILE)
+    if (journal->target != JOURNAL_STDERR)
         closep(&journal->fd);
     if (journal->target == JOURNAL_SYSLOG)
         closelog();

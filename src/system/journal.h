@@ -2,6 +2,9 @@
 /*
  * What an operator may read of us: entries of the systemd journal with structured fields, or the
  * same as lines of text on standard error, in a file, or through syslog(3).
+ *
+ * The journal is written to by its native protocol, not by sd_journal_sendv(3): that waits for
+ * journald however long, and nobody would be answered meanwhile.
  */
 #pragma once
 
@@ -9,6 +12,9 @@
 #include <stdint.h>
 #include <sys/types.h>
 #include <syslog.h>
+
+/* Where journald listens. */
+#define JOURNAL_SOCKET "/run/systemd/journal/socket"
 
 enum journal_target {
     JOURNAL_NATIVE, /* the systemd journal */
@@ -34,6 +40,7 @@ enum journal_message {
     JOURNAL_SCAN_STUCK,
     JOURNAL_LIMITS_LOADED,
     JOURNAL_LIMITS_REJECTED,
+    JOURNAL_ENTRIES_LOST, /* the journal was not there, or too slow */
     JOURNAL_MESSAGE_COUNT_,
 };
 
@@ -65,7 +72,7 @@ struct journal;
 /*
  * Opens the journal. path is the file of JOURNAL_FILE, made if need be, and else NULL; debug tells
  * whether entries of LOG_DEBUG are written. Returns 0 and the journal, which the caller releases
- * with journal_close(), or a negative errno of open(2).
+ * with journal_close(), or a negative errno of open(2) or socket(2).
  */
 int journal_open(enum journal_target target, const char *path, bool debug, struct journal **ret);
 
@@ -82,7 +89,11 @@ int journal_reopen(struct journal *journal);
 /* Returns whether entries of LOG_DEBUG are written, so that nobody gathers them in vain. */
 bool journal_debug(const struct journal *journal);
 
-/* Writes one entry. priority is one of syslog(3). Nothing is reported: there is nowhere to. */
+/*
+ * Writes one entry. priority is one of syslog(3). An entry that journald does not take is waited
+ * for once, for a tenth of a second; how many were lost is told when it takes one again. Of the
+ * other targets nothing is reported: there is nowhere to.
+ */
 void journal_log(struct journal *journal, int priority, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Asks as Exim does, by many clients at once, and checks every answer: a connection a question,
+ * written whole, half-closed, and read to its end.
+ *
+ *     load SOCKET QUESTIONS CLIENTS COUNT [THINK]
+ *
+ * QUESTIONS is a file of lines, each a question, a tab and the answer that it must get; they are
+ * asked in turn. It ends after COUNT answers, or, where COUNT is 0, when standard input ends. THINK
+ * is how many milliseconds a client waits after an answer on average.
+ *
+ * It needs nothing but the C library. It prints one line:
+ *
+ *     queries=N wrong=N failed=N seconds=S rate=R p50_usec=N p99_usec=N max_usec=N
+ *
+ * queries counts the right answers; wrong, those that were whole lines but others than expected;
+ * failed, the questions that got no whole line. The first of each are shown on standard error. The
+ * exit status is 0 if none was wrong or failed, 1 if any was, 2 if it could not begin.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#define EXIT_USAGE 2
+
+#define CLIENTS_MAX      1024
+#define ANSWER_BYTES_MAX 16384
+
+/* Times are counted by the microsecond up to here; what takes longer counts as the last. */
+#define USEC_MAX 1000000
+
+/* As many mistakes are shown. */
+#define SHOWN_MAX 5
+
+struct question {
+    const char *text;
+    size_t length;
+    const char *answer; /* with its LF */
+};
+
+struct load {
+    struct sockaddr_un address;
+    struct question *questions;
+    size_t questions_count;
+    uint64_t count; /* 0: until it is told to stop */
+    uint64_t think_usec;
+    atomic_uint_fast64_t next;
+    atomic_bool stop;
+    atomic_uint shown;
+};
+
+struct client {
+    pthread_t thread;
+    struct load *load;
+    uint64_t right, wrong, failed, longest_usec;
+    unsigned int seed;
+    uint32_t *times; /* of USEC_MAX + 1 */
+};
+
+static uint64_t now_usec(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+static void fail(const char *what)
+{
+    fprintf(stderr, "load: %s: %s\n", what, strerror(errno));
+    exit(EXIT_USAGE);
+}
+
+static void *allocate(size_t count, size_t size)
+{
+    void *memory = calloc(count, size);
+
+    if (!memory)
+        fail("memory");
+    return memory;
+}
+
+/* Reads the file of questions. They stay for as long as the process does. */
+static void read_questions(struct load *load, const char *path)
+{
+    FILE *file = fopen(path, "re");
+    char *line = NULL;
+    size_t size = 0, room = 0;
+    ssize_t length;
+
+    if (!file)
+        fail(path);
+    while ((length = getline(&line, &size, file)) > 0) {
+        char *tab = memchr(line, '\t', (size_t)length);
+
+        if (!tab)
+            continue;
+        if (load->questions_count == room) {
+            room = room ? room * 2 : 64;
+            load->questions = reallocarray(load->questions, room, sizeof(*load->questions));
+            if (!load->questions)
+                fail("memory");
+        }
+        *tab = '\n';
+        load->questions[load->questions_count++] =
+            (struct question){line, (size_t)(tab + 1 - line), tab + 1};
+        line = NULL; /* kept by the question */
+        size = 0;
+    }
+    free(line);
+    fclose(file);
+    if (load->questions_count == 0) {
+        errno = ENODATA;
+        fail(path);
+    }
+}
+
+static void show(struct load *load, const struct question *question, const char *what,
+                 const char *text)
+{
+    if (atomic_fetch_add(&load->shown, 1) < SHOWN_MAX)
+        fprintf(stderr, "load: %.*s: %s%s\n", (int)question->length - 1, question->text, what,
+                text);
+}
+
+/* Reads to the end of the answer. Returns its length, or -1. */
+static ssize_t receive(int fd, char *answer)
+{
+    size_t length = 0;
+
+    for (;;) {
+        ssize_t n = recv(fd, answer + length, ANSWER_BYTES_MAX - 1 - length, 0);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -1;
+        length += (size_t)n;
+        if (n == 0 || length == ANSWER_BYTES_MAX - 1) {
+            answer[length] = '\0';
+            return (ssize_t)length;
+        }
+    }
+}
+
+/* Asks over the connected socket fd. Returns what failed, or NULL. */
+static const char *converse(int fd, const struct load *load, const struct question *question,
+                            char *answer)
+{
+    ssize_t length;
+
+    if (connect(fd, (const struct sockaddr *)&load->address, sizeof(load->address)) < 0)
+        return "connect: ";
+    if (send(fd, question->text, question->length, MSG_NOSIGNAL) != (ssize_t)question->length)
+        return "send: ";
+    if (shutdown(fd, SHUT_WR) < 0)
+        return "shutdown: ";
+    length = receive(fd, answer);
+    if (length < 0)
+        return "receive: ";
+    if (length == 0 || answer[length - 1] != '\n') {
+        errno = ENODATA;
+        return "an answer without an end: ";
+    }
+    return NULL;
+}
+
+static void ask(struct client *client, const struct question *question)
+{
+    char answer[ANSWER_BYTES_MAX];
+    uint64_t begin_usec = now_usec(), usec;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const char *failed = fd < 0 ? "socket: " : converse(fd, client->load, question, answer);
+
+    if (failed)
+        show(client->load, question, failed, strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    usec = now_usec() - begin_usec;
+    if (failed) {
+        client->failed++;
+        return;
+    }
+    if (strcmp(answer, question->answer) != 0) {
+        client->wrong++;
+        show(client->load, question, "wrong answer: ", answer);
+        return;
+    }
+    client->right++;
+    client->times[usec < USEC_MAX ? usec : USEC_MAX]++;
+    if (usec > client->longest_usec)
+        client->longest_usec = usec;
+}
+
+static void think(struct client *client)
+{
+    uint64_t usec = client->load->think_usec;
+    struct timespec pause;
+
+    if (usec == 0)
+        return;
+    usec = (uint64_t)rand_r(&client->seed) % (2 * usec + 1);
+    pause = (struct timespec){(time_t)(usec / 1000000), (long)(usec % 1000000) * 1000};
+    nanosleep(&pause, NULL);
+}
+
+static void *run(void *userdata)
+{
+    struct client *client = userdata;
+    struct load *load = client->load;
+
+    while (!atomic_load(&load->stop)) {
+        uint64_t number = atomic_fetch_add(&load->next, 1);
+
+        if (load->count > 0 && number >= load->count)
+            break;
+        ask(client, &load->questions[number % load->questions_count]);
+        think(client);
+    }
+    return NULL;
+}
+
+/* Returns the time within which permille of a thousand answers came. */
+static unsigned int quantile_usec(const struct client *clients, size_t count, uint64_t right,
+                                  unsigned int permille)
+{
+    uint64_t rank = right - right * (1000 - permille) / 1000, seen = 0;
+    unsigned int usec = 0;
+
+    for (; usec < USEC_MAX; usec++) {
+        for (size_t i = 0; i < count; i++)
+            seen += clients[i].times[usec];
+        if (seen >= rank)
+            break;
+    }
+    return usec;
+}
+
+static void wait_for_end_of_input(void)
+{
+    char buffer[64];
+
+    while (read(STDIN_FILENO, buffer, sizeof(buffer)) > 0)
+        ;
+}
+
+static int run_all(struct load *load, struct client *clients, size_t count)
+{
+    uint64_t right = 0, wrong = 0, failed = 0, longest_usec = 0, begin_usec = now_usec();
+    double seconds;
+
+    for (size_t i = 0; i < count; i++) {
+        clients[i].load = load;
+        clients[i].seed = (unsigned int)i + 1;
+        clients[i].times = allocate(USEC_MAX + 1, sizeof(*clients[i].times));
+        errno = pthread_create(&clients[i].thread, NULL, run, &clients[i]);
+        if (errno != 0)
+            fail("a thread");
+    }
+    if (load->count == 0) {
+        wait_for_end_of_input();
+        atomic_store(&load->stop, true);
+    }
+    for (size_t i = 0; i < count; i++) {
+        pthread_join(clients[i].thread, NULL);
+        right += clients[i].right;
+        wrong += clients[i].wrong;
+        failed += clients[i].failed;
+        if (clients[i].longest_usec > longest_usec)
+            longest_usec = clients[i].longest_usec;
+    }
+    seconds = (double)(now_usec() - begin_usec) / 1e6;
+    printf("queries=%" PRIu64 " wrong=%" PRIu64 " failed=%" PRIu64
+           " seconds=%.3f rate=%.0f p50_usec=%u p99_usec=%u max_usec=%" PRIu64 "\n",
+           right, wrong, failed, seconds, (double)right / seconds,
+           quantile_usec(clients, count, right, 500), quantile_usec(clients, count, right, 990),
+           longest_usec);
+    for (size_t i = 0; i < count; i++)
+        free(clients[i].times);
+    return wrong > 0 || failed > 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+/* Reads a number of the command line, from least on. */
+static uint64_t number(const char *text, uint64_t least, uint64_t most)
+{
+    char *end;
+    unsigned long long value = strtoull(text, &end, 10);
+
+    if (text[0] < '0' || text[0] > '9' || *end || value < least || value > most) {
+        fprintf(stderr, "load: %s is no number from %" PRIu64 " to %" PRIu64 "\n", text, least,
+                most);
+        exit(EXIT_USAGE);
+    }
+    return value;
+}
+
+int main(int argc, char **argv)
+{
+    struct load load = {.address = {.sun_family = AF_UNIX}};
+    struct client *clients;
+    size_t count;
+    int status;
+
+    if (argc < 5 || argc > 6 || strlen(argv[1]) >= sizeof(load.address.sun_path)) {
+        fputs("usage: load SOCKET QUESTIONS CLIENTS COUNT [THINK]\n", stderr);
+        return EXIT_USAGE;
+    }
+    strcpy(load.address.sun_path, argv[1]);
+    count = (size_t)number(argv[3], 1, CLIENTS_MAX);
+    load.count = number(argv[4], 0, UINT64_MAX - CLIENTS_MAX);
+    load.think_usec = argc == 6 ? number(argv[5], 0, 3600000) * 1000 : 0;
+    read_questions(&load, argv[2]);
+    clients = allocate(count, sizeof(*clients));
+    status = run_all(&load, clients, count);
+    free(clients);
+    return status;
+}
