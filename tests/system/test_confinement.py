@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the service could do if somebody took it over, and who may ask it."""
+
+import errno
+import json
+import os
+import re
+import subprocess
+
+from harness import places
+from harness.container import wait_until
+from harness.debugger import call_in
+from harness.identity import call_as
+from harness.scenario import Scenario
+from harness.service import DAEMON, SERVICE, SOCKET, SOCKET_PATH, Service
+
+MAILBOX = '/var/mail/joe'
+MESSAGE = f'{MAILBOX}/cur/1.M1P1.mx,S=700:2,S'
+
+AF_UNIX, AF_INET, AF_INET6, AF_NETLINK, AF_PACKET = 1, 2, 10, 16, 17
+SOCK_STREAM, SOCK_RAW = 1, 3
+PTRACE_ATTACH, CLONE_NEWUSER = 16, 0x10000000
+LOCALHOST_SMTP = '\x02\0\0\x19\x7f\0\0\x01\0\0\0\0\0\0\0\0'
+SYSTEM_BUS = '\x01\0/run/dbus/system_bus_socket'
+
+# What no process may do that is confined by Landlock alone.
+BEYOND_LANDLOCK = {
+    'read a secret': [('open', '/etc/shadow', os.O_RDONLY)],
+    'list another directory': [('open', '/etc', os.O_RDONLY | os.O_DIRECTORY)],
+    'write into a mailbox': [
+        ('open', MESSAGE, os.O_WRONLY), ('open', MESSAGE, os.O_RDWR | os.O_APPEND),
+        ('open', f'{MAILBOX}/new/2', os.O_WRONLY | os.O_CREAT, 0o600),
+        ('truncate', MESSAGE, 0)],
+    'remove and rename': [
+        ('unlink', MESSAGE), ('rename', MESSAGE, f'{MAILBOX}/new/2'),
+        ('link', MESSAGE, f'{MAILBOX}/new/2'), ('mkdir', f'{MAILBOX}/.Folder', 0o700),
+        ('symlink', '/', f'{MAILBOX}/new/2')],
+    'make a set-user-ID file': [
+        ('open', '/var/mail/suid', os.O_WRONLY | os.O_CREAT, 0o4755),
+        ('open', '/tmp/suid', os.O_WRONLY | os.O_CREAT, 0o4755),
+        ('mknod', '/var/mail/suid', 0o104755, 0)],
+    'execute a program': [('execve', '/bin/sh', 0, 0), ('execve', DAEMON, 0, 0)],
+}
+
+# What the service cannot do either.
+BEYOND_THE_UNIT = {
+    **BEYOND_LANDLOCK,
+    'give a file the set-user-ID bit': [('chmod', MESSAGE, 0o4755)],
+    'change an owner': [('chown', MESSAGE, 0, 0)],
+    'bring code of its own': [('memfd_create', 'code', 0),
+                              ('execveat', -1, '/bin/sh', 0, 0, 0)],
+    'connect to the network': [
+        ('socket', AF_INET, SOCK_STREAM, 0), ('socket', AF_INET6, SOCK_STREAM, 0),
+        ('socket', AF_NETLINK, SOCK_RAW, 0), ('socket', AF_PACKET, SOCK_RAW, 0)],
+    'touch another process': [
+        ('ptrace', PTRACE_ATTACH, 1, 0, 0), ('kill', 1, 9), ('kill', -1, 9)],
+    'become another': [('setuid', 0), ('setgid', 0), ('unshare', CLONE_NEWUSER),
+                       ('chroot', '/var/mail')],
+    'change the system': [('mount', 'none', '/mnt', 'tmpfs', 0, 0), ('umount', '/proc'),
+                          ('sethostname', 'x', 1), ('swapoff', '/'), ('reboot', 0)],
+}
+
+REFUSALS = (errno.EPERM, errno.EACCES, errno.EROFS, errno.EAFNOSUPPORT)
+
+
+class ConfinementScenario(Scenario):
+    """A container with the service and a mailbox of 700 bytes."""
+
+    @classmethod
+    def prepare(cls) -> None:
+        super().prepare()
+        cls.service = Service(cls.container)
+        cls.service.make_maildirs([MAILBOX], 700)
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.addCleanup(self.service.reset)
+
+    def assert_refused(self, pid: int, attacks: dict) -> None:
+        """The process, its number inside, makes the calls in vain, and lives on."""
+        for name, calls in attacks.items():
+            with self.subTest(name):
+                print(f'{name}:')
+                for call in call_in(self.container, pid, calls):
+                    print(f'  {call}')
+                    self.assertEqual(call.returned, -1, call)
+                    self.assertIn(call.errno, REFUSALS, call)
+        # It was no fault of the method: what the service does is still allowed.
+        for call in call_in(self.container, pid, [('open', MESSAGE, os.O_RDONLY)]):
+            print(f'read a message: {call}')
+            self.assertGreaterEqual(call.returned, 0, call)
+
+
+class Attacks(ConfinementScenario):
+    """From within the running service."""
+
+    def test_from_inside_the_service(self):
+        before = self._everything()
+        self.service.start()
+        self.assertEqual(self.service.ask(MAILBOX), '700')
+        pid = self.service.main_pid()
+
+        self.assert_refused(pid, BEYOND_THE_UNIT)
+
+        self.assertEqual(self.service.main_pid(), pid)
+        self.assertEqual(self.service.ask(MAILBOX), '700')
+        self.assertEqual(self._everything(), before)
+
+    def test_the_system_bus_is_out_of_reach(self):
+        self.service.start()
+        self.assertEqual(self.service.ask(MAILBOX), '700')
+        opened = call_in(self.container, self.service.main_pid(),
+                         [('socket', AF_UNIX, SOCK_STREAM, 0)])[0]
+        self.assertGreaterEqual(opened.returned, 0, opened)
+
+        call = call_in(self.container, self.service.main_pid(),
+                       [('connect', opened.returned, SYSTEM_BUS, len(SYSTEM_BUS))])[0]
+
+        print(call)
+        self.container.run(['test', '-S', '/run/dbus/system_bus_socket'])
+        self.assertEqual((call.returned, call.errno), (-1, errno.ENOENT))
+
+    def test_landlock_is_what_refuses_other_files(self):
+        self.service.start()
+        self.assertEqual(self.service.ask(MAILBOX), '700')
+        started = self.journal('-t', 'exim-quotad', '-o', 'cat')
+        print(started)
+        self.assertRegex(started, r'(?m)^confined by Landlock [1-9]')
+
+        # Its user and its capability would let it.
+        outside = self.container.pid_outside(self.service.main_pid())
+        secret = call_as(outside, _read, '/etc/shadow')
+        print(f'/etc/shadow, with the capability and without Landlock: {len(secret)} bytes')
+        self.assertIn('root:', secret)
+
+    def _everything(self) -> str:
+        return self.container.run(
+            ['find', '/var/mail', '-printf', '%p %m %u %s %T@\n']).stdout
+
+
+class WithoutSystemd(ConfinementScenario):
+    """From within a daemon that was started by hand, as root, which only Landlock confines."""
+
+    def test_from_inside(self):
+        path = '/run/by-hand'
+        with self.container.popen([DAEMON, '--foreground', f'--socket={path}', '--user=root',
+                                   '--root=/var/mail'], stderr=subprocess.PIPE, text=True) as daemon:
+            wait_until(lambda: self.container.call(os.path.exists, path), 'its socket')
+            self.assertEqual(self.service.ask(MAILBOX, path), '700')
+            pid = int(self.container.run(['pgrep', '-x', 'exim-quotad']).stdout)
+            try:
+                self._attack(pid)
+            finally:
+                self.container.run(['kill', str(pid)])
+            said = daemon.communicate()[1]
+        print(said)
+        version = int(re.search('confined by Landlock ([0-9]+)', said)[1])
+        self.assertEqual('no TCP' in said, version >= 4)
+        self.assertEqual('no signals to others' in said, version >= 6)
+
+    def _attack(self, pid: int) -> None:
+        self.assert_refused(pid, BEYOND_LANDLOCK)
+        opened = call_in(self.container, pid, [('socket', AF_INET, SOCK_STREAM, 0)])[0]
+        self.assertGreaterEqual(opened.returned, 0, opened)
+        calls = call_in(self.container, pid, [
+            ('connect', opened.returned, LOCALHOST_SMTP, len(LOCALHOST_SMTP)),
+            ('kill', 1, 0)])
+        print('\n'.join(map(str, calls)))
+        self.assertEqual([call.returned for call in calls], [-1, -1])
+        self.assertEqual([call.errno for call in calls], [errno.EACCES, errno.EPERM])
+
+
+class Exposure(ConfinementScenario):
+    """What systemd-analyze says of the units."""
+
+    def test_security_and_each_remaining_cross(self):
+        for unit in (SERVICE, 'exim-quotad-accept@x.service'):
+            with self.subTest(unit):
+                text = self.container.run(['systemd-analyze', 'security', '--no-pager',
+                                           unit]).stdout
+                print('\n'.join(line for line in text.splitlines() if '✓' not in line))
+                exposure = float(re.search(r'Overall exposure level for .*: ([0-9.]+)', text)[1])
+                self.assertLessEqual(exposure, 0.8)
+                listed = json.loads(self.container.run(
+                    ['systemd-analyze', 'security', '--json=short', unit]).stdout)
+                crosses = {entry['name'].partition('=')[0] for entry in listed
+                           if entry['exposure']}
+                self.assertEqual(crosses, self._explained())
+
+    def _explained(self) -> set[str]:
+        """Returns the settings that the comment at the end of confinement.conf explains."""
+        text = (places.SOURCES / 'systemd/confinement.conf').read_text(encoding='utf-8')
+        comment = text.partition('# What is left open on purpose')[2]
+        return set(re.findall(r'^# (\w+)=', comment, re.MULTILINE))
+
+
+class Peers(ConfinementScenario):
+    """Who may ask."""
+
+    def test_another_user_is_refused_by_mode(self):
+        self.service.start()
+        refused = self.service.ask_as('www-data', MAILBOX)
+        print(f'www-data: {refused.stderr.splitlines()[-1]}')
+        self.assertIn('PermissionError', refused.stderr)
+        self.assertEqual(refused.stdout, '')
+        self.assertEqual(self.service.main_pid(), 0, 'nobody asked')
+        self.assertEqual(self.service.ask_as('Debian-exim', MAILBOX).stdout, '700\n')
+
+    def test_open_socket_and_a_group(self):
+        self.service.change('[Socket]\nSocketMode=0666\n', unit=SOCKET,
+                            options='--allow-group=Debian-exim')
+        print(self.container.run(['stat', '--format=%A %U:%G', SOCKET_PATH]).stdout.strip())
+        self.container.run(['usermod', '-a', '-G', 'Debian-exim', 'news'])
+
+        answers = {user: self.service.ask_as(user, MAILBOX).stdout
+                   for user in ('Debian-exim', 'news', 'www-data', 'root')}
+        for _ in range(10):
+            self.service.ask_as('www-data', MAILBOX)
+
+        print(answers)
+        self.assertEqual(answers, {'Debian-exim': '700\n', 'news': '700\n',
+                                   'www-data': '', 'root': ''})
+        entries = [json.loads(line) for line in self.journal(
+            '-t', 'exim-quotad', 'QUOTA_PEER_UID=33', '-o', 'json').splitlines()]
+        print('\n'.join(entry['MESSAGE'] for entry in entries))
+        self.assertEqual([entry['MESSAGE_ID'] for entry in entries],
+                         ['140593e415e4471b8fa1cc9790b7e600'])
+        self.service.stop()
+        self.assertIn('peer refused, repeated 10 times', self.journal('-t', 'exim-quotad'))
+
+    def test_open_socket_and_a_user(self):
+        self.service.change('[Socket]\nSocketMode=0666\n', unit=SOCKET,
+                            options='--allow-user=www-data')
+        self.assertEqual(self.service.ask_as('www-data', MAILBOX).stdout, '700\n')
+        self.assertEqual(self.service.ask_as('Debian-exim', MAILBOX).stdout, '')
+
+
+def _read(path: str) -> str:
+    with open(path, encoding='ascii') as file:
+        return file.read()
