@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The service as systemd's: restarts, kills, reloads, idle exits, the watchdog, its memory."""
+
+import re
+import socket
+
+from harness.container import wait_until
+from harness.scenario import Scenario, is_long
+from harness.service import (SERVICE, SOCKET, SOCKET_PATH, Service, answer_of,
+                             wait_for_new_main_process)
+
+CLIENTS = 8
+MAILBOXES = 100
+MESSAGE_BYTES = 4321
+
+
+class ServiceScenario(Scenario):
+    """A container with mailboxes and the service's socket, closed again after each test."""
+
+    service: Service
+    answers: dict[str, str]
+    mailboxes = MAILBOXES
+
+    @classmethod
+    def prepare(cls) -> None:
+        super().prepare()
+        cls.service = Service(cls.container)
+        paths = [f'/var/mail/vhosts/user{number}' for number in range(cls.mailboxes)]
+        cls.service.make_maildirs(paths, MESSAGE_BYTES)
+        cls.answers = {path: str(MESSAGE_BYTES) for path in paths}
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.addCleanup(self.service.reset)
+
+    def assert_socket_never_failed(self) -> None:
+        """The socket listens, and systemd has never said that it failed."""
+        state = self.container.unit(SOCKET, 'ActiveState', 'Result')
+        print(f'{SOCKET}: {state}')
+        self.assertEqual(state, {'ActiveState': 'active', 'Result': 'success'})
+        self.assertNotIn('Failed', self.journal('_PID=1', f'UNIT={SOCKET}'))
+
+
+class Interruptions(ServiceScenario):
+    """What clients notice of a service that comes and goes: the bare numbers, and no failures."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.service.start()
+
+    def test_restarts(self):
+        number = 200 if is_long() else 30
+        with self.service.load(self.answers, CLIENTS) as load:
+            for _ in range(number):
+                self.container.run(['systemctl', 'restart', SERVICE])
+            seen = load.stop()
+
+        started = self._count(r'exim-quotad .* answers on')
+        print(f'{number} x systemctl restart, {started} starts')
+        self.assertGreaterEqual(started, number)
+        self._assert_flawless(seen)
+
+    def test_kills(self):
+        number = 200 if is_long() else 20
+        killed = self.service.main_pid()
+        with self.service.load(self.answers, CLIENTS) as load:
+            for _ in range(number):
+                killed = wait_for_new_main_process(self.service, killed)
+                # As long as it takes to be answering again.
+                self.assertEqual(self.service.ask('/var/mail/vhosts/user1'), str(MESSAGE_BYTES))
+                self.container.run(['kill', '-KILL', str(killed)])
+            seen = load.stop()
+
+        in_flight = number * CLIENTS
+        print(f'{number} x kill -9; {seen["failed"]:.0f} questions failed, of at most '
+              f'{in_flight} in flight')
+        self.assertGreater(seen['queries'], 0)
+        self.assertEqual(seen['wrong'], 0)
+        self.assertLessEqual(seen['failed'], in_flight)
+        self.assert_socket_never_failed()
+
+    def test_reloads(self):
+        self.container.put_file('/etc/exim-quotad.limits', '*: 1G\n')
+        self.service.change(options='--limits=/etc/exim-quotad.limits')
+        reloads = 50 if is_long() else 20
+        self.assertEqual(self.service.ask('/var/mail/vhosts/user1'), str(MESSAGE_BYTES))
+        pid = self.service.main_pid()
+        with self.service.load(self.answers, CLIENTS) as load:
+            for _ in range(reloads):
+                self.container.run(['systemctl', 'reload', SERVICE])
+            wait_until(lambda: self._reloaded() >= 1, 'the last reload')
+            seen = load.stop()
+
+        state = self.container.unit(SERVICE, 'ActiveState', 'MainPID')
+        print(f'{reloads} x systemctl reload, {self._reloaded()} times the limits read; {state}')
+        self.assertEqual(state, {'ActiveState': 'active', 'MainPID': str(pid)})
+        self._assert_flawless(seen)
+
+    def test_idle_exits(self):
+        self.service.change(options='--exit-idle-time=100ms')
+        exits = 50 if is_long() else 15
+        # Each client pauses so long that now and then all of them do.
+        with self.service.load(self.answers, CLIENTS, think_msec=800) as load:
+            wait_until(lambda: self._count('idle for long enough') >= exits, 'idle exits', 300)
+            seen = load.stop()
+
+        print(f'{self._count("idle for long enough")} idle exits at --exit-idle-time=100ms')
+        self._assert_flawless(seen)
+
+    def _assert_flawless(self, seen: dict) -> None:
+        self.assertGreater(seen['queries'], 0)
+        self.assertEqual((seen['wrong'], seen['failed']), (0, 0))
+        self.assert_socket_never_failed()
+
+    def _count(self, pattern: str) -> int:
+        return len(re.findall(pattern, self.journal('-t', 'exim-quotad', '-o', 'cat')))
+
+    def _reloaded(self) -> int:
+        return self._count('limits')
+
+
+class Watchdog(ServiceScenario):
+    """A service that hangs."""
+
+    def test_stopped_process_is_replaced_and_the_queue_answered(self):
+        self.service.change('[Service]\nWatchdogSec=1s\n')
+        self.assertEqual(self.service.ask('/var/mail/vhosts/user1'), str(MESSAGE_BYTES))
+        hung = self.service.main_pid()
+
+        self.container.run(['kill', '-STOP', str(hung)])
+        queued = [self.container.connect_unix(SOCKET_PATH, timeout=60) for _ in range(20)]
+        for number, connection in enumerate(queued):
+            connection.sendall(f'/var/mail/vhosts/user{number}\n'.encode())
+            connection.shutdown(socket.SHUT_WR)
+        answers = [answer_of(connection) for connection in queued]
+
+        said = self.journal('_PID=1', f'UNIT={SERVICE}', '-o', 'cat')
+        print(f'kill -STOP {hung}; 20 clients asked: {sorted(set(answers))}; '
+              f'then {self.service.main_pid()}:\n{said}')
+        self.assertEqual(answers, [f'{MESSAGE_BYTES}\n'] * 20)
+        self.assertNotEqual(self.service.main_pid(), hung)
+        self.assertIn('Watchdog timeout', said)
+        self.assert_socket_never_failed()
+
+
+class Memory(ServiceScenario):
+    """What a million questions leave behind."""
+
+    mailboxes = 10000
+    allowed_kib = 1024
+
+    def test_memory_stays(self):
+        first, rest = (100000, 900000) if is_long() else (50000, 150000)
+        self.service.start()
+        self._load(first)
+        early = self.service.memory_kib()
+        self._load(rest)
+        late = self.service.memory_kib()
+
+        print(f'after {first} questions about {self.mailboxes} mailboxes {early} KiB resident, '
+              f'after {first + rest} {late} KiB')
+        wanted = (f'{first + rest} queries, 0 over quota, 0 errors; {self.mailboxes} mailboxes '
+                  'remembered; p99 ')
+        print(wait_until(lambda: self._status(wanted), f'STATUS={wanted}'))
+        self.assertLess(late - early, self.allowed_kib)
+
+    def _status(self, beginning: str) -> str:
+        status = self.container.unit(SERVICE, 'StatusText')['StatusText']
+        return status if status.startswith(beginning) else ''
+
+    def _load(self, count: int) -> None:
+        with self.service.load(self.answers, CLIENTS, count) as load:
+            seen = load.wait()
+        self.assertEqual((seen['queries'], seen['wrong'], seen['failed']), (count, 0, 0))
