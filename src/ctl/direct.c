@@ -82,7 +82,7 @@ static enum reason answer_target(const struct direct *direct, struct target *tar
     struct target_judgement judgement;
     char expanded[PATH_MAX];
     char *path = target_is_path(target) ? text : expanded;
-    struct usage usage;
+    struct usage usage = {};
     int r;
 
     for (;; target->candidate++) {
@@ -93,12 +93,12 @@ static enum reason answer_target(const struct direct *direct, struct target *tar
         if (reason != REASON_NONE)
             return reason;
         r = look(direct, &target->policy, path, &usage);
-        if (r < 0) {
-            *ret_why = reason_text_from_errno(r);
-            return reason_from_errno(r);
-        }
-        if (usage.source != USAGE_NONE || !target_has_more(target, direct->settings))
+        if (target_goes_on(target, direct->settings, r, usage.source))
+            continue;
+        if (r == 0)
             break;
+        *ret_why = reason_text_from_errno(r);
+        return reason_from_errno(r);
     }
     target_judge(target, direct->settings, path, &usage, &judgement);
     reply_judgement(reply, check, &judgement);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "quota/target.h"
 
+#include <errno.h>
 #include <string.h>
 
 static enum reason refuse(enum reason reason, const char *why, const char **ret_why)
@@ -82,9 +83,12 @@ enum reason target_path(const struct target *target, const struct quota_settings
     return REASON_NONE;
 }
 
-bool target_has_more(const struct target *target, const struct quota_settings *settings)
+bool target_goes_on(const struct target *target, const struct quota_settings *settings, int error,
+                    enum usage_source source)
 {
-    return !target_is_path(target) && target->candidate + 1 < settings->templates_count;
+    bool nothing = error == -ENOTDIR || (error == 0 && source == USAGE_NONE);
+
+    return nothing && !target_is_path(target) && target->candidate + 1 < settings->templates_count;
 }
 
 void target_judge(const struct target *target, const struct quota_settings *settings,

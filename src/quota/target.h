@@ -5,7 +5,7 @@
  * that exists. Looking into them is the caller's part, who may have to do it without waiting.
  *
  *     target_begin()
- *     target_path(0), look into it; while there is nothing and target_has_more(): the next one
+ *     target_path(0), look into it; while target_goes_on(): the next one
  *     target_judge()
  */
 #pragma once
@@ -65,8 +65,13 @@ bool target_is_path(const struct target *target);
 enum reason target_path(const struct target *target, const struct quota_settings *settings,
                         char path[PATH_MAX], const char **ret_why);
 
-/* Returns whether a mailbox that is not there is to be looked for elsewhere. */
-bool target_has_more(const struct target *target, const struct quota_settings *settings);
+/*
+ * Returns whether a mailbox that is not there is to be looked for elsewhere. One whose path leads
+ * through a file is not there either (error is -ENOTDIR): where /var/mail/joe is an mbox there is no
+ * /var/mail/joe/Maildir. error is what the look returned, source what it found where that is 0.
+ */
+bool target_goes_on(const struct target *target, const struct quota_settings *settings, int error,
+                    enum usage_source source);
 
 /*
  * Judges what was found at path, where the looking ended. path and usage are the caller's and must

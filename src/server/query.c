@@ -180,12 +180,15 @@ static enum look look_at(struct query_service *service, struct query *query, cha
                             ret_device);
     if (r == -EAGAIN)
         return LOOK_WAITS;
+    if (r < 0 && target_goes_on(&query->target, &service->settings->quota, r, USAGE_NONE))
+        return LOOK_NOTHING;
     if (r < 0) {
         finish_errno(service, query, r, path);
         return LOOK_ANSWERED;
     }
     query->waiter.have_sums = mailbox_usage(&mailbox, &query->waiter.sums);
-    if (mailbox.kind == MAILBOX_NONE && target_has_more(&query->target, &service->settings->quota))
+    if (mailbox.kind == MAILBOX_NONE &&
+        target_goes_on(&query->target, &service->settings->quota, 0, USAGE_NONE))
         look = LOOK_NOTHING;
     else if (mailbox_must_count(&mailbox, &query->target.policy, clock_usec(CLOCK_REALTIME),
                                 false) == USAGE_RULE_TRUSTED &&
@@ -242,13 +245,13 @@ static void on_scan_done(struct scan_waiter *waiter, const struct scan_result *r
     struct query *query = (struct query *)((char *)waiter - offsetof(struct query, waiter));
     struct query_service *service = waiter->userdata;
 
-    if (result->error < 0) {
-        finish_errno(service, query, result->error, result->path);
-    } else if (result->usage.source == USAGE_NONE &&
-               target_has_more(&query->target, &service->settings->quota)) {
+    if (target_goes_on(&query->target, &service->settings->quota, result->error,
+                       result->usage.source)) {
         query->target.candidate++;
         if (!try_candidates(service, query))
             return;
+    } else if (result->error < 0) {
+        finish_errno(service, query, result->error, result->path);
     } else {
         if (result->late) {
             struct report_entry entry = report_entry(query, result->path);

@@ -301,6 +301,7 @@ class DirectTest(CtlTestCase):
         self.limits = self.folder / 'limits'
         self.limits.write_text('plain@example.org: 2K\n*@example.org: 100K,2C\n*: 3K\n', 'ascii')
         self.options = (*self.OPTIONS, f'--root={self.root}', f'--limits={self.limits}',
+                        f'--mailbox={self.root}/first/%d/%n/Maildir',
                         f'--mailbox={self.root}/first/%d/%n', f'--mailbox={self.root}/second/%d/%n')
         self.domain = domain
 

@@ -234,6 +234,18 @@ class ValuesTest(DaemonTestCase):
             with self.subTest(address=address):
                 self.assertEqual(daemon.usage(address)['reason'], 'bad-address')
 
+    def test_mailbox_template_that_leads_through_a_file(self):
+        (self.root / 'joe').write_bytes(bytes(4567))
+        make_maildir(self.root / 'jim' / 'Maildir', [5])
+        daemon = self.start(f'--mailbox={self.root}/%n/Maildir', f'--mailbox={self.root}/%n')
+        for _ in range(3):  # from a thread, and then from memory
+            reply = daemon.usage('joe@example.org')
+            self.assertEqual((reply['source'], reply['bytes']), ('mbox', '4567'))
+            self.assertEqual(daemon.usage('jim@example.org')['bytes'], '5')
+        self.assertEqual(daemon.warnings(), [])
+        reply = daemon.usage(self.root / 'joe' / 'Maildir')
+        self.assertEqual(reply['reason'], 'not-a-mailbox')
+
     def test_limits(self):
         make_maildir(self.root / 'joe@example.org', [5])
         limits = self.folder / 'limits'
