@@ -10,6 +10,7 @@
  * could not start, 2 for a wrong command line.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -361,6 +362,17 @@ static void release(struct program *program)
     journal_close(program->journal);
 }
 
+/* What is opened later must not be taken for a standard stream that was closed. */
+static void open_standard_streams(void)
+{
+    int fd;
+
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    closep(&fd);
+}
+
 int main(int argc, char **argv)
 {
     struct program program = {.daemon = DAEMON_NULL};
@@ -368,6 +380,7 @@ int main(int argc, char **argv)
     int status = EXIT_SUCCESS;
     int r;
 
+    open_standard_streams();
     /* Threads that count allocate little: one arena for all keeps the memory small. */
     mallopt(M_ARENA_MAX, 1);
     if (options_parse(argc, argv, &program.options, error) < 0) {
