@@ -108,7 +108,8 @@ bool peers_admit(const struct peers *peers, int fd)
 
     if (peers->users_count == 0 && peers->groups_count == 0)
         return true;
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0 || peer.pid == 0)
+    /* A process number there is only for those that this PID namespace knows. */
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0 || peer.uid == (uid_t)-1)
         return false;
     return user_may(peers, &peer) || groups_may(peers, fd);
 }
