@@ -345,6 +345,8 @@ int connections_take(struct connections *connections, int fd)
         closep(&fd);
         return 0;
     }
+    if (connections_full(connections))
+        (void)connections_make_room(connections);
     connection = calloc(1, sizeof(*connection));
     if (!connection) {
         closep(&fd);

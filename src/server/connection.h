@@ -31,8 +31,8 @@ void connections_free(struct connections *connections);
 
 /*
  * Takes the connected socket fd, and answers at once what can be answered at once. The caller has
- * seen to it that there is a place. Whoever may not ask is closed at once. Returns 0, or -ENOMEM;
- * fd is closed then.
+ * seen to it that there is a place, or one to be made. Whoever may not ask is closed at once, and
+ * takes nobody's place. Returns 0, or -ENOMEM; fd is closed then.
  */
 int connections_take(struct connections *connections, int fd);
 

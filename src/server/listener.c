@@ -97,8 +97,6 @@ static bool accept_one(struct listener *listener, int listen_fd)
     if (fd >= 0) {
         listeners->accepted++;
         listeners->starved = false;
-        if (connections_full(listeners->connections))
-            (void)connections_make_room(listeners->connections);
         if (connections_take(listeners->connections, fd) < 0)
             out_of_resources(listeners, ENOMEM);
         return true;
