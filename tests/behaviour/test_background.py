@@ -100,6 +100,28 @@ class BackgroundTest(OwnSocketTest):
         self.adopt(command)
         self.assertEqual(ask(self.socket, self.path), b'123\n')
 
+    def test_closed_standard_streams(self):
+        # What the daemon opens itself must not end up in their place.
+        for closed in '<&-', '>&- 2>&-', '<&- >&- 2>&-':
+            for how in (), ('--foreground',):
+                with self.subTest(closed=closed, how=how):
+                    daemon = self.start_with_streams_closed(closed, *how)
+                    self.assertEqual(ask(self.socket, self.path), b'123\n')
+                    daemon.ask('/etc')
+                    self.assertEqual(len(daemon.warnings_about('/etc')), 1)
+                    self.assertEqual(self.pidfile.read_text(), f'{daemon.pid}\n')
+                    self.stop(daemon)
+
+    def start_with_streams_closed(self, closed: str, *how: str) -> Daemon:
+        """Starts a daemon, in the foreground or not, some of whose standard streams are closed."""
+        wrapper = ('/bin/sh', '-c', f'exec "$0" "$@" {closed}')
+        if not how:
+            return self.start_in_background(wrapper=wrapper)
+        daemon = self.start(f'--socket={self.socket}', f'--pidfile={self.pidfile}',
+                            wrapper=wrapper)
+        daemon.address = self.socket
+        return daemon
+
     def test_relative_paths(self):
         daemon = self.adopt(self.spawn('--socket=socket', '--pidfile=pid', '--log=log',
                                        wrapper=('/usr/bin/env', f'--chdir={self.place}')))

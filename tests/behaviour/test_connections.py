@@ -2,13 +2,14 @@
 """How long a client may take, and how many there may be: none keeps another from its answer."""
 
 import contextlib
+import os
 import select
 import socket
 import time
 
 from daemon import (FULL, PATIENCE_SECONDS, Daemon, DaemonTestCase, has_reply, parse_pairs,
                     read_all, send_and_be_read, wait_for)
-from mailboxes import make_slow_maildir
+from mailboxes import make_maildir, make_slow_maildir
 
 FULL_LINE = b'%d\n' % FULL
 
@@ -196,6 +197,25 @@ class MaxConnectionsTest(DaemonTestCase):
             client.close()
             self.assertEqual(daemon.ask('ping')[:9], b'status=ok')
         self.assertEqual(daemon.number(self.root / 'slow'), bytes_)
+
+    def test_descriptors_are_closed(self):
+        # Whatever becomes of a connection, nothing is left of it.
+        mailbox = make_maildir(self.root / 'joe', [1])
+        daemon = self.start('--max-connections=5', '--timeout=500')
+        daemon.number(mailbox)
+        before = sorted(os.listdir(f'/proc/{daemon.pid}/fd'))
+        for client in self.fill(daemon, 10):
+            client.close()
+        for request in bytes(mailbox), b'/etc', b'', b'/' * 8193, b'usage', b'\0', b'ping':
+            for sent in request, request + b'\n', request + b'\nmore':
+                client = self.connect(daemon)
+                client.sendall(sent)
+                client.close()
+                daemon.ask(request)
+        silent = self.connect(daemon)
+        self.assertEqual(read_all(silent), b'0\n')
+        wait_for(lambda: sorted(os.listdir(f'/proc/{daemon.pid}/fd')) == before,
+                 'there are as many as before')
 
     def test_no_descriptor_is_left(self):
         # The limit on descriptors is lower than that on connections.

@@ -3,10 +3,12 @@
 
 import os
 import re
+import signal
 import socket
+from pathlib import Path
 from typing import NamedTuple, Optional
 
-from daemon import DaemonTestCase, needs_root
+from daemon import DaemonTestCase, has_reply, needs_root, send_and_be_read
 from mailboxes import make_maildir, write_maildirsize
 
 
@@ -280,3 +282,34 @@ class ValuesTest(DaemonTestCase):
         self.assertEqual(self.start('--allow-user=root').ask('ping')[:9], b'status=ok')
         self.assertEqual(self.start('--allow-group=root').ask('ping')[:9], b'status=ok')
         self.assert_turned_away(self.start('--allow-user=nobody', '--allow-group=mail'))
+
+    @needs_root
+    def test_who_may_not_ask_takes_nobody_s_place(self):
+        daemon = self.start('--allow-user=root', '--max-connections=1', '--timeout=86400000')
+        client = self.connect(daemon)
+        send_and_be_read(client, b'pi')
+        os.spawnv(os.P_WAIT, '/usr/bin/setpriv', [
+            'setpriv', '--reuid=nobody', '--regid=nogroup', '--clear-groups', '/usr/bin/python3',
+            '-c', 'import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]);'
+            'sys.exit(s.recv(9) != b"")', str(daemon.address)])
+        self.assertEqual(len(daemon.warnings()), 1)
+        self.assertFalse(has_reply(client))
+        client.sendall(b'ng\n')
+        self.assertEqual(client.recv(9), b'status=ok')
+
+    @needs_root
+    def test_who_has_no_process_number_here(self):
+        # As whoever asks from beside the container that the daemon runs in.
+        for option, admitted in ('--allow-user=root', True), ('--allow-user=nobody', False):
+            daemon = self.start(option, wrapper=('/usr/bin/unshare', '--pid', '--fork'))
+            inner = int(Path(f'/proc/{daemon.pid}/task/{daemon.pid}/children').read_text())
+            self.addCleanup(os.kill, inner, signal.SIGTERM)
+            if admitted:
+                self.assertEqual(daemon.ask('ping')[:9], b'status=ok')
+            else:
+                self.assert_turned_away(daemon)
+
+    def test_who_asks_by_tcp(self):
+        # Nobody knows who that is.
+        daemon = self.start_with([self.listen(('127.0.0.1', 0))], f'--allow-user={os.geteuid()}')
+        self.assert_turned_away(daemon)

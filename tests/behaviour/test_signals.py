@@ -128,6 +128,17 @@ class EndTest(DaemonTestCase):
             self.assertEqual(read_all(client), b'123\n')
             self.assert_ended_well(daemon)
 
+    def test_during_the_start(self):
+        # It leaves nothing behind, whenever the signal comes.
+        for number in range(40):
+            path = self.folder / 'socket'
+            daemon = self.spawn(f'--socket={path}', '--foreground', f'--pidfile={path}.pid')
+            daemon.process.wait(number / 4000)
+            daemon.process.send(signal.SIGTERM)
+            self.assertIn(daemon.process.wait(), (0, -signal.SIGTERM))
+            daemon.process.status = 0  # one that did not come so far as to take care is fine
+            self.assertEqual(list(self.folder.glob('socket*')), [])
+
     def test_other_signals(self):
         daemon = self.start()
         for number in (signal.SIGPIPE, signal.SIGCHLD, signal.SIGWINCH, signal.SIGHUP):
