@@ -202,6 +202,8 @@ static int open_target(struct opener *opener, const char *path, struct mailbox *
         opener->waits_for = mailbox->device;
         return -EAGAIN;
     }
+    if (!opener->device_kind)
+        mailbox->device_kind = filesystem_kind(fd);
     if (S_ISREG(st.stx_mode)) {
         mailbox->kind = MAILBOX_MBOX;
         mailbox->mbox_bytes = st.stx_size > SIZE_BYTES_MAX ? SIZE_BYTES_MAX : st.stx_size;

@@ -49,6 +49,7 @@ struct mailbox {
     enum mailbox_kind kind;
     int fd; /* of a Maildir (O_PATH), else -1 */
     dev_t device;
+    enum filesystem_kind device_kind; /* mailbox_open() finds it out */
     uint64_t mbox_bytes;
     enum usage_rule maildirsize_state; /* USAGE_RULE_TRUSTED if it parsed */
     struct maildirsize maildirsize;

@@ -28,7 +28,6 @@ struct scan {
     bool counted;
     struct usage usage;
     struct mailbox mailbox; /* what it says of itself; closed */
-    enum filesystem_kind device_kind;
     uint64_t elapsed_usec;
 
     pthread_mutex_t lock; /* guards the sums that are known before the count is done */
@@ -85,8 +84,6 @@ static void look(struct scan *scan)
     scan->error = mailbox_open(settings, scan->path, &mailbox);
     if (scan->error < 0)
         return;
-    if (mailbox.fd >= 0)
-        scan->device_kind = filesystem_kind(mailbox.fd);
     publish_sums(scan, &mailbox);
     rule = mailbox_must_count(&mailbox, &scan->policy, clock_usec(CLOCK_REALTIME), true);
     if (rule == USAGE_RULE_TRUSTED) {
@@ -186,8 +183,8 @@ static void on_finished(struct pool_job *job)
     struct scanner *scanner = scan->scanner;
 
     LIST_REMOVE(scan, link);
-    if (scan->device_kind != FILESYSTEM_UNKNOWN)
-        devices_learn(scanner->devices, scan->mailbox.device, scan->device_kind);
+    if (scan->mailbox.device_kind != FILESYSTEM_UNKNOWN)
+        devices_learn(scanner->devices, scan->mailbox.device, scan->mailbox.device_kind);
     cache_put(scanner->cache, scan->asked_path, scan->memory);
     scan->memory = NULL;
     if (scan->counted && scan->usage.source == USAGE_CACHE)

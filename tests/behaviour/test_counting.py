@@ -372,6 +372,19 @@ class SharedCountTest(DaemonTestCase):
             self.assertEqual(daemon.number(self.root / name), size)
         self.assertFalse(has_reply(client))
 
+    def test_mbox_does_not_wait_for_a_thread(self):
+        # Nor where nothing but mboxes was asked about before.
+        make_slow_maildir(self.root / 'slow', self.root / 'beside', 1500)
+        (self.root / 'mbox').write_bytes(bytes(9))
+        daemon = self.start('--scan-threads=1', '--scan-timeout=60000')
+        for _ in range(2):
+            self.assertEqual(daemon.number(self.root / 'mbox'), 9)
+        client = self.connect(daemon)
+        send_and_be_read(client, bytes(self.root / 'slow') + b'\n')
+        self.assertEqual(daemon.number(self.root / 'mbox'), 9)
+        self.assertFalse(has_reply(client))
+        client.close()
+
     def test_scan_threads(self):
         for threads in 1, 2, 5:
             with self.subTest(threads=threads):
