@@ -296,8 +296,8 @@ struct quota_limit mailbox_effective_limit(const struct mailbox_policy *policy,
 }
 
 /*
- * Whether the list of messages was changed after maildirsize was. What cannot be told, was; so was
- * what bears the same time, for the clock of a file system ticks slowly.
+ * Whether the list of messages was changed after maildirsize was. What cannot be told, was: within
+ * one tick of the clock for one.
  */
 static bool changed_since_maildirsize(const struct mailbox *mailbox)
 {
@@ -328,8 +328,9 @@ enum usage_rule mailbox_must_count(const struct mailbox *mailbox,
     limit = mailbox_effective_limit(policy, &sums->limit);
     if (!verdict_is_over(sums->bytes, sums->messages, limit, policy->size_bytes, policy->grace))
         return USAGE_RULE_TRUSTED;
-    if (sums->entries > 1 ||
-        (now_usec >= modified_usec && now_usec - modified_usec >= MAILBOX_MAILDIRSIZE_FRESH_USEC))
+    /* One from the future would hide every change until then. */
+    if (sums->entries > 1 || now_usec < modified_usec ||
+        now_usec - modified_usec >= MAILBOX_MAILDIRSIZE_FRESH_USEC)
         return USAGE_RULE_OVER;
     if (!may_wait || mailbox->fd < 0 || changed_since_maildirsize(mailbox))
         return USAGE_RULE_OVER;

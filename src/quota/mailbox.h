@@ -105,10 +105,10 @@ struct quota_limit mailbox_effective_limit(const struct mailbox_policy *policy,
  * own sums answer. now_usec is the time since the epoch.
  *
  * A maildirsize that says "over" is believed while it has one entry at the most and is younger than
- * MAILBOX_MAILDIRSIZE_FRESH_USEC, as the specification has it, and as long as both `new` and `cur`
- * were changed before it was: who has just made room is not refused. To know that takes a look at
- * the disk. Where that may not be taken (may_wait is false, or the mailbox is closed), such a file
- * is not believed.
+ * MAILBOX_MAILDIRSIZE_FRESH_USEC, as the specification has it, but not from the future, and as long
+ * as it was changed after `new` and `cur` were: who has just made room is not refused. To know that
+ * takes a look at the disk. Where that may not be taken (may_wait is false, or the mailbox is
+ * closed), such a file is not believed.
  */
 enum usage_rule mailbox_must_count(const struct mailbox *mailbox,
                                    const struct mailbox_policy *policy, uint64_t now_usec,

@@ -311,8 +311,8 @@ static void trusts_maildirsize_or_counts(void **state)
         {"1000S\n1001 5\n", SIZE(0), FRESH - 1, USAGE_RULE_TRUSTED, 1001, 5},
         {"1000S\n1001 5\n", SIZE(0), FRESH, USAGE_RULE_OVER, 1001, 5},
         {"1000S\n1001 5\n", SIZE(0), 1000 * FRESH, USAGE_RULE_OVER, 1001, 5},
-        {"1000S\n1001 5\n", SIZE(0), -(uint64_t)1, USAGE_RULE_TRUSTED, 1001, 5},
-        {"1000S\n1001 5\n", SIZE(0), -(uint64_t)1000 * FRESH, USAGE_RULE_TRUSTED, 1001, 5},
+        {"1000S\n1001 5\n", SIZE(0), -(uint64_t)1, USAGE_RULE_OVER, 1001, 5},
+        {"1000S\n1001 5\n", SIZE(0), -(uint64_t)1000 * FRESH, USAGE_RULE_OVER, 1001, 5},
 
         /* over by a byte: one and two lines */
         {"1000S\n1000 5\n1 1\n", SIZE(0), 0, USAGE_RULE_OVER, 1001, 6},
@@ -394,6 +394,7 @@ static void over_is_believed_until_messages_change(void **state)
         {MODIFIED_USEC, MODIFIED_USEC - 1, true, USAGE_RULE_OVER},
         {MODIFIED_USEC - 1, MODIFIED_USEC, true, USAGE_RULE_OVER},
         {MODIFIED_USEC + 1, MODIFIED_USEC - 1, true, USAGE_RULE_OVER},
+        {MODIFIED_USEC - 1, MODIFIED_USEC + 1, true, USAGE_RULE_OVER},
         {MODIFIED_USEC - 1, MODIFIED_USEC - 1, false, USAGE_RULE_OVER},
     };
 
