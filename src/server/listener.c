@@ -35,7 +35,6 @@ struct listeners {
     listeners_drained_fn drained; /* NULL: not draining */
     void *userdata;
     bool starved; /* of descriptors or memory, since the last connection */
-    uint64_t accepted;
 };
 
 static void listener_stop(struct listener *listener)
@@ -95,7 +94,6 @@ static bool accept_one(struct listener *listener, int listen_fd)
     }
     fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC);
     if (fd >= 0) {
-        listeners->accepted++;
         listeners->starved = false;
         if (connections_take(listeners->connections, fd) < 0)
             out_of_resources(listeners, ENOMEM);
@@ -230,9 +228,4 @@ bool listeners_active(const struct listeners *listeners)
         if (listener->io)
             return true;
     return false;
-}
-
-uint64_t listeners_accepted(const struct listeners *listeners)
-{
-    return listeners->accepted;
 }

@@ -44,6 +44,3 @@ void listeners_drain(struct listeners *listeners, listeners_drained_fn drained, 
 
 /* Returns whether anything may still be accepted. */
 bool listeners_active(const struct listeners *listeners);
-
-/* Returns how many connections were accepted. */
-uint64_t listeners_accepted(const struct listeners *listeners);

@@ -313,6 +313,7 @@ static void answer_stats(struct query_service *service)
     reply_add_number(reply, "errors", service->counters.errors);
     reply_add_number(reply, "scans", scans->scans);
     reply_add_number(reply, "cache_hits", scans->cached);
+    reply_add_number(reply, "connections", service->counters.connections);
     reply_add_number(reply, "shared", scans->shared);
     reply_add_number(reply, "timeouts", scans->timeouts);
     reply_add_number(reply, "stuck", scanner_stuck(service->scanner));
@@ -335,6 +336,7 @@ static void refuse_line(struct query_service *service, const struct query *query
 
 bool query_admit(struct query_service *service, int fd)
 {
+    service->counters.connections++;
     if (peers_admit(&service->settings->peers, fd))
         return true;
     report_peer(service->report, fd);

@@ -43,6 +43,7 @@ struct query_counters {
     uint64_t queries; /* requests that got a reply */
     uint64_t over;    /* of these, mailboxes over their limit, as far as that is known */
     uint64_t errors;
+    uint64_t connections; /* whoever came, asked or not */
 };
 
 struct query_service;
@@ -61,7 +62,7 @@ bool query_service_end(struct query_service *service);
 struct limits_store *query_limits(const struct query_service *service);
 
 /*
- * Returns whether whoever connected to the socket fd may ask; if not, the journal tells.
+ * Counts the connection fd. Returns whether whoever connected may ask; if not, the journal tells.
  */
 bool query_admit(struct query_service *service, int fd);
 

@@ -187,9 +187,13 @@ class RequestTest(DaemonTestCase):
         self.daemon.ask('ping')
         self.daemon.ask('no such verb')
         self.daemon.ask(b'check quota=1 ' + self.path)
+        with self.connect(self.daemon) as silent:
+            silent.shutdown(socket.SHUT_WR)
+            silent.recv(1)
         after = self.daemon.stats()
-        self.assertEqual(after['queries'] - before['queries'], 5)
-        self.assertEqual(after['errors'] - before['errors'], 1)
+        self.assertEqual(after['connections'] - before['connections'], 6)
+        self.assertEqual(after['queries'] - before['queries'], 6)
+        self.assertEqual(after['errors'] - before['errors'], 2)
         self.assertEqual(after['over'] - before['over'], 1)
 
     def test_clients_that_do_not_wait(self):
