@@ -243,6 +243,18 @@ static int allow_directory_of(struct sandbox *sandbox, const char *path, enum sa
     return r == -EACCES ? 0 : r;
 }
 
+/*
+ * As allow_directory_of(), for a file that is opened: where its name is a symbolic link, in the
+ * directory too that the link leads to now.
+ */
+static int allow_file(struct sandbox *sandbox, const char *path, enum sandbox_access access)
+{
+    _cleanup_(freep) char *real_path = realpath(path, NULL);
+    int r = allow_directory_of(sandbox, path, access);
+
+    return r == 0 && real_path ? allow_directory_of(sandbox, real_path, access) : r;
+}
+
 /* Allows what the options need, beside reading beneath the roots. */
 static int fill_sandbox(const struct program *program, struct sandbox *sandbox)
 {
@@ -255,9 +267,9 @@ static int fill_sandbox(const struct program *program, struct sandbox *sandbox)
                           SANDBOX_READ);
     /* These are opened again, or removed, by name; a file of that name may be another by then. */
     if (r == 0 && settings->quota.limits_path)
-        r = allow_directory_of(sandbox, settings->quota.limits_path, SANDBOX_READ_FILE);
+        r = allow_file(sandbox, settings->quota.limits_path, SANDBOX_READ_FILE);
     if (r == 0 && options->log_path)
-        r = allow_directory_of(sandbox, options->log_path, SANDBOX_APPEND);
+        r = allow_file(sandbox, options->log_path, SANDBOX_APPEND);
     if (r == 0 && options->pidfile)
         r = allow_directory_of(sandbox, options->pidfile, SANDBOX_REMOVE);
     if (r == 0 && program->sockets.origin == SOCKETS_OWN)

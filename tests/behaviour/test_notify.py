@@ -118,6 +118,21 @@ class NotifyTest(DaemonTestCase):
         self.assertIn(f'{limits}:2: ', errors[1])
         self.assertIn(f'{limits}: cannot be opened: No such file', errors[2])
 
+    def test_reloading_limits_through_a_link(self):
+        for name in 'links', 'limits':
+            (self.folder / name).mkdir()
+        (self.folder / 'limits' / 'first').write_text('*: 1K\n')
+        (self.folder / 'limits' / 'second').write_text('*: 2K\n')
+        link = self.folder / 'links' / 'limits'
+        link.symlink_to('../limits/first')
+        daemon = self.start_and_listen(f'--limits={link}')
+        self.wait_for_message('READY=1')
+        link.unlink()
+        link.symlink_to('../limits/second')
+        daemon.process.send(signal.SIGHUP)
+        self.wait_for_message('READY=1')
+        self.assertEqual(daemon.usage(self.path)['limit'], '2048')
+
     def test_watchdog(self):
         daemon = self.start_and_listen(WATCHDOG_USEC='200000')
         self.wait_for_message('READY=1')
