@@ -356,7 +356,7 @@ class DirectTest(CtlTestCase):
                              'plain@example.org', 'missing@example.org')
         self.assertEqual([each['mailbox'] for each in found],
                          [f'{self.root}/second/example.org/late', f'{self.domain}/plain',
-                          f'{self.domain}/missing'])
+                          f'{self.domain}/missing/Maildir'])
 
     def test_which_limit_holds(self):
         for target, limit in (('plain@example.org', 2048), ('half@example.org', 102400),
