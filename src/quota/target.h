@@ -67,8 +67,8 @@ enum reason target_path(const struct target *target, const struct quota_settings
 
 /*
  * Returns whether a mailbox that is not there is to be looked for elsewhere. One whose path leads
- * through a file is not there either (error is -ENOTDIR): where /var/mail/joe is an mbox there is no
- * /var/mail/joe/Maildir. error is what the look returned, source what it found where that is 0.
+ * through a file is not there either (error is -ENOTDIR): where /var/mail/joe is an mbox there is
+ * no /var/mail/joe/Maildir. error is what the look returned, source what it found where that is 0.
  */
 bool target_goes_on(const struct target *target, const struct quota_settings *settings, int error,
                     enum usage_source source);

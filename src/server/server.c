@@ -60,7 +60,7 @@ static void raise_descriptor_limit(struct server *server)
 /* Writes a number with a comma between each three digits. Returns where it begins in buffer. */
 static const char *group_digits(uint64_t number, char buffer[GROUPED_BYTES_MAX])
 {
-    char *at = buffer + GROUPED_BYTES_MAX - 1;
+    char *at = &buffer[GROUPED_BYTES_MAX - 1];
 
     *at = '\0';
     for (unsigned int digits = 0; digits == 0 || number > 0; digits++, number /= 10) {

@@ -31,7 +31,8 @@ static inline bool hoard_all(void)
 
     if (setrlimit(RLIMIT_AS, &none) < 0)
         return false;
-    for (size_t size = (size_t)1 << 20; size >= 16; size /= 2)
+    /* Small pieces that were freed are kept by their size, and given out for that size alone. */
+    for (size_t size = (size_t)1 << 20; size >= 16; size -= size > 2048 ? size / 2 : 16)
         do
             hoard = malloc(size);
         while (hoard);
