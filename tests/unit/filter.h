@@ -9,7 +9,10 @@
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <pthread.h>
 #include <stddef.h>
+#include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -18,8 +21,9 @@
 #define FILTER_ERRNO(error) (SECCOMP_RET_ERRNO | (error))
 #define FILTER_KILL         SECCOMP_RET_KILL_PROCESS
 
-/* Installs a filter that does action to the system call number. Returns 0 or -errno. */
-static inline int filter_install(unsigned int number, unsigned int action)
+/* Installs a filter that does action to the system call number. Returns what seccomp(2) does with
+ * the flags, or -errno. */
+static inline int filter_install_with(unsigned int number, unsigned int action, unsigned int flags)
 {
     struct sock_filter code[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
@@ -28,10 +32,64 @@ static inline int filter_install(unsigned int number, unsigned int action)
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
     struct sock_fprog program = {sizeof(code) / sizeof(code[0]), code};
+    long r;
 
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         return -errno;
-    if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program) != 0)
+    r = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
+    return r < 0 ? -errno : (int)r;
+}
+
+/* Installs a filter that does action to the system call number. Returns 0 or -errno. */
+static inline int filter_install(unsigned int number, unsigned int action)
+{
+    return filter_install_with(number, action, 0);
+}
+
+/* Who decides about the calls of a filter that asks. */
+struct filter_judge {
+    pthread_t thread;
+    int wire[2]; /* a pipe that the filter's descriptor comes through */
+    int error;
+    unsigned int times;
+};
+
+static inline void *filter_judge_main(void *userdata)
+{
+    struct filter_judge *judge = userdata;
+    struct seccomp_notif call = {};
+    int fd;
+
+    if (read(judge->wire[0], &fd, sizeof(fd)) != sizeof(fd))
+        return NULL;
+    while (ioctl(fd, SECCOMP_IOCTL_NOTIF_RECV, &call) == 0) {
+        struct seccomp_notif_resp answer = {.id = call.id};
+
+        if (judge->times > 0) {
+            judge->times--;
+            answer.error = -judge->error;
+        } else {
+            answer.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
+        }
+        (void)ioctl(fd, SECCOMP_IOCTL_NOTIF_SEND, &answer);
+        memset(&call, 0, sizeof(call));
+    }
+    return NULL;
+}
+
+/* Makes the system call number fail with error so many times, and not after that. The judge stays
+ * with the process. Returns 0 or -errno. */
+static inline int filter_install_times(unsigned int number, int error, unsigned int times,
+                                       struct filter_judge *judge)
+{
+    int fd;
+
+    *judge = (struct filter_judge){.error = error, .times = times};
+    if (pipe(judge->wire) < 0 ||
+        pthread_create(&judge->thread, NULL, filter_judge_main, judge) != 0)
         return -errno;
-    return 0;
+    fd = filter_install_with(number, SECCOMP_RET_USER_NOTIF, SECCOMP_FILTER_FLAG_NEW_LISTENER);
+    if (fd < 0)
+        return fd;
+    return write(judge->wire[1], &fd, sizeof(fd)) == sizeof(fd) ? 0 : -errno;
 }

@@ -235,6 +235,30 @@ static void what_passed_may_start_and_stop(void **state)
     assert_ptr_equal(fixture->passed[0], &guards[3]);
 }
 
+/* The queue is in order, holds what is started, and its timer will not come too late. */
+static void check_queue(const struct fixture *fixture)
+{
+    const struct deadline *first = deadline_first(&fixture->queue), *before = NULL, *deadline;
+    uint64_t timer_usec;
+    size_t started = 0;
+    int enabled;
+
+    TAILQ_FOREACH (deadline, &fixture->queue.list, link) {
+        assert_true(!before || before->at_usec <= deadline->at_usec);
+        before = deadline;
+        started++;
+    }
+    for (size_t i = 0; i < GUARDS_MAX; i++)
+        started -= fixture->guards[i].deadline.at_usec > 0;
+    assert_int_equal(started, 0);
+    if (!first)
+        return;
+    assert_true(sd_event_source_get_enabled(fixture->queue.timer, &enabled) >= 0);
+    assert_int_equal(enabled, SD_EVENT_ONESHOT);
+    assert_true(sd_event_source_get_time(fixture->queue.timer, &timer_usec) >= 0);
+    assert_true(timer_usec <= first->at_usec);
+}
+
 static void random_starts_and_stops(void **state)
 {
     struct fixture *fixture = *state;
@@ -243,26 +267,17 @@ static void random_starts_and_stops(void **state)
 
     for (size_t i = 0; i < 20000; i++) {
         struct guard *guard = &fixture->guards[random_below(&random, GUARDS_MAX)];
-        const struct deadline *before = NULL, *deadline;
-        size_t started = 0;
 
         if (random_below(&random, 3))
             start(fixture, guard);
         else
             stop(fixture, guard);
+        check_queue(fixture);
         if (random_below(&random, 8) == 0)
             assert_true(sd_event_run(fixture->event, 0) >= 0);
+        check_queue(fixture);
         passed += fixture->passed_count;
         fixture->passed_count = 0;
-
-        TAILQ_FOREACH (deadline, &fixture->queue.list, link) {
-            assert_true(!before || before->at_usec <= deadline->at_usec);
-            before = deadline;
-            started++;
-        }
-        for (size_t j = 0; j < GUARDS_MAX; j++)
-            started -= fixture->guards[j].deadline.at_usec > 0;
-        assert_int_equal(started, 0);
     }
     while (deadline_first(&fixture->queue))
         assert_true(sd_event_run(fixture->event, UINT64_MAX) >= 0);

@@ -7,6 +7,7 @@
 #include "box.h"
 
 #include <inttypes.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -841,6 +842,49 @@ static void what_would_wait_says_for_which_device(void **state)
     assert_int_equal(device, st.st_dev);
 }
 
+/* Takes a file out of the kernel's memory. Returns whether it is out. */
+static bool evict(const char *path)
+{
+    _cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
+    unsigned char resident = 1;
+    void *page;
+
+    assert_return_code(fd, errno);
+    if (fsync(fd) < 0 || posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED) != 0)
+        return false;
+    page = mmap(NULL, 1, PROT_READ, MAP_SHARED, fd, 0);
+    assert_ptr_not_equal(page, MAP_FAILED);
+    assert_return_code(mincore(page, 1, &resident), errno);
+    assert_return_code(munmap(page, 1), errno);
+    return !(resident & 1);
+}
+
+static void a_file_on_disk_is_not_waited_for(void **state)
+{
+    struct fixture *fixture = *state;
+    char path[PATH_MAX], maildirsize[PATH_MAX];
+    int r = 0;
+
+    if (!has_cached(fixture) || filesystem_kind(fixture->box.fd) != FILESYSTEM_DISK)
+        skip();
+    put_folder(fixture);
+    path_of(fixture, "maildirsize", maildirsize);
+    /* A fast disk may have it back before it is asked for, but not each time. */
+    for (int attempts = 0; r != -EAGAIN; attempts++) {
+        struct mailbox mailbox = open_mailbox(fixture, ".Sub");
+        dev_t device = 0;
+
+        mailbox_close(&mailbox);
+        assert_true(attempts < 1000);
+        if (!evict(maildirsize))
+            skip();
+        path_of(fixture, ".Sub", path);
+        r = open_cached(fixture, path, (struct kinds){FILESYSTEM_DISK, ALWAYS}, &mailbox, &device);
+        assert_true(r == 0 || r == -EAGAIN);
+        mailbox_close(&mailbox);
+    }
+}
+
 /* The folder is known, its parent would have to be waited for. */
 static void the_path_is_restored_where_the_parent_would_wait(void **state)
 {
@@ -1136,6 +1180,43 @@ static void system_calls_fail(void **state)
             fail_msg("failure %zu", i);
 }
 
+/* A server that has forgotten a file, so many times. */
+static enum child_result with_a_stale_handle(const struct fixture *fixture, unsigned int times,
+                                             int result)
+{
+    struct mailbox mailbox = MAILBOX_NULL;
+    struct filter_judge judge;
+    bool same;
+
+    CHECK(filter_install_times(SYS_statx, ESTALE, times, &judge) == 0);
+    CHECK(try_open(fixture, "", &mailbox, &same) == result);
+    CHECK(same);
+    CHECK((mailbox.fd >= 0) == (result == 0));
+    CHECK(result < 0 || mailbox.maildirsize_state == USAGE_RULE_TRUSTED);
+    return CHILD_PASSED;
+}
+
+static enum child_result stale_twice(void *userdata)
+{
+    return with_a_stale_handle(userdata, 2, 0);
+}
+
+static enum child_result stale_three_times(void *userdata)
+{
+    return with_a_stale_handle(userdata, 3, -ESTALE);
+}
+
+static void a_stale_handle_is_tried_again(void **state)
+{
+    struct fixture *fixture = *state;
+
+    if (!has_cached(fixture))
+        skip(); /* the walk looks too */
+    put_maildirsize(fixture, "1000S\n1 1\n");
+    in_child(fixture, stale_twice);
+    in_child(fixture, stale_three_times);
+}
+
 static enum child_result with_failure_cached(void *userdata)
 {
     const struct failure *failure = userdata;
@@ -1207,6 +1288,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_parent_of_a_root_is_outside, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_in_memory_answers_the_same, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_would_wait_says_for_which_device, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_file_on_disk_is_not_waited_for, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_path_is_restored_where_the_parent_would_wait, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_walk_is_never_from_memory, set_up, tear_down),
@@ -1214,6 +1296,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(permissions, set_up, tear_down),
         cmocka_unit_test_setup_teardown(descriptors_run_out, set_up, tear_down),
         cmocka_unit_test_setup_teardown(system_calls_fail, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_stale_handle_is_tried_again, set_up, tear_down),
         cmocka_unit_test_setup_teardown(system_calls_fail_in_memory, set_up, tear_down),
     };
 
