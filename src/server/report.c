@@ -23,12 +23,33 @@ struct report {
     struct throttle *throttle;
 };
 
+/* The status that the answers had which a summary stands for; NULL if they may have had any. */
+static const char *status_of(enum journal_message message)
+{
+    switch (message) {
+    case JOURNAL_MAILBOX_OVER:
+        return verdict_to_string(VERDICT_OVER);
+    case JOURNAL_MESSAGE_TOO_LARGE:
+        return verdict_to_string(VERDICT_TOOLARGE);
+    case JOURNAL_QUERY_REFUSED:
+    case JOURNAL_OUTSIDE_ROOT:
+    case JOURNAL_MAILBOX_UNREADABLE:
+    case JOURNAL_OVERLOADED:
+        return "error";
+    default:
+        return NULL;
+    }
+}
+
 static void on_summary(int event, const char *subject, uint64_t suppressed, void *userdata)
 {
     struct report *report = userdata;
+    const struct journal_fields fields = {
+        .mailbox = *subject == '/' ? subject : NULL,
+        .status = status_of((enum journal_message)event),
+    };
 
-    journal_event(report->journal, (enum journal_message)event,
-                  &(struct journal_fields){.mailbox = *subject == '/' ? subject : NULL},
+    journal_event(report->journal, (enum journal_message)event, &fields,
                   "%s: %s, repeated %" PRIu64 " times", subject,
                   journal_message_title((enum journal_message)event), suppressed);
 }

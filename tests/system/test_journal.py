@@ -99,7 +99,9 @@ class Repetition(JournalScenario):
         self.service.ask(f'check quota=5000 size=6000 {NEIGHBOUR}')
         self.service.stop()
 
-        messages = [entry['MESSAGE'] for entry in self.entries(f'QUOTA_MAILBOX={MAILBOX}')]
+        # The count is found by the same fields as what it counts.
+        messages = [entry['MESSAGE'] for entry in self.entries(f'QUOTA_MAILBOX={MAILBOX}',
+                                                               'QUOTA_STATUS=over')]
         neighbours = [entry['MESSAGE'] for entry in self.entries(f'QUOTA_MAILBOX={NEIGHBOUR}')]
         print('\n'.join(messages + neighbours))
         told = [message for message in messages if 'repeated' not in message]
@@ -110,6 +112,17 @@ class Repetition(JournalScenario):
         self.assertEqual(len(neighbours), 2)
         self.assertIn('over quota', neighbours[0])
         self.assertIn('larger than the quota', neighbours[1])
+
+
+    def test_errors_are_counted_as_errors(self):
+        for _ in range(3):
+            self.assertEqual(self.service.ask('/etc/passwd'), '0')
+        self.service.stop()
+        entries = self.entries('QUOTA_STATUS=error', 'QUOTA_MAILBOX=/etc/passwd')
+        print('\n'.join(entry['MESSAGE'] for entry in entries))
+        self.assertEqual([entry['MESSAGE'] for entry in entries],
+                         ['/etc/passwd: leads outside the roots; answered 0: the mail is accepted',
+                          '/etc/passwd: outside the roots, repeated 2 times'])
 
 
 class DeafJournal(JournalScenario):
