@@ -19,6 +19,7 @@ struct limits_store {
 
     bool loading;
     bool again; /* asked for once more while it was being read */
+    bool old;   /* the last reading came to nothing */
     limits_store_reloaded_fn reloaded;
     void *userdata;
 };
@@ -89,6 +90,7 @@ static void on_finished(struct pool_job *job)
         start_loading(store);
         return;
     }
+    store->old = store->result < 0;
     if (store->result < 0) {
         reject(store, &store->error);
     } else {
@@ -130,6 +132,11 @@ void limits_store_reload(struct limits_store *store, limits_store_reloaded_fn re
         store->again = true;
     else
         start_loading(store);
+}
+
+bool limits_store_is_old(const struct limits_store *store)
+{
+    return store->old;
 }
 
 const struct limits *limits_store_get(const struct limits_store *store)

@@ -4,6 +4,8 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
 #include "quota/limits.h"
 #include "server/pool.h"
 #include "system/journal.h"
@@ -36,6 +38,9 @@ int limits_store_load(struct limits_store *store, struct limits_error *error);
  */
 void limits_store_reload(struct limits_store *store, limits_store_reloaded_fn reloaded,
                          void *userdata);
+
+/* Returns whether the limits that hold now are older than the file, which could not be read. */
+bool limits_store_is_old(const struct limits_store *store);
 
 /* Returns the limits that hold now, NULL where there are none. They stay the store's. */
 const struct limits *limits_store_get(const struct limits_store *store);

@@ -196,6 +196,18 @@ static int on_hangup(sd_event_source *source, const struct signalfd_siginfo *inf
     return 0;
 }
 
+/* Whether an end now would cost more than what is remembered. */
+static bool is_needed(struct server *server)
+{
+    if (connections_count(server->connections) > 0)
+        return true;
+    /* A process that hangs in a file system may not go when it is told, and holds up the next. */
+    if (query_stuck(server->service) > 0)
+        return true;
+    /* The next could not start: our limits are the last good ones. */
+    return limits_store_is_old(query_limits(server->service));
+}
+
 static int on_idle(sd_event_source *source, uint64_t usec, void *userdata)
 {
     struct server *server = userdata;
@@ -204,7 +216,7 @@ static int on_idle(sd_event_source *source, uint64_t usec, void *userdata)
     (void)usec;
     if (server->stopping)
         return 0;
-    if (connections_count(server->connections) == 0) {
+    if (!is_needed(server)) {
         uint64_t now_usec;
 
         sd_event_now(server->event, CLOCK_MONOTONIC, &now_usec);

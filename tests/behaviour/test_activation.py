@@ -9,8 +9,8 @@ import time
 from typing import Optional
 
 from daemon import (PATIENCE_SECONDS, Daemon, DaemonTestCase, ask, connect, has_reply, passing,
-                    read_all, send_and_be_read)
-from mailboxes import make_maildir
+                    read_all, send_and_be_read, wait_for)
+from mailboxes import make_maildir, make_slow_maildir
 
 LOCALHOST = ('127.0.0.1', 0)
 
@@ -334,6 +334,29 @@ class IdleTest(PassedTest):
                     self.assertGreater(time.monotonic() - before, 1, 'it ended, and was not idle')
                     return  # this machine is so busy that it was
             self.assertEqual(read_all(client), b'123\n')
+
+    def test_not_while_a_count_hangs(self):
+        make_slow_maildir(self.root / 'slow', self.root / 'beside', 1000)
+        daemon = self.start_with([self.listen_at('a')], '--exit-idle-time=50ms',
+                                 '--scan-timeout=1')
+        daemon.number(self.root / 'slow')
+        self.assert_ended_well(daemon)
+        self.assertFalse([text for text in daemon.warnings() if 'leaving' in text])
+
+    def test_not_while_the_next_could_not_start(self):
+        limits = self.folder / 'limits'
+        limits.write_text('*: 1K\n')
+        daemon = self.start_with([self.listen_at('a')], '--exit-idle-time=50ms',
+                                 '--timeout=86400000', f'--limits={limits}')
+        client = self.connect(daemon)
+        limits.write_text('nonsense\n')
+        daemon.process.send(signal.SIGHUP)
+        wait_for(lambda: daemon.entries('error'), 'it is told')
+        client.close()
+        self.assertIsNone(daemon.process.wait(0.5))
+        limits.write_text('*: 2K\n')
+        daemon.process.send(signal.SIGHUP)
+        self.assert_ended_well(daemon)
 
     def test_not_with_a_socket_of_its_own(self):
         # Nobody would start it again.
