@@ -3,6 +3,7 @@
 
 import os
 import select
+import signal
 import socket
 import time
 from pathlib import Path
@@ -240,6 +241,49 @@ class JournalTest(LogTest):
             if fields.get('QUOTA_REASON') == 'too-long':
                 break
         self.assertIn('File name too long', fields['MESSAGE'])
+
+    def test_text_of_two_lines(self):
+        limits = self.folder / 'two\nlines'
+        limits.write_text('*: 1G\n')
+        daemon = self.start_native(f'--limits={limits}')
+        os.kill(daemon.pid, signal.SIGHUP)
+        while True:
+            fields = self.receive()
+            if 'limits loaded' in fields['MESSAGE']:
+                break
+        self.assertEqual(fields['MESSAGE'], f'{limits}: 1 limits loaded')
+        self.assertEqual(fields['PRIORITY'], '6')
+
+    def test_journal_that_takes_nothing(self):
+        daemon = self.start_native()
+        asked = [f'/etc/{number}' for number in range(3000)]
+        for path in asked:
+            daemon.ask(path)  # more than any queue holds, and each is answered
+        taken = []
+        while True:
+            ready = select.select([self.journal], [], [], 0)[0]
+            if not ready:
+                break
+            taken.append(self.receive().get('QUOTA_MAILBOX'))
+        daemon.ask('/etc/last')
+        self.receive_about('/etc/last')
+        lost = len(set(asked) - set(taken))
+        self.assertGreater(lost, 0)
+        self.assertEqual(self.receive()['MESSAGE'],
+                         f'{lost} entries were lost: the journal did not take them')
+        daemon.ask('/etc/another')
+        self.assertEqual(self.receive()['QUOTA_MAILBOX'], '/etc/another')
+
+    def test_journal_that_comes_back(self):
+        daemon = self.start_native()
+        place = self.folder / 'run' / 'systemd' / 'journal' / 'socket'
+        place.rename(f'{place}.away')
+        daemon.ask('/etc/unheard')
+        Path(f'{place}.away').rename(place)
+        daemon.ask('/etc/heard')
+        self.receive_about('/etc/heard')
+        self.assertEqual(self.receive()['MESSAGE'],
+                         '1 entries were lost: the journal did not take them')
 
     def test_background(self):
         # The command is gone, and so is its standard error.
