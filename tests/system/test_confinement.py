@@ -159,8 +159,8 @@ class WithoutSystemd(ConfinementScenario):
 
     def test_from_inside(self):
         path = '/run/by-hand'
-        with self.container.popen([DAEMON, '--foreground', f'--socket={path}', '--user=root',
-                                   '--root=/var/mail'], stderr=subprocess.PIPE, text=True) as daemon:
+        command = [DAEMON, '--foreground', f'--socket={path}', '--user=root', '--root=/var/mail']
+        with self.container.popen(command, stderr=subprocess.PIPE, text=True) as daemon:
             wait_until(lambda: self.container.call(os.path.exists, path), 'its socket')
             self.assertEqual(self.service.ask(MAILBOX, path), '700')
             pid = int(self.container.run(['pgrep', '-x', 'exim-quotad']).stdout)
