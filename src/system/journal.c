@@ -165,15 +165,18 @@ static void write_native(struct journal *journal, int priority, const char *mess
         send_lost(journal);
 }
 
-/* A path may hold anything but NUL: no line of text is broken or coloured by one. */
-static void mask_controls(char *text)
+/*
+ * A path may hold anything but NUL: no line of text is broken or coloured by one, nor does
+ * journalctl(1) hide a message because of one. The journal itself takes several lines.
+ */
+static void mask_controls(char *text, bool several_lines)
 {
     for (char *c = text; *c; c++)
-        if ((unsigned char)*c < ' ' || *c == '\x7f')
+        if (((unsigned char)*c < ' ' && !(several_lines && *c == '\n')) || *c == '\x7f')
             *c = '?';
 }
 
-static void write_line(const struct journal *journal, int priority, char *text)
+static void write_line(const struct journal *journal, int priority, const char *text)
 {
     static const char *const names[] = {"emergency", "alert",  "critical", "error",
                                         "warning",   "notice", "info",     "debug"};
@@ -182,7 +185,6 @@ static void write_line(const struct journal *journal, int priority, char *text)
     struct tm tm;
     int length;
 
-    mask_controls(text);
     if (journal->target == JOURNAL_FILE && localtime_r(&now, &tm))
         strftime(stamp, sizeof(stamp), "%Y-%m-%d %H:%M:%S ", &tm);
     length = snprintf(line, sizeof(line), "%sexim-quotad[%d]: %s: %s\n", stamp, (int)getpid(),
@@ -204,6 +206,7 @@ static void write_entry(struct journal *journal, int priority, const char *messa
     if (priority == LOG_DEBUG && !journal->debug)
         return;
     vsnprintf(text, sizeof(text), format, arguments);
+    mask_controls(text, journal->target == JOURNAL_NATIVE);
     switch (journal->target) {
     case JOURNAL_NATIVE:
         write_native(journal, priority, message_id, fields, text);
@@ -213,7 +216,6 @@ static void write_entry(struct journal *journal, int priority, const char *messa
         write_line(journal, priority, text);
         break;
     case JOURNAL_SYSLOG:
-        mask_controls(text);
         syslog(LOG_MAIL | priority, "%s", text);
         break;
     case JOURNAL_NOWHERE:

@@ -232,6 +232,7 @@ class JournalTest(LogTest):
         daemon.ask(path)
         fields = self.receive_about(path)
         self.assertEqual(fields['PRIORITY'], '4')
+        self.assertTrue(fields['MESSAGE'].startswith('/a?PRIORITY=0?[31m'))
 
     def test_path_that_is_very_long(self):
         daemon = self.start_native()
