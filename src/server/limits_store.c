@@ -108,7 +108,8 @@ static void start_loading(struct limits_store *store)
     int r;
 
     store->again = false;
-    store->job = (struct pool_job){.work = on_work, .finished = on_finished};
+    store->job =
+        (struct pool_job){.device = POOL_DEVICE_NONE, .work = on_work, .finished = on_finished};
     r = pool_submit(store->pool, &store->job);
     if (r == 0) {
         store->loading = true;

@@ -66,7 +66,7 @@ static size_t waiting_on(const struct pool *pool, dev_t device)
 
 static bool may_run(const struct pool *pool, const struct pool_job *job)
 {
-    return job->device == 0 || running_on(pool, job->device) < pool_device_share(pool->threads_max);
+    return running_on(pool, job->device) < pool_device_share(pool->threads_max);
 }
 
 /* Takes the first waiting job whose device still has a share. Returns NULL if there is none. */
@@ -228,7 +228,7 @@ int pool_submit(struct pool *pool, struct pool_job *job)
 
     pthread_mutex_lock(&pool->lock);
     if (pool->waiting_count >= pool->queue_max ||
-        (job->device != 0 && waiting_on(pool, job->device) >= (pool->queue_max + 1) / 2)) {
+        waiting_on(pool, job->device) >= (pool->queue_max + 1) / 2) {
         r = -EBUSY;
     } else if (pool->idle_count <= pool->waiting_count && pool->threads_count < pool->threads_max) {
         r = start_thread(pool);
@@ -253,7 +253,7 @@ unsigned int pool_stuck(struct pool *pool, dev_t device, uint64_t after_usec)
     pthread_mutex_lock(&pool->lock);
     now = clock_usec(CLOCK_MONOTONIC); /* not before any job's own time, which is set in the lock */
     for (unsigned int i = 0; i < pool->threads_count; i++)
-        if (pool->running[i] && (device == 0 || pool->running[i]->device == device) &&
+        if (pool->running[i] && (device == POOL_DEVICE_ANY || pool->running[i]->device == device) &&
             now - pool->running[i]->started_usec > after_usec)
             count++;
     pthread_mutex_unlock(&pool->lock);

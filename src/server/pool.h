@@ -16,9 +16,14 @@
 struct pool;
 struct pool_job;
 
+/* What stands for a device where there is none. */
+#define POOL_DEVICE_UNKNOWN ((dev_t)0)  /* such jobs have the share of one device together */
+#define POOL_DEVICE_NONE    ((dev_t)-1) /* of a job that has to do with no mailbox */
+#define POOL_DEVICE_ANY     ((dev_t)-2) /* of no job */
+
 struct pool_job {
     /* Set by the caller. */
-    dev_t device;                           /* 0: unknown, and then unbounded */
+    dev_t device;                           /* what it may wait for */
     void (*work)(struct pool_job *job);     /* called on a thread */
     void (*finished)(struct pool_job *job); /* called on the event loop, when work() is done */
 
@@ -47,7 +52,8 @@ bool pool_end(struct pool *pool);
 int pool_submit(struct pool *pool, struct pool_job *job);
 
 /*
- * Returns how many jobs for the device (0: for any) have been at work for more than after_usec.
+ * Returns how many jobs for the device, which may be POOL_DEVICE_ANY, have been at work for more
+ * than after_usec.
  */
 unsigned int pool_stuck(struct pool *pool, dev_t device, uint64_t after_usec);
 

@@ -299,8 +299,6 @@ static bool device_hangs(const struct scanner *scanner, dev_t device)
     const struct scan *scan;
     size_t waiters = 0;
 
-    if (device == 0)
-        return false;
     LIST_FOREACH (scan, &scanner->in_flight, link)
         if (scan->job.device == device)
             waiters += scan->waiters_count;
@@ -357,5 +355,5 @@ const struct scan_counters *scanner_counters(const struct scanner *scanner)
 
 unsigned int scanner_stuck(struct scanner *scanner)
 {
-    return pool_stuck(scanner->pool, 0, scanner->settings.timeout_usec);
+    return pool_stuck(scanner->pool, POOL_DEVICE_ANY, scanner->settings.timeout_usec);
 }

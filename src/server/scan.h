@@ -72,9 +72,9 @@ int scanner_new(sd_event *event, const struct scanner_settings *settings, struct
 void scanner_free(struct scanner *scanner);
 
 /*
- * Asks for a look into the mailbox at path (normalised; copied), which may wait for the device (0:
- * unknown). Returns 0, and done() is called later; or -EBUSY if there is no room for the question
- * or the device hangs and enough wait for it already, or -ENOMEM, and it is not.
+ * Asks for a look into the mailbox at path (normalised; copied), which may wait for the device (or
+ * POOL_DEVICE_UNKNOWN). Returns 0, and done() is called later; or -EBUSY if there is no room for
+ * the question or the device hangs and enough wait for it already, or -ENOMEM, and it is not.
  */
 int scanner_ask(struct scanner *scanner, struct scan_waiter *waiter, const char *path,
                 dev_t device);
