@@ -714,13 +714,16 @@ static void links_on_the_way(void **state)
     struct fixture *fixture = *state;
     char path[PATH_MAX] = "@/inside";
 
-    for (int i = 0; i < 40; i++)
+    /* The kernel goes over a path up to three times, and may count the links of all of them. */
+    for (int i = 0; i < 13; i++)
         memcpy(path + strlen(path), "/to-self", sizeof("/to-self"));
     {
         const struct row row = {path, O_PATH, 0, "@/inside"};
 
         assert_true(rows_hold(fixture, BENEATH, &row, 1));
     }
+    for (int i = 13; i < 40; i++)
+        memcpy(path + strlen(path), "/to-self", sizeof("/to-self"));
     memcpy(path + strlen(path), "/to-self/file", sizeof("/to-self/file"));
     {
         const struct row row = {path, O_PATH, -ELOOP, NULL};

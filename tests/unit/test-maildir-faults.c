@@ -14,6 +14,16 @@
 
 #include "system/cleanup.h"
 
+#ifdef __SANITIZE_ADDRESS__
+/* libfuse may end while one of its threads still holds a request; that is its own affair. */
+const char *__lsan_default_suppressions(void);
+
+const char *__lsan_default_suppressions(void)
+{
+    return "leak:libfuse3";
+}
+#endif
+
 #define ALWAYS  1000000
 #define OLD_SEC 1600000000
 

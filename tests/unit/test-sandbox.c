@@ -370,6 +370,7 @@ static void has_abstract_sockets_only_if_told(void **state)
     assert_child_of(connect_abstract, &abstract);
     abstract.keep = true;
     assert_child_of(connect_abstract, &abstract);
+    assert_true(fd >= 0);
 }
 
 /* A system call that fails, and what entering comes to then. */
