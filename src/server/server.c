@@ -34,6 +34,7 @@ struct server {
     sd_event_source *idle;
     uint64_t active_usec; /* when a connection was last closed */
     unsigned int stuck;   /* counts that hung when STATUS= was told last */
+    bool started;         /* all sockets were taken */
     bool stopping;
 };
 
@@ -124,7 +125,8 @@ static void status_changed(struct server *server)
 /* Ends the loop once nothing is left to be accepted, and nobody to be answered. */
 static void finish_if_done(struct server *server)
 {
-    if (!listeners_active(server->listeners) && connections_count(server->connections) == 0)
+    if (server->started && !listeners_active(server->listeners) &&
+        connections_count(server->connections) == 0)
         sd_event_exit(server->event, 0);
 }
 
@@ -387,6 +389,7 @@ int server_run(const struct settings *settings, struct sockets *sockets, struct 
                       PROJECT_VERSION, sockets->count, sockets->count == 1 ? "" : "s",
                       sockets->origin == SOCKETS_SYSTEMD ? " passed by systemd" : "");
     tell_status(&server, "READY=1\n");
+    server.started = true;
     finish_if_done(&server);
     r = sd_event_loop(server.event);
     counters = *query_counters(server.service);

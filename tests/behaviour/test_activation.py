@@ -231,6 +231,17 @@ class ConnectedTest(PassedTest):
         self.assertEqual(read_all(client), b'123\n')
         self.assertEqual(daemon.ask(self.path), b'123\n')
 
+    def test_connection_that_is_answered_before_the_others_are_taken(self):
+        client, connection = self.pair()
+        other, other_connection = self.pair()
+        client.sendall(b'/outside\n')
+        self.spawn(**passing([connection, other_connection]))
+        connection.close()
+        other_connection.close()
+        self.assertEqual(read_all(client), b'0\n')
+        other.sendall(self.line)
+        self.assertEqual(read_all(other), b'123\n')
+
     def inetd(self, *options: str, log: Optional[str] = None, errors: bool = True):
         """Starts an instance on a connection that is all its standard streams, as inetd does."""
         client, connection = self.pair()
