@@ -79,12 +79,16 @@ class Entries(JournalScenario):
         self.assertGreater(len(written), 10)
         self.assertEqual(sorted(line.split()[0] for line in explained), sorted(written))
 
-    def test_every_field_of_the_catalog_exists(self):
-        source = (places.SOURCES / 'src/system/journal.c').read_text(encoding='utf-8')
-        catalog = (places.SOURCES / 'systemd/exim-quotad.catalog').read_text(encoding='utf-8')
-        fields = set(re.findall('@([A-Z_]+)@', catalog))
-        self.assertIn('QUOTA_MAILBOX', fields)
-        self.assertLessEqual(fields, set(re.findall('"(QUOTA_[A-Z_]+)[="]', source)))
+    def test_fields_of_source_manual_and_catalog(self):
+        source, manual, catalog = (
+            (places.SOURCES / path).read_text(encoding='utf-8')
+            for path in ('src/system/journal.c', 'man/exim-quotad.8',
+                         'systemd/exim-quotad.catalog'))
+        written = set(re.findall('"(QUOTA_[A-Z_]+)"', source))
+        print(', '.join(sorted(written)))
+        self.assertIn('QUOTA_MAILBOX', written)
+        self.assertEqual(set(re.findall(r'\.Va (QUOTA_[A-Z_]+)', manual)), written)
+        self.assertLessEqual(set(re.findall('@([A-Z_]+)@', catalog)), written)
 
 
 class Repetition(JournalScenario):
