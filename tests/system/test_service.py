@@ -6,7 +6,7 @@ import socket
 
 from harness.container import wait_until
 from harness.scenario import Scenario, is_long
-from harness.service import (SERVICE, SOCKET, SOCKET_PATH, Service, answer_of,
+from harness.service import (ENVIRONMENT_FILE, SERVICE, SOCKET, SOCKET_PATH, Service, answer_of,
                              wait_for_new_main_process)
 
 CLIENTS = 8
@@ -47,6 +47,13 @@ class Interruptions(ServiceScenario):
     def setUp(self) -> None:
         super().setUp()
         self.service.start()
+
+    def test_the_load_notices_a_wrong_answer(self):
+        answers = {**self.answers, '/var/mail/vhosts/user7': str(MESSAGE_BYTES + 1)}
+        with self.service.load(answers, CLIENTS, count=2 * len(answers)) as load:
+            seen = load.wait()
+        self.assertEqual((seen['queries'], seen['wrong'], seen['failed']),
+                         (2 * len(answers) - 2, 2, 0))
 
     def test_restarts(self):
         number = 200 if is_long() else 30
@@ -117,8 +124,8 @@ class Interruptions(ServiceScenario):
         return len(re.findall(pattern, self.journal('-t', 'exim-quotad', '-o', 'cat')))
 
 
-class Watchdog(ServiceScenario):
-    """A service that hangs."""
+class Failures(ServiceScenario):
+    """A service that hangs, or cannot start."""
 
     def test_stopped_process_is_replaced_and_the_queue_answered(self):
         self.service.change('[Service]\nWatchdogSec=1s\n')
@@ -126,10 +133,7 @@ class Watchdog(ServiceScenario):
         hung = self.service.main_pid()
 
         self.container.run(['kill', '-STOP', str(hung)])
-        queued = [self.container.connect_unix(SOCKET_PATH, timeout=60) for _ in range(20)]
-        for number, connection in enumerate(queued):
-            connection.sendall(f'/var/mail/vhosts/user{number}\n'.encode())
-            connection.shutdown(socket.SHUT_WR)
+        queued = self._ask_many()
         answers = [answer_of(connection) for connection in queued]
 
         said = self.journal('_PID=1', f'UNIT={SERVICE}', '-o', 'cat')
@@ -139,6 +143,34 @@ class Watchdog(ServiceScenario):
         self.assertNotEqual(self.service.main_pid(), hung)
         self.assertIn('Watchdog timeout', said)
         self.assert_socket_never_failed()
+
+
+    def test_queue_outlives_starts_that_fail(self):
+        failures = 30
+        self.service.change('[Service]\nRestartSec=20ms\n', options='--default-quota=2GB')
+        queued = self._ask_many()
+        wait_until(lambda: self._restarts() >= failures, f'{failures} failed starts')
+        print(f'{self._restarts()} starts failed: ' + self.journal(
+            '-t', 'exim-quotad', '-o', 'cat').splitlines()[0])
+        self.assert_socket_never_failed()
+
+        self.container.put_file(ENVIRONMENT_FILE, 'OPTIONS="--default-quota=2G"\n')
+        answers = [answer_of(connection) for connection in queued]
+
+        print(f'its options mended, 20 clients that had asked before: {sorted(set(answers))}')
+        self.assertEqual(answers, [f'{MESSAGE_BYTES}\n'] * 20)
+        self.assert_socket_never_failed()
+
+    def _ask_many(self) -> list[socket.socket]:
+        """Returns connections on which questions were asked, and not yet answered."""
+        queued = [self.container.connect_unix(SOCKET_PATH, timeout=60) for _ in range(20)]
+        for number, connection in enumerate(queued):
+            connection.sendall(f'/var/mail/vhosts/user{number}\n'.encode())
+            connection.shutdown(socket.SHUT_WR)
+        return queued
+
+    def _restarts(self) -> int:
+        return int(self.container.unit(SERVICE, 'NRestarts')['NRestarts'])
 
 
 class Memory(ServiceScenario):
