@@ -43,6 +43,9 @@ def build_and_test(report: Report, build: builds.Build, only: Optional[str]) -> 
                 **build.environment,
                 'EXIM_QUOTAD': str(build.folder(ROOT) / 'src' / 'exim-quotad'),
                 'EXIM_QUOTACTL': str(build.folder(ROOT) / 'src' / 'exim-quotactl'),
+                # What helps, and is not tested itself.
+                'HANGFS': str(builds.PLAIN.folder(ROOT) / 'tests' / 'fuse' / 'hangfs'),
+                'LOAD': str(builds.PLAIN.folder(ROOT) / 'tests' / 'bench' / 'load'),
             }, build.wrapper)
 
 

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Mailboxes on a file system that hangs stand in the way of no others, and are answered in time."""
+
+import os
+import re
+import select
+import socket
+import subprocess
+import time
+
+from daemon import FULL, Daemon, DaemonTestCase, connect, parse_pairs, read_all, wait_for
+from hangfs import HangFs, needs_hangfs
+from mailboxes import make_maildir, write_maildirsize
+
+NEAR = 100  # mailboxes of each kind on the disk, which are asked about in turn
+QUESTIONS = 2000
+CLIENTS = 8
+FAR = 32  # mailboxes on the file system that hangs
+SCAN_TIMEOUT_SECONDS = 1
+
+
+@needs_hangfs
+class HangingTest(DaemonTestCase):
+    """Mailboxes on the disk, and others on a file system that hangs."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.prepare_root()
+        self.make_near()
+        self.make_far()
+        self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.addCleanup(self.notify.close)
+        self.notify.bind(str(self.folder / 'notify'))
+        (self.folder / 'notify').chmod(0o777)
+
+    def prepare_root(self) -> None:
+        """Does what has to be done with the root before there are mailboxes in it."""
+
+    def make_near(self) -> None:
+        """Makes the mailboxes on the disk, and the questions about them: half need counting."""
+        lines = []
+        for number in range(NEAR):
+            counted = make_maildir(self.root / f'counted-{number}', [number, 1, 2, 3])
+            summed = make_maildir(self.root / f'summed-{number}')
+            write_maildirsize(summed, '0S', f'{number} 1')
+            lines += [f'{counted}\t{number + 6}\n', f'{summed}\t{number}\n']
+        (self.folder / 'questions').write_text(''.join(lines), 'utf-8')
+
+    def make_far(self) -> None:
+        """Makes the others: each holds 7 bytes, and says that it holds 150 of 100."""
+        for number in range(FAR):
+            mailbox = make_maildir(self.folder / 'source' / str(number), [7])
+            write_maildirsize(mailbox, '100S', '75 1', '75 1')
+        self.far = self.root / 'far'
+        self.far.mkdir()
+        self.hangfs = HangFs(self.folder / 'source', self.far)
+        self.addCleanup(self.hangfs.stop)
+
+    def start_daemon(self) -> Daemon:
+        """Starts a daemon that remembers nothing, so that each count reads directories."""
+        daemon = self.start('--cache-mailboxes=0', '--on-error=defer',
+                            f'--scan-timeout={SCAN_TIMEOUT_SECONDS * 1000}',
+                            environment={'NOTIFY_SOCKET': str(self.folder / 'notify')})
+        wait_for(daemon.answers, 'it answers')
+        return daemon
+
+    def begin_load(self, daemon: Daemon) -> subprocess.Popen:
+        """Begins to ask about the mailboxes on the disk."""
+        return subprocess.Popen([os.environ['LOAD'], daemon.address, self.folder / 'questions',
+                                 str(CLIENTS), str(QUESTIONS)],
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def end_load(self, load: subprocess.Popen) -> int:
+        """Waits until all are answered, right, and returns the p99 in microseconds."""
+        stdout, stderr = load.communicate()
+        self.assertEqual((load.returncode, stderr), (0, ''), stdout)
+        return int(dict(pair.split('=') for pair in stdout.split())['p99_usec'])
+
+    def check(self, kind: str, way: str, sums: bool = False) -> None:
+        """Lets questions of this kind hang, and asks for mailboxes by the directory way.
+
+        sums says whether the daemon may come to know what maildirsize says.
+        """
+        daemon = self.start_daemon()
+        alone = [self.end_load(self.begin_load(daemon)) for _ in range(3)]
+        self.hangfs.say(f'hang {kind}')
+        began = time.monotonic()
+        clients = [connect(daemon.address) for _ in range(FAR)]
+        for number, client in enumerate(clients):
+            verb = b'usage ' * (number % 2)
+            client.sendall(b'%s%s/%s/%d\n' % (verb, bytes(self.root), way.encode(), number))
+        self.hangfs.say('await 1')
+        load = self.begin_load(daemon)
+        took = self.wait_for_replies(clients, began)
+        beside = [self.end_load(load), self.end_load(self.begin_load(daemon))]
+        print(f'{QUESTIONS} questions, half of which need counting: p99 {min(alone)} us alone, '
+              f'{min(beside)} us beside a file system that hangs, '
+              f'{min(beside) / min(alone):.1f} times as long; {FAR} questions for mailboxes there: '
+              f'answered after {min(took):.3f} to {max(took):.3f} s, --scan-timeout='
+              f'{SCAN_TIMEOUT_SECONDS * 1000}')
+        # It hangs still.
+        self.assert_late(daemon, [read_all(client) for client in clients], sums)
+        self.assert_told(daemon)
+        self.hangfs.say('wake')
+        wait_for(lambda: daemon.stats()['stuck'] == 0, 'all counts end')
+        for number in range(FAR):
+            reply = daemon.usage(self.root / way / str(number))
+            self.assertEqual((reply['bytes'], reply['source']), ('7', 'scan'))
+
+    def wait_for_replies(self, clients: list[socket.socket], began: float) -> list[float]:
+        """Waits until there is something to read for all, and returns when, since began."""
+        waiting, took = set(clients), []
+        while waiting:
+            ready = select.select(waiting, [], [], 30)[0]
+            self.assertTrue(ready, f'{len(waiting)} are not answered')
+            waiting -= set(ready)
+            took += [time.monotonic() - began] * len(ready)
+        return took
+
+    def assert_late(self, daemon: Daemon, replies: list[bytes], sums: bool) -> None:
+        """Fails unless the replies are errors or, where these are known, maildirsize's sums."""
+        answered = 0
+        for number, reply in enumerate(replies):
+            pairs = parse_pairs(reply) if number % 2 else {}
+            told = reply == b'150\n' or pairs.get('source') == 'maildirsize'
+            if told:
+                self.assertEqual(pairs.get('bytes', '150'), '150')
+            else:
+                self.assertTrue(reply == b'%d\n' % FULL or pairs.get('reason') == 'timeout', reply)
+            answered += told
+        self.assertEqual(answered > 0, sums)
+        self.assertEqual(answered, len([text for text in daemon.warnings()
+                                        if text.endswith('; answered from maildirsize')]))
+
+    def assert_told(self, daemon: Daemon) -> None:
+        """Fails unless stats, STATUS= and the log tell that counts hang."""
+        self.assertGreater(daemon.stats()['stuck'], 0)
+        hang = re.compile(r'; [1-9]\d* counts hang in a file system\Z')
+        wait_for(lambda: hang.search(self.notify.recv(65536).decode()), 'STATUS= tells it')
+        self.assertTrue(any('counts take longer than --scan-timeout and still wait' in text
+                            for text in daemon.warnings()))
+
+
+class KindsTest(HangingTest):
+    """A mount beneath the root: everything on it hangs, or some of it."""
+
+    def test_names(self):
+        self.check('look', 'far')
+
+    def test_maildirsize(self):
+        self.check('read', 'far')
+
+    def test_directories(self):
+        self.check('list', 'far', sums=True)
+
+
+class LinkTest(HangingTest):
+    """Mailboxes that a link leads to, in a root of which the kernel may not tell where it leads."""
+
+    def prepare_root(self) -> None:
+        subprocess.run(['mount', '-t', 'tmpfs', 'tmpfs', self.root], check=True)
+        self.addCleanup(subprocess.run, ['umount', self.root], check=True)
+
+    def test_names(self):
+        (self.root / 'link').symlink_to('far')
+        self.check('look', 'link')
