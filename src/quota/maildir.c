@@ -456,6 +456,8 @@ static int folder_list_add(struct folder_list *list, enum folder_kind kind, cons
 {
     size_t size = strlen(name) + 1;
 
+    if (list->count >= MAILDIR_FOLDERS_MAX)
+        return -E2BIG;
     if (list->capacity - list->length < size + 1) {
         size_t capacity = 2 * list->capacity + size + 1;
         char *text = realloc(list->text, capacity);

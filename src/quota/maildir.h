@@ -66,6 +66,9 @@ struct confine;
  */
 #define MAILDIR_MEMORY_BYTES_MAX ((size_t)1 << 20)
 
+/* A mailbox with more folders is not counted: nobody has them, and their names take memory. */
+#define MAILDIR_FOLDERS_MAX 65536
+
 /* Which tag of a message's file name holds the size that is counted. */
 enum maildir_size_tag {
     MAILDIR_SIZE_TAG_S, /* ,S=N: the size of the file; without one, stat */
@@ -109,7 +112,8 @@ struct maildir_count {
  * nothing is remembered then. May wait for a disk or a server, for as long as they take.
  *
  * A mailbox without `new` and `cur` holds nothing.
- * Returns 0, or the negative errno of the first directory or message that could not be read
+ * Returns 0, -E2BIG for more than MAILDIR_FOLDERS_MAX folders, or the negative errno of the first
+ * directory or message that could not be read
  * (-EACCES, -EIO, -ESTALE when it came twice in a row, ...), or -ENOMEM. *ret is not written and
  * *memory is still sound then: what had been counted so far need not be counted again.
  */

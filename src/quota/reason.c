@@ -61,6 +61,8 @@ const char *reason_text_from_errno(int error)
         return "leads through too many symbolic links, or through one of /proc";
     case -EMEDIUMTYPE:
         return "is neither a directory nor a regular file";
+    case -E2BIG:
+        return "has more folders than any mailbox";
     case -EBUSY:
         return "too many mailboxes wait to be read";
     case -ETIMEDOUT:

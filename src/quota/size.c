@@ -94,10 +94,3 @@ uint64_t size_add(uint64_t a, uint64_t b)
         return SIZE_BYTES_MAX;
     return sum;
 }
-
-uint64_t size_percent_of(uint64_t part, uint64_t percent)
-{
-    unsigned __int128 product = (unsigned __int128)part * percent / 100;
-
-    return product > SIZE_BYTES_MAX ? SIZE_BYTES_MAX : (uint64_t)product;
-}

@@ -43,6 +43,3 @@ int size_parse_limit(const char *text, size_t length, struct quota_limit *ret);
 
 /* Returns a + b, or SIZE_BYTES_MAX where that is smaller. */
 uint64_t size_add(uint64_t a, uint64_t b);
-
-/* Returns floor(part * percent / 100), saturated at SIZE_BYTES_MAX. */
-uint64_t size_percent_of(uint64_t part, uint64_t percent);

@@ -28,7 +28,6 @@ struct scan {
     bool counted;
     struct usage usage;
     struct mailbox mailbox; /* what it says of itself; closed */
-    uint64_t elapsed_usec;
 
     pthread_mutex_t lock; /* guards the sums that are known before the count is done */
     bool have_sums;
@@ -101,10 +100,8 @@ static void look(struct scan *scan)
 static void on_work(struct pool_job *job)
 {
     struct scan *scan = (struct scan *)job;
-    uint64_t started_usec = clock_usec(CLOCK_MONOTONIC);
 
     look(scan);
-    scan->elapsed_usec = clock_usec(CLOCK_MONOTONIC) - started_usec;
 }
 
 static struct scan_result scan_result(const struct scan *scan)
@@ -114,7 +111,6 @@ static struct scan_result scan_result(const struct scan *scan)
         .counted = scan->counted,
         .usage = scan->usage,
         .path = scan->path,
-        .elapsed_usec = scan->elapsed_usec,
     };
 }
 
@@ -215,7 +211,6 @@ static void on_deadline(struct deadline *deadline, void *userdata)
         result.usage = scan->sums;
     }
     pthread_mutex_unlock(&scan->lock);
-    result.elapsed_usec = scanner->settings.timeout_usec;
     scanner->counters.timeouts++;
     scanner_leave(scanner, waiter);
     waiter->done(waiter, &result);

@@ -19,12 +19,11 @@
 
 /* What a look found. */
 struct scan_result {
-    int error;             /* 0, a negative errno, or -ETIMEDOUT: not known in time */
-    bool late;             /* the count was not done in time; these are maildirsize's sums */
-    bool counted;          /* the messages were counted */
-    struct usage usage;    /* if error is 0 */
-    const char *path;      /* of the mailbox, as it was found; valid during the call */
-    uint64_t elapsed_usec; /* what the look itself took */
+    int error;          /* 0, a negative errno, or -ETIMEDOUT: not known in time */
+    bool late;          /* the count was not done in time; these are maildirsize's sums */
+    bool counted;       /* the messages were counted */
+    struct usage usage; /* if error is 0 */
+    const char *path;   /* of the mailbox, as it was found; valid during the call */
 };
 
 struct scan_waiter;

@@ -354,8 +354,9 @@ static bool release(struct server *server)
     if (server->service)
         ended = query_service_end(server->service);
     if (!ended)
-        journal_log(server->journal, LOG_WARNING,
-                    "leaving while a file system does not answer; the kernel ends us when it does");
+        journal_log(
+            server->journal, LOG_WARNING,
+            "leaving while a thread is still at work, which ends with its file system's answer");
     sd_event_unref(server->event);
     return ended;
 }

@@ -551,11 +551,6 @@ size_t confine_roots(const struct confine *confine)
     return confine->roots_count;
 }
 
-const char *confine_root_path(const struct confine *confine, size_t index)
-{
-    return confine->roots[index].path;
-}
-
 int confine_root_fd(const struct confine *confine, size_t index)
 {
     return confine->roots[index].fd;

@@ -53,9 +53,7 @@ int confine_add_root(struct confine *confine, const char *path);
 /* Returns the number of roots, in the order in which they were added. */
 size_t confine_roots(const struct confine *confine);
 
-/* Returns the path of a root as it was added (for messages), and its O_PATH descriptor. Both stay
- * the set's. */
-const char *confine_root_path(const struct confine *confine, size_t index);
+/* Returns the O_PATH descriptor of a root, which stays the set's. */
 int confine_root_fd(const struct confine *confine, size_t index);
 
 /*

@@ -838,9 +838,7 @@ static void adding_roots(void **state)
     }
     assert_int_equal(confine_roots(confine), 2);
     expand(fixture, "@/inside/dir/", path);
-    assert_string_equal(confine_root_path(confine, 0), path);
     assert_true(is_file(fixture, confine_root_fd(confine, 0), "@/inside/dir"));
-    assert_string_equal(confine_root_path(confine, 1), "//./");
     assert_true(is_file(fixture, confine_root_fd(confine, 1), "/"));
     confine_freep(&confine);
 }

@@ -1274,6 +1274,26 @@ static void the_bytes_of_a_memory(void **state)
     box_done(&box);
 }
 
+/* Nobody has so many folders; whoever makes them does not fill our memory with their names. */
+static void too_many_folders_are_an_error(void **state)
+{
+    struct maildir_count count;
+    char name[64];
+    struct box box;
+
+    (void)state;
+    box_init_maildir(&box);
+    for (int i = 0; i < MAILDIR_FOLDERS_MAX; i++) {
+        (void)snprintf(name, sizeof(name), ".%d", i);
+        box_mkdir(&box, name);
+    }
+    assert_int_equal(box_count(&box, NULL).messages, 0);
+    box_mkdir(&box, ".one-more");
+    assert_int_equal(maildir_count(box.fd, box.path, box.confine, &box_options, NULL, &count),
+                     -E2BIG);
+    box_done(&box);
+}
+
 /* A mailbox of so many folders is counted, but not remembered, though it was as it grew. */
 static void very_many_folders_are_not_remembered(void **state)
 {
@@ -1333,6 +1353,7 @@ int main(void)
         cmocka_unit_test(a_mailbox_that_is_removed_holds_nothing),
         cmocka_unit_test(the_bytes_of_a_memory),
         cmocka_unit_test(very_many_folders_are_not_remembered),
+        cmocka_unit_test(too_many_folders_are_an_error),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

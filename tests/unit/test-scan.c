@@ -623,7 +623,6 @@ static void a_late_count_is_answered_by_maildirsize(void **state)
         assert_int_equal(result->usage.messages, 9);
         assert_int_equal(result->usage.header_limit.bytes, 10);
         assert_string_equal(result->path, path_of(fixture, "~/m0", path));
-        assert_int_equal(result->elapsed_usec, SOON);
     }
     assert_int_equal(counters(fixture)->timeouts, 2);
     assert_int_equal(counters(fixture)->scans, 0);
