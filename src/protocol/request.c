@@ -95,15 +95,15 @@ static size_t find_pair(const char *text, size_t length)
 
 /*
  * Takes the pairs before the target off the text. What looks like a pair but is the last word of
- * the line, or has an unknown key and an `@`, or comes a second time, begins the target: a strange
- * address (prvs=1a2b=joe@example.org) stays one, and no sender's choice of words changes the pairs
- * that the asker wrote before it.
+ * the line, or has an unknown key and an `@`, or comes a second time, or after all pairs that there
+ * are, begins the target: a strange address (prvs=1a2b=joe@example.org) stays one, and no sender's
+ * choice of words changes the pairs that the asker wrote before it.
  */
 static enum reason take_pairs(char **text, struct request *request, const char **ret_text)
 {
     bool given[PAIRS_COUNT] = {};
 
-    for (;;) {
+    for (size_t taken = 0; taken < PAIRS_COUNT; taken++) {
         size_t word = strcspn(*text, " ");
         size_t key = letters(*text, word);
         size_t i = find_pair(*text, key);
@@ -124,6 +124,7 @@ static enum reason take_pairs(char **text, struct request *request, const char *
             return reason;
         *text += word + strspn(*text + word, " ");
     }
+    return REASON_NONE;
 }
 
 static enum reason parse_target(char *text, struct request *request, const char **ret_text)

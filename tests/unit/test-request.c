@@ -302,6 +302,10 @@ static void targets(void **state)
         {TEXT("check quota= quota=1G /x"), REASON_NONE, CHECK(0, false, 0, 0, "quota=1G /x")},
         {TEXT("check size=1 quota=1G size=2 quota=2G /x"), REASON_NONE,
          CHECK(1, true, GIB, 0, "size=2 quota=2G /x")},
+        {TEXT("check size= quota= status=over x@example.org"), REASON_NONE,
+         CHECK(0, false, 0, 0, "status=over x@example.org")},
+        {TEXT("check quota= size= colour=red /x"), REASON_NONE,
+         CHECK(0, false, 0, 0, "colour=red /x")},
 
         {TEXT("usage"), REASON_BAD_REQUEST, ANSWER_PAIRS},
         {TEXT("usage "), REASON_BAD_REQUEST, ANSWER_PAIRS},
