@@ -83,6 +83,11 @@ static void tell_status(struct server *server, const char *state)
 
     if (stuck > 0)
         snprintf(hang, sizeof(hang), "; %u counts hang in a file system", stuck);
+    if (stuck > server->stuck)
+        journal_event(server->journal, JOURNAL_SCAN_STUCK, NULL,
+                      "%u counts take longer than --scan-timeout and still wait for a file system",
+                      stuck);
+    server->stuck = stuck;
     sd_notifyf(0,
                "%sSTATUS=%s queries, %s over quota, %s errors; %s mailboxes remembered; p99 "
                "%" PRIu64 ".%" PRIu64 " ms%s",
@@ -90,11 +95,6 @@ static void tell_status(struct server *server, const char *state)
                group_digits(counters->errors, errors),
                group_digits(query_mailboxes(server->service), mailboxes), p99_usec / 1000,
                p99_usec / 100 % 10, hang);
-    if (stuck > server->stuck)
-        journal_event(server->journal, JOURNAL_SCAN_STUCK, NULL,
-                      "%u counts take longer than --scan-timeout and still wait for a file system",
-                      stuck);
-    server->stuck = stuck;
 }
 
 static int on_status(sd_event_source *source, uint64_t usec, void *userdata)
