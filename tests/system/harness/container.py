@@ -253,10 +253,13 @@ class Container:
 
     # Connections.
 
-    def connect_tcp(self, port: int, address: str = '127.0.0.1', timeout: float = 30
-                    ) -> socket.socket:
-        """Connects to a port inside, and returns the connected socket."""
-        return self.call(_connect, socket.AF_INET, (address, port), timeout)
+    def connect_tcp(self, port: int, address: str = '127.0.0.1', timeout: float = 30,
+                    source: str = '') -> socket.socket:
+        """Connects to a port inside, and returns the connected socket.
+
+        The source is the address of this end, if it matters.
+        """
+        return self.call(_connect, socket.AF_INET, (address, port), timeout, source)
 
     def connect_unix(self, path: str, timeout: float = 30) -> socket.socket:
         """Connects to a stream socket inside, as root, and returns the connected socket."""
@@ -307,10 +310,12 @@ def _systemd_runs_here() -> bool:
     return Path('/run/systemd/system').is_dir()
 
 
-def _connect(family: int, address: Any, timeout: float) -> socket.socket:
+def _connect(family: int, address: Any, timeout: float, source: str = '') -> socket.socket:
     connection = socket.socket(family, socket.SOCK_STREAM)
     try:
         connection.settimeout(timeout)
+        if source:
+            connection.bind((source, 0))
         connection.connect(address)
     except BaseException:
         connection.close()

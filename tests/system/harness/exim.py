@@ -9,13 +9,16 @@ from .container import Container, wait_until
 
 CONFIGURATION = '/etc/exim4/exim4.conf'
 MAINLOG = '/var/log/exim4/mainlog'
+PANICLOG = '/var/log/exim4/paniclog'
 
 
 class Exim:
     """The Exim of one container."""
 
-    def __init__(self, container: Container):
+    def __init__(self, container: Container, client_address: str = ''):
+        """Its clients come from client_address, if that is not '': from 127.0.0.1 else."""
         self._container = container
+        self._client_address = client_address
         self._sessions: list[smtp.Session] = []
 
     def configure(self, name: str = 'post.conf', **macros: object) -> None:
@@ -35,12 +38,14 @@ class Exim:
 
     def restart(self) -> None:
         """Restarts it and waits until it listens."""
+        # forgets how often it was started in the last seconds, which systemd limits
+        self._container.run(['systemctl', 'reset-failed', 'exim4.service'])
         self._container.run(['systemctl', 'restart', 'exim4.service'])
         wait_until(self._listens, 'Exim listening on port 25')
 
     def session(self) -> smtp.Session:
         """Opens an SMTP session, up to and with EHLO."""
-        session = smtp.Session(self._container.connect_tcp(25))
+        session = smtp.Session(self._container.connect_tcp(25, source=self._client_address))
         self._sessions.append(session)
         return session
 
@@ -74,6 +79,21 @@ class Exim:
     def mainlog(self) -> str:
         """Returns the main log, '' if there is none yet."""
         return self._container.run(['cat', MAINLOG], check=False).stdout
+
+    def paniclog(self) -> str:
+        """Returns the log of what should never happen, '' if there is none."""
+        return self._container.run(['cat', PANICLOG], check=False).stdout
+
+    def clear_queue(self) -> None:
+        """Removes what is in the queue."""
+        def clear() -> bool:
+            messages = re.findall(r'(?m)^ *\d+\w +\S+ +(\S+) <',
+                                  self._container.run(['exim4', '-bp']).stdout)
+            if messages:
+                self._container.run(['exim4', '-Mrm', *messages], check=False)  # may be locked
+            return not messages
+
+        wait_until(clear, "Exim's queue cleared")
 
     def dialogues(self) -> str:
         """Returns what was said in the sessions since the last call, and forgets it."""

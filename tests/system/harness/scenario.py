@@ -6,12 +6,19 @@ The release to test is named by the environment variable EXIM_QUOTAD_RELEASE.
 
 import os
 import unittest
+from typing import Optional
 
 from . import image, project
 from .container import Container
+from .debian_exim import DebianExim
 from .dovecot import Dovecot
 from .exim import Exim
-from .mailboxes import Mailboxes
+from .mailboxes import SPOOL, Mailboxes
+
+ENVIRONMENT_FILE = '/etc/default/exim-quotad'
+LIMITS_FILE = '/etc/exim4/limits'
+SOCKET = 'exim-quotad.socket'
+SERVICE = 'exim-quotad.service'
 
 RELEASE_VARIABLE = 'EXIM_QUOTAD_RELEASE'
 LONG_VARIABLE = 'EXIM_QUOTAD_LONG'
@@ -89,8 +96,65 @@ class MailScenario(Scenario):
         self.exim.dialogues()
 
     def failure_report(self) -> str:
-        return (f'The SMTP sessions:\n{_end_of(self.exim.dialogues())}\n\n'
-                f"Exim's main log:\n{_end_of(self.exim.mainlog())}\n{super().failure_report()}")
+        return _report_on(self.exim) + super().failure_report()
+
+
+class DebianScenario(Scenario):
+    """A Scenario with Debian's split configuration of Exim and our ACL files: see DebianExim.
+
+    self.exim, self.mailboxes; the service runs, with the options and the limits of the class.
+    """
+
+    exim: DebianExim
+    mailboxes: Mailboxes
+    options = f'--mailbox={SPOOL}/%d/%n --limits={LIMITS_FILE}'
+    limits = ''
+    macros: dict = {}
+    exim_files: dict = {}
+
+    @classmethod
+    def prepare(cls) -> None:
+        super().prepare()
+        cls.mailboxes = Mailboxes(cls.container)
+        cls.container.put_file(ENVIRONMENT_FILE, f'OPTIONS="{cls.options}"\n')
+        cls.container.put_file(LIMITS_FILE, cls.limits)
+        cls.exim = DebianExim(cls.container)
+        cls.exim.configure_split(cls.macros, cls.exim_files)
+        cls.container.run(['systemctl', 'start', SOCKET, SERVICE])
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.exim.dialogues()
+        self._log_length = len(self.exim.mainlog())
+
+    def tearDown(self) -> None:
+        self.assertNotIn('taint', self.log())
+        self.assertEqual(self.exim.paniclog(), '')
+
+    def log(self) -> str:
+        """Returns what Exim has logged since the test began."""
+        return self.exim.mainlog()[self._log_length:]
+
+    def check(self, *addresses: str, size: Optional[int] = None) -> list[str]:
+        """Returns, and prints, the replies to the recipients, named in one session."""
+        replies = [str(reply) for reply in self.exim.check(*addresses, size=size)]
+        announced = '' if size is None else f'SIZE={size} '
+        for address, reply in zip(addresses, replies):
+            print(f'{announced}RCPT TO:<{address}>\n  {reply}')
+        return replies
+
+    def set_limits(self, text: str) -> None:
+        """Changes the limits file, and reloads the service."""
+        self.container.put_file(LIMITS_FILE, text)
+        self.container.run(['systemctl', 'reload', SERVICE])
+
+    def failure_report(self) -> str:
+        return _report_on(self.exim) + super().failure_report()
+
+
+def _report_on(exim: Exim) -> str:
+    return (f'The SMTP sessions:\n{_end_of(exim.dialogues())}\n\n'
+            f"Exim's main log:\n{_end_of(exim.mainlog())}\n")
 
 
 def _end_of(text: str) -> str:

@@ -55,10 +55,14 @@ class Session:
         return self.pipeline([line])[0]
 
     def pipeline(self, lines: Iterable[str]) -> list[Reply]:
-        """Sends all commands in one write and returns their replies."""
+        """Sends all commands in one write and returns their replies.
+
+        Bytes that are not UTF-8 are written as os.fsdecode() has them.
+        """
         lines = list(lines)
         self.lines.extend(f'C: {line}' for line in lines)
-        self._connection.sendall(''.join(f'{line}\r\n' for line in lines).encode())
+        text = ''.join(f'{line}\r\n' for line in lines)
+        self._connection.sendall(text.encode(errors='surrogateescape'))
         return [self._read_reply() for _ in lines]
 
     def mail_from(self, sender: str = 'sender@elsewhere.example', size: Optional[int] = None
