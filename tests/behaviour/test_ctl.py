@@ -733,5 +733,27 @@ class CommandLineTest(CtlTestCase):
         self.assertEqual(self.completions('-s', f'{self.folder}/mail/l'), files[1:])
 
 
+class ReadmeTest(CtlTestCase):
+    """What README.md shows is what the program prints."""
+
+    def test_table(self):
+        shown = re.search(r'^    # exim-quotactl (check .*)\n((?:    [^#].*\n)+)',
+                          (PROJECT / 'README.md').read_text(), re.MULTILINE)
+        domain = self.root / 'example.org'
+        for name, limit, entry in (('ann', '2147483648S,50000C', '1503238553 12345'),
+                                   ('bob', '1073741824S', '1020054732 8211'),
+                                   ('carol', '524288000S', '534773760 3100')):
+            make_maildir(domain / name)
+            time.sleep(0.02)  # a fresh sum is believed if it is younger than new and cur
+            write_maildirsize(domain / name, limit, entry)
+        dave = make_maildir(domain / 'dave')
+        for number in range(5):
+            (dave / 'cur' / f'{number}.M1.mx,S=1900000:2,S').touch()
+        daemon = self.start(f'--mailbox={self.root}/%d/%n')
+        ended = self.ctl(*shown[1].split(), address=daemon.address)
+        self.assertEqual(ended.stdout, re.sub('^    ', '', shown[2], flags=re.MULTILINE))
+        self.assertEqual(ended.status, DOES_NOT_FIT)
+
+
 if __name__ == '__main__':
     unittest.main()
