@@ -61,10 +61,18 @@ static int open_path(struct opener *opener, const char *path)
     return confine_open(opener->settings->confine, path, O_PATH);
 }
 
-/* Opens one name in a directory, never through a symbolic link. */
-static int open_name(const struct opener *opener, int directory_fd, const char *name, int flags)
+/*
+ * Opens one name in a directory of the device, never through a symbolic link. A file system in
+ * memory never waits, and keeps no record of names that are not there: there, nothing is gained by
+ * asking for what is known alone.
+ */
+static int open_name(const struct opener *opener, dev_t device, int directory_fd, const char *name,
+                     int flags)
 {
-    return confine_open_name(directory_fd, name, flags, opener->device_kind != NULL);
+    bool cached =
+        opener->device_kind && opener->device_kind(device, opener->userdata) != FILESYSTEM_MEMORY;
+
+    return confine_open_name(directory_fd, name, flags, cached);
 }
 
 static int stat_descriptor(const struct opener *opener, int fd, struct statx *ret)
@@ -152,7 +160,8 @@ static int load_maildirsize(struct opener *opener, struct mailbox *mailbox)
     ssize_t length;
 
     mailbox->maildirsize_state = USAGE_RULE_UNREADABLE;
-    fd = open_name(opener, mailbox->fd, "maildirsize", O_RDONLY | O_NONBLOCK | O_NOCTTY);
+    fd = open_name(opener, mailbox->device, mailbox->fd, "maildirsize",
+                   O_RDONLY | O_NONBLOCK | O_NOCTTY);
     switch (fd) {
     case -ENOENT:
         mailbox->maildirsize_state = USAGE_RULE_MISSING;
@@ -217,9 +226,10 @@ static int open_target(struct opener *opener, const char *path, struct mailbox *
 }
 
 /* Returns 1 if the directory is a folder of a mailbox, 0 if not, or -errno. */
-static int is_folder(const struct opener *opener, int directory_fd)
+static int is_folder(const struct opener *opener, const struct mailbox *mailbox)
 {
-    _cleanup_(closep) int fd = open_name(opener, directory_fd, "maildirfolder", O_PATH);
+    _cleanup_(closep) int fd =
+        open_name(opener, mailbox->device, mailbox->fd, "maildirfolder", O_PATH);
 
     if (fd >= 0)
         return 1;
@@ -235,7 +245,7 @@ static int open_once(struct opener *opener, char *path, struct mailbox *ret)
 
     r = open_target(opener, path, &mailbox);
     if (r == 0 && mailbox.kind == MAILBOX_MAILDIR && parent > 0) {
-        r = is_folder(opener, mailbox.fd);
+        r = is_folder(opener, &mailbox);
         if (r > 0) {
             mailbox_close(&mailbox);
             path[parent] = '\0';
