@@ -39,8 +39,9 @@ def call_in(container: Container, pid: int, calls: Sequence[Sequence[Argument]])
         script.append(f'print ((int (*)()) {function})({", ".join(map(_written, arguments))})')
         script.append('print *((int *(*)()) __errno_location)()')
     container.put_file('/var/tmp/calls.gdb', '\n'.join(script) + '\n')
-    said = container.run(['gdb', '-batch', '-nx', '-p', str(pid), '-x', '/var/tmp/calls.gdb'],
-                         check=False)
+    # gdb cannot always enter the file system of the service, whose files are those of the container.
+    said = container.run(['gdb', '-batch', '-nx', '-iex', 'set sysroot /', '-p', str(pid),
+                          '-x', '/var/tmp/calls.gdb'], check=False)
     numbers = [int(number) for number in re.findall(r'^\$\d+ = (-?\d+)$', said.stdout,
                                                     re.MULTILINE)]
     if len(numbers) != 2 * len(calls):
