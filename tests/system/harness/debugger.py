@@ -14,6 +14,8 @@ from .container import Container
 
 Argument = Union[int, str]
 
+PROGRAM = '/usr/sbin/exim-quotad'  # as it is installed
+
 
 @dataclass
 class Call:
@@ -39,9 +41,10 @@ def call_in(container: Container, pid: int, calls: Sequence[Sequence[Argument]])
         script.append(f'print ((int (*)()) {function})({", ".join(map(_written, arguments))})')
         script.append('print *((int *(*)()) __errno_location)()')
     container.put_file('/var/tmp/calls.gdb', '\n'.join(script) + '\n')
-    # gdb cannot always enter the file system of the service, whose files are those of the container.
-    said = container.run(['gdb', '-batch', '-nx', '-iex', 'set sysroot /', '-p', str(pid),
-                          '-x', '/var/tmp/calls.gdb'], check=False)
+    # gdb cannot always enter the file system of the service, nor find its program by itself; the
+    # files are those of the container.
+    said = container.run(['gdb', '-batch', '-nx', '-iex', 'set sysroot /',
+                          f'--pid={pid}', '--command=/var/tmp/calls.gdb', PROGRAM], check=False)
     numbers = [int(number) for number in re.findall(r'^\$\d+ = (-?\d+)$', said.stdout,
                                                     re.MULTILINE)]
     if len(numbers) != 2 * len(calls):
