@@ -62,17 +62,20 @@ static int open_path(struct opener *opener, const char *path)
 }
 
 /*
- * Opens one name in a directory of the device, never through a symbolic link. A file system in
- * memory never waits, and keeps no record of names that are not there: there, nothing is gained by
- * asking for what is known alone.
+ * Whether the kernel must be kept from waiting for the device. A file system in memory never waits,
+ * and keeps no record of names that are not there: it may simply be asked.
  */
+static bool must_not_wait(const struct opener *opener, dev_t device)
+{
+    return opener->device_kind &&
+           opener->device_kind(device, opener->userdata) != FILESYSTEM_MEMORY;
+}
+
+/* Opens one name in a directory of the device, never through a symbolic link. */
 static int open_name(const struct opener *opener, dev_t device, int directory_fd, const char *name,
                      int flags)
 {
-    bool cached =
-        opener->device_kind && opener->device_kind(device, opener->userdata) != FILESYSTEM_MEMORY;
-
-    return confine_open_name(directory_fd, name, flags, cached);
+    return confine_open_name(directory_fd, name, flags, must_not_wait(opener, device));
 }
 
 static int stat_descriptor(const struct opener *opener, int fd, struct statx *ret)
@@ -100,17 +103,12 @@ static uint64_t statx_time_usec(const struct statx_timestamp *time)
 static ssize_t read_some(struct opener *opener, dev_t device, int fd, char *buffer, size_t length)
 {
     struct iovec iov = {buffer, length};
-    ssize_t n;
+    bool nowait = must_not_wait(opener, device);
+    ssize_t n = nowait ? preadv2(fd, &iov, 1, -1, RWF_NOWAIT) : read(fd, buffer, length);
 
-    if (!opener->device_kind)
-        n = read(fd, buffer, length);
-    else if (opener->device_kind(device, opener->userdata) == FILESYSTEM_MEMORY)
-        n = read(fd, buffer, length);
-    else
-        n = preadv2(fd, &iov, 1, -1, RWF_NOWAIT);
     if (n >= 0)
         return n;
-    if (opener->device_kind && errno == EOPNOTSUPP)
+    if (nowait && errno == EOPNOTSUPP)
         return -EAGAIN; /* a file system that cannot promise not to wait */
     return -errno;
 }
