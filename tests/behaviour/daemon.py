@@ -56,6 +56,11 @@ class Ended(NamedTuple):
     stderr: str
 
 
+def is_long() -> bool:
+    """Says whether the tests that take long, or the long form of a test, are wanted."""
+    return bool(os.environ.get('EXIM_QUOTAD_LONG'))
+
+
 def binary() -> str:
     """Returns the path of the daemon that is tested."""
     return os.environ['EXIM_QUOTAD']

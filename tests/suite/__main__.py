@@ -18,14 +18,14 @@ import builds  # noqa: E402
 import folders  # noqa: E402
 import lints  # noqa: E402
 import system  # noqa: E402
-from harness import places  # noqa: E402
+from harness import places, scenario  # noqa: E402
 from report import Report  # noqa: E402
 
 ROOT = places.SOURCES
 BEHAVIOUR_TESTS = TESTS / 'behaviour'
 
 
-def build_and_test(report: Report, build: builds.Build, only: Optional[str]) -> None:
+def build_and_test(report: Report, build: builds.Build, only: Optional[str], long: bool) -> None:
     """Compiles one build and runs in it the unit tests and, unless it has a suite, the others."""
     compiled = False
     with report.step(f'Build {build.name}'):
@@ -46,20 +46,21 @@ def build_and_test(report: Report, build: builds.Build, only: Optional[str]) -> 
                 # What helps, and is not tested itself.
                 'HANGFS': str(builds.PLAIN.folder(ROOT) / 'tests' / 'fuse' / 'hangfs'),
                 'LOAD': str(builds.PLAIN.folder(ROOT) / 'tests' / 'bench' / 'load'),
+                scenario.LONG_VARIABLE: '1' if long else '',
             }, build.wrapper)
 
 
-def test_here(report: Report, only: Optional[str]) -> None:
+def test_here(report: Report, only: Optional[str], long: bool) -> None:
     """Does everything that needs no other machine than this one."""
-    build_and_test(report, builds.PLAIN, only)
+    build_and_test(report, builds.PLAIN, only, long)
     plain = builds.PLAIN.folder(ROOT)
     if not (plain / 'meson-info' / 'intro-tests.json').exists():
         return
     if only is None or builds.unit_tests(plain, None, only) or \
             folders.has_tests(BEHAVIOUR_TESTS, only):
-        build_and_test(report, builds.ASAN, only)
+        build_and_test(report, builds.ASAN, only, long)
     if builds.unit_tests(plain, builds.TSAN.suite, only):
-        build_and_test(report, builds.TSAN, only)
+        build_and_test(report, builds.TSAN, only, long)
     if only is None:
         with report.step('Lints'):
             for name, check in lints.checks(ROOT, plain):
@@ -79,7 +80,7 @@ def main() -> int:
 
     os.chdir(ROOT)
     report = Report()
-    test_here(report, arguments.only)
+    test_here(report, arguments.only, arguments.long)
     if not arguments.quick and folders.has_tests(places.SYSTEM_TESTS, arguments.only):
         releases = [arguments.release] if arguments.release else system.RELEASES
         system.run(report, releases, arguments.only, arguments.long)

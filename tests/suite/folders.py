@@ -11,10 +11,12 @@ import threading
 from pathlib import Path
 from typing import Mapping, Optional, Sequence
 
+from harness import scenario
 from report import FAILED, Report, Result
 
 CHILD = Path(__file__).with_name('child.py')
 FOLDER_SECONDS = 45 * 60
+LONG_FOLDER_SECONDS = 4 * 60 * 60
 
 
 def has_tests(folder: Path, only: Optional[str]) -> bool:
@@ -41,7 +43,8 @@ def run(report: Report, folder: Path, only: Optional[str], prefix: str,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=printed, text=True,
             env={**os.environ, **environment})
         # SIGABRT makes Python print where it hangs, and ends it.
-        too_long = threading.Timer(FOLDER_SECONDS, child.send_signal, [signal.SIGABRT])
+        seconds = LONG_FOLDER_SECONDS if environment.get(scenario.LONG_VARIABLE) else FOLDER_SECONDS
+        too_long = threading.Timer(seconds, child.send_signal, [signal.SIGABRT])
         too_long.start()
         try:
             with child:
