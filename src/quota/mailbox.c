@@ -100,7 +100,8 @@ static uint64_t statx_time_usec(const struct statx_timestamp *time)
 }
 
 /* Reads what is to be read at once, or waits for it. Returns the bytes read or -errno. */
-static ssize_t read_some(struct opener *opener, dev_t device, int fd, char *buffer, size_t length)
+static ssize_t read_some(const struct opener *opener, dev_t device, int fd, char *buffer,
+                         size_t length)
 {
     struct iovec iov = {buffer, length};
     bool nowait = must_not_wait(opener, device);
@@ -113,12 +114,16 @@ static ssize_t read_some(struct opener *opener, dev_t device, int fd, char *buff
     return -errno;
 }
 
-/* Reads maildirsize, to one byte beyond what may be trusted. Returns the bytes read or -errno. */
-static ssize_t read_maildirsize(struct opener *opener, dev_t device, int fd, char *buffer)
+/*
+ * Reads maildirsize, which has size bytes, to one byte beyond what may be trusted. What is added
+ * meanwhile need not be seen. Returns the bytes read or -errno.
+ */
+static ssize_t read_maildirsize(const struct opener *opener, dev_t device, int fd, uint64_t size,
+                                char *buffer)
 {
     size_t length = 0;
 
-    while (length < MAILDIRSIZE_BYTES_MAX) {
+    while (length < MAILDIRSIZE_BYTES_MAX && length < size) {
         ssize_t n = read_some(opener, device, fd, buffer + length, MAILDIRSIZE_BYTES_MAX - length);
 
         if (n == -EINTR)
@@ -146,20 +151,38 @@ static enum usage_rule rule_from_parse(int result)
     }
 }
 
+#define MAILDIRSIZE_FLAGS (O_RDONLY | O_NONBLOCK | O_NOCTTY)
+
 /*
- * Loads the maildirsize of the mailbox. That it cannot be read is no error but a reason to count;
- * being short of descriptors or memory is one.
+ * Takes in maildirsize, which is open on fd, and the device that it is on. That it cannot be read
+ * is no error but a reason to count; being short of memory is one.
  */
-static int load_maildirsize(struct opener *opener, struct mailbox *mailbox)
+static int take_maildirsize(const struct opener *opener, struct mailbox *mailbox, int fd)
 {
     char text[MAILDIRSIZE_BYTES_MAX];
-    _cleanup_(closep) int fd = -1;
     struct statx st;
     ssize_t length;
 
     mailbox->maildirsize_state = USAGE_RULE_UNREADABLE;
-    fd = open_name(opener, mailbox->device, mailbox->fd, "maildirsize",
-                   O_RDONLY | O_NONBLOCK | O_NOCTTY);
+    if (stat_descriptor(opener, fd, &st) < 0 || !S_ISREG(st.stx_mode))
+        return 0;
+    length = read_maildirsize(opener, mailbox->device, fd, st.stx_size, text);
+    if (length == -EAGAIN || length == -ENOMEM || length == -ESTALE)
+        return (int)length;
+    if (length < 0)
+        return 0;
+    mailbox->maildirsize_state =
+        rule_from_parse(maildirsize_parse(text, (size_t)length, &mailbox->maildirsize));
+    mailbox->maildirsize_modified_usec = statx_time_usec(&st.stx_mtime);
+    return 0;
+}
+
+/* Loads the maildirsize of the mailbox, as take_maildirsize(). Short of descriptors is an error. */
+static int load_maildirsize(const struct opener *opener, struct mailbox *mailbox)
+{
+    _cleanup_(closep) int fd =
+        open_name(opener, mailbox->device, mailbox->fd, "maildirsize", MAILDIRSIZE_FLAGS);
+
     switch (fd) {
     case -ENOENT:
         mailbox->maildirsize_state = USAGE_RULE_MISSING;
@@ -171,20 +194,11 @@ static int load_maildirsize(struct opener *opener, struct mailbox *mailbox)
     case -ESTALE:
         return fd;
     default:
-        if (fd < 0)
-            return 0;
+        if (fd >= 0)
+            return take_maildirsize(opener, mailbox, fd);
+        mailbox->maildirsize_state = USAGE_RULE_UNREADABLE;
+        return 0;
     }
-    if (stat_descriptor(opener, fd, &st) < 0 || !S_ISREG(st.stx_mode))
-        return 0;
-    length = read_maildirsize(opener, mailbox->device, fd, text);
-    if (length == -EAGAIN || length == -ENOMEM || length == -ESTALE)
-        return (int)length;
-    if (length < 0)
-        return 0;
-    mailbox->maildirsize_state =
-        rule_from_parse(maildirsize_parse(text, (size_t)length, &mailbox->maildirsize));
-    mailbox->maildirsize_modified_usec = statx_time_usec(&st.stx_mtime);
-    return 0;
 }
 
 /* Finds out what lies at path. Where that is a directory, mailbox->fd is open on it. */
@@ -273,13 +287,54 @@ int mailbox_open(const struct mailbox_settings *settings, char *path, struct mai
     return r;
 }
 
+/*
+ * Opens the Maildir at path by its maildirsize alone: most mailboxes have one, and that way takes
+ * half of the system calls. Only on the file system of the root, where it is known beforehand
+ * whether a file may be opened. Returns whether that answers; all else, errors too, is the other
+ * way's.
+ */
+static bool open_directly(const struct opener *opener, const char *path, struct mailbox *ret)
+{
+    struct confine *confine = opener->settings->confine;
+    struct mailbox mailbox = {.kind = MAILBOX_MAILDIR, .fd = -1};
+    _cleanup_(closep) int fd = -1;
+    bool cached;
+
+    mailbox.device = confine_device(confine, path);
+    if (mailbox.device == 0 ||
+        opener->device_kind(mailbox.device, opener->userdata) == FILESYSTEM_UNKNOWN)
+        return false;
+    cached = must_not_wait(opener, mailbox.device);
+    fd = confine_open_entry(confine, path, "maildirsize", MAILDIRSIZE_FLAGS, cached);
+    if (fd < 0)
+        return false;
+    if (parent_length(path) > 0) {
+        _cleanup_(closep) int folder_fd =
+            confine_open_entry(confine, path, "maildirfolder", O_PATH, cached);
+
+        if (folder_fd != -ENOENT)
+            return false;
+    }
+    if (take_maildirsize(opener, &mailbox, fd) < 0 ||
+        mailbox.maildirsize_state != USAGE_RULE_TRUSTED)
+        return false;
+    *ret = mailbox;
+    return true;
+}
+
 int mailbox_open_cached(const struct mailbox_settings *settings, char *path,
-                        mailbox_device_kind_fn device_kind, void *userdata, struct mailbox *ret,
-                        dev_t *ret_device)
+                        mailbox_device_kind_fn device_kind, void *userdata, bool *direct,
+                        struct mailbox *ret, dev_t *ret_device)
 {
     struct opener opener = {.settings = settings, .device_kind = device_kind, .userdata = userdata};
-    int r = open_once(&opener, path, ret);
+    int r;
 
+    if (*direct && open_directly(&opener, path, ret))
+        return 0;
+    r = open_once(&opener, path, ret);
+    *direct = r == 0 && ret->kind == MAILBOX_MAILDIR &&
+              ret->maildirsize_state == USAGE_RULE_TRUSTED &&
+              ret->device == confine_device(settings->confine, path);
     if (r == -EOPNOTSUPP || r == -ESTALE)
         r = -EAGAIN;
     if (r == -EAGAIN)

@@ -47,7 +47,7 @@ enum mailbox_kind {
 
 struct mailbox {
     enum mailbox_kind kind;
-    int fd; /* of a Maildir (O_PATH), else -1 */
+    int fd; /* of a Maildir (O_PATH), as far as it was opened; else -1 */
     dev_t device;
     enum filesystem_kind device_kind; /* mailbox_open() finds it out */
     uint64_t mbox_bytes;
@@ -85,10 +85,15 @@ int mailbox_open(const struct mailbox_settings *settings, char *path, struct mai
  * As mailbox_open(), from what the kernel holds in memory. Returns also -EAGAIN where it would have
  * to wait, and in *ret_device for which device as far as that is known (else 0); then path is as it
  * was. device_kind() tells it which devices it may open files on.
+ *
+ * *direct is what one call leaves for the next, false at first: whether the mailbox was a Maildir
+ * with a maildirsize on the root's own file system. Such a one is looked for first then, which
+ * takes half of the system calls if it is there, one more if not, and finds the same. The mailbox's
+ * descriptor is -1 in that case.
  */
 int mailbox_open_cached(const struct mailbox_settings *settings, char *path,
-                        mailbox_device_kind_fn device_kind, void *userdata, struct mailbox *ret,
-                        dev_t *ret_device);
+                        mailbox_device_kind_fn device_kind, void *userdata, bool *direct,
+                        struct mailbox *ret, dev_t *ret_device);
 
 /* Releases what mailbox_open() opened. */
 void mailbox_close(struct mailbox *mailbox);

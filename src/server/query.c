@@ -31,6 +31,7 @@ struct query_service {
     struct devices devices;
     struct query_counters counters;
     uint64_t started_usec;
+    bool direct; /* of mailbox_open_cached() */
     struct reply reply;
 };
 
@@ -176,8 +177,8 @@ static enum look look_at(struct query_service *service, struct query *query, cha
     int r;
 
     query->waiter.have_sums = false;
-    r = mailbox_open_cached(&service->settings->quota.mailbox, path, device_kind, service, &mailbox,
-                            ret_device);
+    r = mailbox_open_cached(&service->settings->quota.mailbox, path, device_kind, service,
+                            &service->direct, &mailbox, ret_device);
     if (r == -EAGAIN)
         return LOOK_WAITS;
     if (r < 0 && target_goes_on(&query->target, &service->settings->quota, r, USAGE_NONE))

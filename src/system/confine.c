@@ -15,6 +15,7 @@
 #include <linux/openat2.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -39,6 +40,7 @@
 struct root {
     char *path;
     int fd;
+    dev_t device;
     bool is_whole; /* the root `/` */
 };
 
@@ -184,11 +186,17 @@ static int open_by_kernel(const struct target *target, int flags, uint64_t resol
     return fd;
 }
 
+/* Tells whether name is one of what a directory may hold, and no way out of it. */
+static bool is_name(const char *name)
+{
+    return name[0] != '\0' && !strchr(name, '/') && !is_dot_dot(name, strlen(name));
+}
+
 int confine_open_name(int directory_fd, const char *name, int flags, bool cached)
 {
     int fd;
 
-    if (name[0] == '\0' || strchr(name, '/') || is_dot_dot(name, strlen(name)))
+    if (!is_name(name))
         return -EINVAL;
     if (!cached) {
         fd = openat(directory_fd, name, flags | O_NOFOLLOW | O_CLOEXEC);
@@ -540,10 +548,19 @@ int confine_add_root(struct confine *confine, const char *path)
     (void)next_component(path, &length);
     roots[confine->roots_count++] = (struct root){
         .path = steal_pointer(&copy),
-        .fd = steal_fd(&fd),
+        .fd = fd,
+        .device = file_device(fd),
         .is_whole = length == 0,
     };
+    (void)steal_fd(&fd);
     return 0;
+}
+
+dev_t confine_device(const struct confine *confine, const char *path)
+{
+    struct target target;
+
+    return find_target(confine, path, &target) < 0 ? 0 : target.root->device;
 }
 
 size_t confine_roots(const struct confine *confine)
@@ -610,4 +627,27 @@ int confine_open_cached(struct confine *confine, const char *path, int flags, de
     if (fd != -EAGAIN)
         return fd;
     return open_by_walk(&target, flags, true, ret_device);
+}
+
+int confine_open_entry(struct confine *confine, const char *path, const char *name, int flags,
+                       bool cached)
+{
+    uint64_t resolve = RESOLVE_NO_XDEV | (cached ? RESOLVE_CACHED : 0);
+    char text[PATH_MAX];
+    struct target target;
+    int fd, length;
+
+    if (!flags_are_sound(flags) || !is_name(name))
+        return -EINVAL;
+    fd = find_target(confine, path, &target);
+    if (fd < 0)
+        return fd;
+    if (confine->method == CONFINE_WALK || is_set(&confine->cached_missing))
+        return -EOPNOTSUPP;
+    length = snprintf(text, sizeof(text), "%s/%s", target.rest, name);
+    if (length >= (int)sizeof(text))
+        return -ENAMETOOLONG;
+    target.rest = text;
+    fd = open_by_kernel(&target, flags | O_NOFOLLOW, resolve);
+    return openat2_is_refused(fd, resolve) ? -EOPNOTSUPP : fd;
 }

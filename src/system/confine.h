@@ -57,6 +57,12 @@ size_t confine_roots(const struct confine *confine);
 int confine_root_fd(const struct confine *confine, size_t index);
 
 /*
+ * Returns the device number of the root that answers path, as it was when the root was added; 0 if
+ * there is no such root, or it could not be told without waiting.
+ */
+dev_t confine_device(const struct confine *confine, const char *path);
+
+/*
  * Opens path beneath its root. flags are those of open(2): O_RDONLY with any of O_DIRECTORY,
  * O_NOFOLLOW, O_NONBLOCK, O_NOCTTY, O_NOATIME, or O_PATH with any of O_DIRECTORY, O_NOFOLLOW;
  * O_CLOEXEC is added. Safe to call from several threads at once. Waits as long as the file system
@@ -96,3 +102,18 @@ int confine_open_cached(struct confine *confine, const char *path, int flags, de
  * -ELOOP, -ENOTDIR, -ENOENT, ... as open(2).
  */
 int confine_open_name(int directory_fd, const char *name, int flags, bool cached);
+
+/*
+ * Opens the entry called name, one component, in the directory path as confine_open() does, but
+ * only if the way to it stays on the root's own mount, and never through a symbolic link at its
+ * end. So the file lies on the file system of confine_device(), and the caller can know beforehand
+ * whether opening it may wait. With cached it never waits to find it, as confine_open_cached().
+ * Returns a descriptor that the caller closes, or
+ * -EINVAL    any other flag, or name is empty, `..` or a path,
+ * -EXDEV     the way leads to another mount, or outside the root,
+ * -EAGAIN    with cached, the answer is not in memory, or the way leads to another mount,
+ * -EOPNOTSUPP  this system cannot do it (no openat2, no RESOLVE_CACHED, or CONFINE_WALK),
+ * -ELOOP, -ENOTDIR, -ENOENT, -ENAMETOOLONG, ... as confine_open().
+ */
+int confine_open_entry(struct confine *confine, const char *path, const char *name, int flags,
+                       bool cached);

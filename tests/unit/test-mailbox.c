@@ -630,10 +630,19 @@ static enum filesystem_kind on_device_kind(dev_t device, void *userdata)
 
 #define ALWAYS INT_MAX
 
+static int open_directly(const struct fixture *fixture, char *path, struct kinds kinds,
+                         bool *direct, struct mailbox *ret, dev_t *ret_device)
+{
+    return mailbox_open_cached(&fixture->settings, path, on_device_kind, &kinds, direct, ret,
+                               ret_device);
+}
+
 static int open_cached(const struct fixture *fixture, char *path, struct kinds kinds,
                        struct mailbox *ret, dev_t *ret_device)
 {
-    return mailbox_open_cached(&fixture->settings, path, on_device_kind, &kinds, ret, ret_device);
+    bool direct = false;
+
+    return open_directly(fixture, path, kinds, &direct, ret, ret_device);
 }
 
 /* Whether this machine can open what is in memory at all. */
@@ -730,7 +739,6 @@ static void assert_same_mailbox(const struct mailbox *a, const struct mailbox *b
 
     assert_int_equal(a->kind, b->kind);
     assert_int_equal(a->device, b->device);
-    assert_int_equal(a->fd >= 0, b->fd >= 0);
     assert_int_equal(a->mbox_bytes, b->mbox_bytes);
     assert_int_equal(a->maildirsize_state, b->maildirsize_state);
     assert_int_equal(a->maildirsize_modified_usec, b->maildirsize_modified_usec);
@@ -742,7 +750,8 @@ static void assert_same_mailbox(const struct mailbox *a, const struct mailbox *b
 }
 
 /* Asks for name both ways. Returns whether it was in memory. */
-static bool check_cached(const struct fixture *fixture, const char *name, enum filesystem_kind kind)
+static bool check_cached(const struct fixture *fixture, const char *name, enum filesystem_kind kind,
+                         bool direct)
 {
     struct mailbox mailbox = MAILBOX_NULL, cached = MAILBOX_NULL;
     char path[PATH_MAX], cached_path[PATH_MAX], before[PATH_MAX];
@@ -751,8 +760,8 @@ static bool check_cached(const struct fixture *fixture, const char *name, enum f
 
     path_of(fixture, name, before);
     r = mailbox_open(&fixture->settings, path_of(fixture, name, path), &mailbox);
-    cached_r = open_cached(fixture, path_of(fixture, name, cached_path),
-                           (struct kinds){kind, ALWAYS}, &cached, &device);
+    cached_r = open_directly(fixture, path_of(fixture, name, cached_path),
+                             (struct kinds){kind, ALWAYS}, &direct, &cached, &device);
     if (cached_r == -EAGAIN) {
         assert_string_equal(cached_path, before);
         assert_int_equal(cached.fd, -1);
@@ -773,10 +782,25 @@ static void what_is_in_memory_answers_the_same(void **state)
         const char *name;
         bool on_disk; /* elsewhere, symbolic links and absent names are not kept in memory */
     } cases[] = {
-        {".Sub", false},        {"@/mbox", false},  {"@/fifo", false},   {"@/socket", false},
-        {"@/mbox/x", false},    {"/", false},       {"", true},          {"@", true},
-        {".Sub/cur/..", true},  {"@/bare", true},   {"@/odd", true},     {"@/out", true},
-        {"@/to-mbox", true},    {"@/to-sub", true}, {"@/nothing", true}, {"@/nothing/x", true},
+        {".Sub", false},
+        {"@/mbox", false},
+        {"@/fifo", false},
+        {"@/socket", false},
+        {"@/mbox/x", false},
+        {"/", false},
+        {"", true},
+        {"@", true},
+        {".Sub/cur/..", true},
+        {"@/bare", true},
+        {"@/odd", true},
+        {"@/out", true},
+        {"@/linked", true},
+        {"@/dir", true},
+        {"@/large", true},
+        {"@/to-mbox", true},
+        {"@/to-sub", true},
+        {"@/nothing", true},
+        {"@/nothing/x", true},
         {"@/to-nothing", true},
     };
     struct fixture *fixture = *state;
@@ -790,22 +814,80 @@ static void what_is_in_memory_answers_the_same(void **state)
     box_link(&fixture->box, "box/.Sub", "../to-sub");
     box_link(&fixture->box, "nothing", "../to-nothing");
     box_link(&fixture->box, "..", "../out");
+    box_mkdir(&fixture->box, "../linked");
+    box_link(&fixture->box, "../box/maildirsize", "../linked/maildirsize");
+    box_mkdir(&fixture->box, "../dir");
+    box_mkdir(&fixture->box, "../dir/maildirsize");
+    box_mkdir(&fixture->box, "../large");
+    box_put(&fixture->box, "../large/maildirsize", MAILDIRSIZE_BYTES_MAX);
     box_mkdir(&fixture->box, "../bare");
     box_mkdir(&fixture->box, "../odd");
     make_fifo(fixture, "@/odd/maildirsize");
     make_fifo(fixture, "@/fifo");
     make_socket(fixture, "@/socket");
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
-        for (int kind = FILESYSTEM_DISK; kind <= FILESYSTEM_MEMORY; kind++) {
+        for (int way = 0; way < 4; way++) {
+            enum filesystem_kind kind = way & 1 ? FILESYSTEM_MEMORY : FILESYSTEM_DISK;
             /* What is no disk may not be able to read without waiting. */
             bool certain = is_disk || (!cases[i].on_disk && kind == FILESYSTEM_MEMORY);
             int attempts = 0;
 
             /* Names may be forgotten at any time, but not all the time. */
-            while (!check_cached(fixture, cases[i].name, (enum filesystem_kind)kind) && certain)
+            while (!check_cached(fixture, cases[i].name, kind, way & 2) && certain)
                 if (++attempts == 1000)
                     fail_msg("%s is never in memory", cases[i].name);
         }
+}
+
+/* Only one that is found tells that the next may be looked for in the same way. */
+static void a_maildirsize_leads_to_the_next_one(void **state)
+{
+    static const struct {
+        const char *name;
+        bool direct;
+    } cases[] = {
+        {"", true}, {".Sub", true},   {"@/mbox", false}, {"@/nothing", false}, {"@/bare", false},
+        {"", true}, {"@/odd", false}, {"", true},        {"@/fifo", false},
+    };
+    struct fixture *fixture = *state;
+    bool direct = false;
+
+    if (!has_cached(fixture))
+        skip();
+    put_folder(fixture);
+    box_put(&fixture->box, "../mbox", 1);
+    box_mkdir(&fixture->box, "../bare");
+    box_mkdir(&fixture->box, "../odd");
+    make_fifo(fixture, "@/odd/maildirsize");
+    make_fifo(fixture, "@/fifo");
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct kinds kinds = {FILESYSTEM_MEMORY, ALWAYS};
+        struct mailbox mailbox = MAILBOX_NULL;
+        bool was = direct;
+        char path[PATH_MAX];
+        dev_t device;
+        int r;
+
+        if (filesystem_kind(fixture->box.fd) == FILESYSTEM_DISK)
+            kinds.kind = FILESYSTEM_DISK;
+        path_of(fixture, cases[i].name, path);
+        for (int attempts = 0; attempts < 1000; attempts++) {
+            direct = was;
+            r = open_directly(fixture, path, kinds, &direct, &mailbox, &device);
+            if (r != -EAGAIN)
+                break;
+            /* what is asked for in the other way is in memory afterwards */
+            (void)mailbox_open(&fixture->settings, path_of(fixture, cases[i].name, path), &mailbox);
+            mailbox_close(&mailbox);
+        }
+        assert_int_not_equal(r, -EAGAIN);
+        assert_int_equal(direct, cases[i].direct);
+        if (was && cases[i].direct && cases[i].name[0] == '\0') {
+            assert_int_equal(mailbox.fd, -1); /* and this was one */
+            assert_int_equal(mailbox.maildirsize.bytes, 500);
+        }
+        mailbox_close(&mailbox);
+    }
 }
 
 static void what_would_wait_says_for_which_device(void **state)
@@ -934,8 +1016,8 @@ static void a_walk_is_never_from_memory(void **state)
     put_folder(fixture);
     path_of(fixture, ".Sub", path);
     assert_int_equal(mailbox_open_cached(&settings, path, on_device_kind,
-                                         &(struct kinds){FILESYSTEM_DISK, ALWAYS}, &mailbox,
-                                         &device),
+                                         &(struct kinds){FILESYSTEM_DISK, ALWAYS}, &(bool){true},
+                                         &mailbox, &device),
                      -EAGAIN);
     assert_int_equal(device, 0);
     assert_string_equal(path + strlen(path) - 5, "/.Sub");
@@ -1287,6 +1369,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_mailbox_of_a_folder_is_its_parent, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_parent_of_a_root_is_outside, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_in_memory_answers_the_same, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_maildirsize_leads_to_the_next_one, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_would_wait_says_for_which_device, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_file_on_disk_is_not_waited_for, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_path_is_restored_where_the_parent_would_wait, set_up,
