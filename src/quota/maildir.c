@@ -495,13 +495,18 @@ static int entry_type(int fd, const struct dirent64 *entry)
     return IFTODT(st.st_mode);
 }
 
-/* Says whether a symbolic link names its neighbour, by a text without a slash. */
-static bool is_alias(int fd, const char *name)
+/*
+ * Finds out whether a symbolic link names its neighbour, by a text without a slash. Returns 1, 0 if
+ * not (nor if it is no link any more), or a negative errno: a guess might count messages twice.
+ */
+static int is_alias(int fd, const char *name)
 {
     char text[PATH_MAX];
     ssize_t length = readlinkat(fd, name, text, sizeof(text));
 
-    return length > 0 && !memchr(text, '/', (size_t)length);
+    if (length < 0)
+        return errno == EINVAL || errno == ENOENT ? 0 : -errno;
+    return !memchr(text, '/', (size_t)length);
 }
 
 /* Adds an entry of the mailbox to its folders, if it is one. */
@@ -509,7 +514,7 @@ static int folder_list_add_entry(struct folder_list *list, const struct scan *sc
                                  const struct dirent64 *entry)
 {
     const char *name = entry->d_name;
-    int type;
+    int type, r;
 
     if (name[0] != '.' || name[1] == '.' || name[1] == '\0' || is_excluded(scan->options, name + 1))
         return 0;
@@ -518,9 +523,10 @@ static int folder_list_add_entry(struct folder_list *list, const struct scan *sc
         return type;
     if (type == DT_DIR)
         return folder_list_add(list, FOLDER_DIRECTORY, name);
-    if (type == DT_LNK && !is_alias(fd, name))
-        return folder_list_add(list, FOLDER_LINK, name);
-    return 0;
+    if (type != DT_LNK)
+        return 0;
+    r = is_alias(fd, name);
+    return r == 0 ? folder_list_add(list, FOLDER_LINK, name) : r < 0 ? r : 0;
 }
 
 static int folder_list_read(struct folder_list *list, struct scan *scan, int fd)
