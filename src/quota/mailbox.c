@@ -154,51 +154,62 @@ static enum usage_rule rule_from_parse(int result)
 #define MAILDIRSIZE_FLAGS (O_RDONLY | O_NONBLOCK | O_NOCTTY)
 
 /*
- * Takes in maildirsize, which is open on fd, and the device that it is on. That it cannot be read
- * is no error but a reason to count; being short of memory is one.
+ * Whether an error of opening or reading maildirsize is one of the question, not of the file: what
+ * it says, its limits for one, may be known the next time.
+ */
+static bool is_passing(int error)
+{
+    switch (error) {
+    case -EAGAIN:
+    case -EINTR:
+    case -EMFILE:
+    case -ENFILE:
+    case -ENOMEM:
+    case -ESTALE:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/*
+ * Takes in maildirsize, which fd is open on, or the errno of opening it. That it cannot be read is
+ * no error but a reason to count; being short of descriptors or memory is one.
  */
 static int take_maildirsize(const struct opener *opener, struct mailbox *mailbox, int fd)
 {
     char text[MAILDIRSIZE_BYTES_MAX];
     struct statx st;
     ssize_t length;
+    int r;
 
     mailbox->maildirsize_state = USAGE_RULE_UNREADABLE;
-    if (stat_descriptor(opener, fd, &st) < 0 || !S_ISREG(st.stx_mode))
+    if (fd == -ENOENT) {
+        mailbox->maildirsize_state = USAGE_RULE_MISSING;
+        return 0;
+    }
+    if (fd < 0)
+        return is_passing(fd) ? fd : 0;
+    r = stat_descriptor(opener, fd, &st);
+    if (r < 0)
+        return is_passing(r) ? r : 0;
+    if (!S_ISREG(st.stx_mode))
         return 0;
     length = read_maildirsize(opener, mailbox->device, fd, st.stx_size, text);
-    if (length == -EAGAIN || length == -ENOMEM || length == -ESTALE)
-        return (int)length;
     if (length < 0)
-        return 0;
+        return is_passing((int)length) ? (int)length : 0;
     mailbox->maildirsize_state =
         rule_from_parse(maildirsize_parse(text, (size_t)length, &mailbox->maildirsize));
     mailbox->maildirsize_modified_usec = statx_time_usec(&st.stx_mtime);
     return 0;
 }
 
-/* Loads the maildirsize of the mailbox, as take_maildirsize(). Short of descriptors is an error. */
 static int load_maildirsize(const struct opener *opener, struct mailbox *mailbox)
 {
     _cleanup_(closep) int fd =
         open_name(opener, mailbox->device, mailbox->fd, "maildirsize", MAILDIRSIZE_FLAGS);
 
-    switch (fd) {
-    case -ENOENT:
-        mailbox->maildirsize_state = USAGE_RULE_MISSING;
-        return 0;
-    case -EAGAIN:
-    case -EMFILE:
-    case -ENFILE:
-    case -ENOMEM:
-    case -ESTALE:
-        return fd;
-    default:
-        if (fd >= 0)
-            return take_maildirsize(opener, mailbox, fd);
-        mailbox->maildirsize_state = USAGE_RULE_UNREADABLE;
-        return 0;
-    }
+    return take_maildirsize(opener, mailbox, fd);
 }
 
 /* Finds out what lies at path. Where that is a directory, mailbox->fd is open on it. */
