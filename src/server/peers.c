@@ -11,6 +11,9 @@
 #include "quota/size.h"
 #include "system/cleanup.h"
 
+/* As many supplementary groups are asked for without memory, which may be short. */
+#define GROUPS_FEW 256
+
 /* Adds an id, a number of 32 bits as both kinds are, to a growing list. */
 static int add_id(unsigned int **ids, size_t *count, unsigned int id)
 {
@@ -84,17 +87,20 @@ static bool user_may(const struct peers *peers, const struct ucred *peer)
 /* Whether one of the peer's supplementary groups is allowed. */
 static bool groups_may(const struct peers *peers, int fd)
 {
-    _cleanup_(freep) gid_t *groups = NULL;
-    socklen_t length = 0;
+    _cleanup_(freep) gid_t *many = NULL;
+    gid_t few[GROUPS_FEW], *groups = few;
+    socklen_t length = sizeof(few);
 
     if (peers->groups_count == 0)
         return false;
-    /* The kernel says how much it wants to say; the groups of a connection do not change. */
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, NULL, &length) == 0 || errno != ERANGE)
-        return false;
-    groups = malloc(length);
-    if (!groups || getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &length) < 0)
-        return false;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, few, &length) < 0) {
+        /* The kernel says how much it wants to say; the groups of a connection do not change. */
+        if (errno != ERANGE)
+            return false;
+        groups = many = malloc(length);
+        if (!many || getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, many, &length) < 0)
+            return false;
+    }
     for (size_t i = 0; i < length / sizeof(*groups); i++)
         if (has_group(peers, groups[i]))
             return true;
