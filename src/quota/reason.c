@@ -41,6 +41,7 @@ enum reason reason_from_errno(int error)
     case -EMFILE:
     case -ENFILE:
     case -ENOMEM:
+    case -ENOBUFS:
     case -EBUSY:
         return REASON_OVERLOADED;
     case -ETIMEDOUT:

@@ -76,31 +76,31 @@ static void connection_close(struct connection *connection)
 
 static int on_io(sd_event_source *source, int fd, uint32_t events, void *userdata);
 
-/* Waits for the socket. Returns false, with the connection closed, where that cannot be had. */
-static bool wait_for(struct connection *connection, uint32_t events)
+/* Closes a connection because of an error of ours, and tells of it. */
+static void lose(struct connection *connection, int error)
 {
-    int r;
-
-    if (connection->io)
-        r = sd_event_source_set_io_events(connection->io, events);
-    else
-        r = sd_event_add_io(connection->connections->event, &connection->io, connection->fd, events,
-                            on_io, connection);
-    if (r >= 0)
-        return true;
+    query_lost(connection->connections->service, &connection->query, error);
     connection_close(connection);
-    return false;
+}
+
+/* Waits for the socket. Returns a negative errno where that cannot be had. */
+static int wait_for(struct connection *connection, uint32_t events)
+{
+    if (connection->io)
+        return sd_event_source_set_io_events(connection->io, events);
+    return sd_event_add_io(connection->connections->event, &connection->io, connection->fd, events,
+                           on_io, connection);
 }
 
 /* As wait_for(), with a deadline, because it is the client that is waited for. */
-static void wait_for_client(struct connection *connection, enum state state, uint32_t events)
+static int wait_for_client(struct connection *connection, enum state state, uint32_t events)
 {
     struct deadline_queue *deadlines = &connection->connections->deadlines;
 
     connection->state = state;
     if (connection->deadline.at_usec == 0)
         deadline_start(deadlines, &connection->deadline);
-    (void)wait_for(connection, events);
+    return wait_for(connection, events);
 }
 
 static void drain(struct connection *connection)
@@ -112,9 +112,8 @@ static void drain(struct connection *connection)
         n = recv(connection->fd, connections->input, sizeof(connections->input), MSG_DONTWAIT);
         connection->drained += n > 0 ? (size_t)n : 0;
     } while ((n > 0 && connection->drained < DRAIN_BYTES_MAX) || (n < 0 && errno == EINTR));
-    if (n < 0 && errno == EAGAIN)
-        wait_for_client(connection, DRAINING, EPOLLIN);
-    else
+    /* Its reply is sent: without waiting for the client, it may or may not read it. */
+    if (n >= 0 || errno != EAGAIN || wait_for_client(connection, DRAINING, EPOLLIN) < 0)
         connection_close(connection);
 }
 
@@ -128,6 +127,21 @@ static void finish(struct connection *connection)
     /* Closing with bytes unread could cost the client the reply. It sees the end of it now. */
     (void)shutdown(connection->fd, SHUT_WR);
     drain(connection);
+}
+
+/* Whether an error of recv(2) or send(2) is for want of memory. Others mean the client has gone. */
+static bool is_shortage(int error)
+{
+    return error == -ENOMEM || error == -ENOBUFS;
+}
+
+/* Ends a connection whose reply cannot be sent. */
+static void give_up_sending(struct connection *connection, int error)
+{
+    if (is_shortage(error))
+        lose(connection, error);
+    else
+        connection_close(connection);
 }
 
 /* Sends what it can of bytes[0..length). Returns how many were sent, or -errno. */
@@ -149,9 +163,14 @@ static void send_reply(struct connection *connection)
     const struct reply *reply = query_reply(connection->connections->service);
     ssize_t n = send_some(connection, reply->bytes, reply->length);
     char *rest;
+    int r;
 
-    if (n < 0 || connection->evicted) {
-        connection_close(connection); /* the client has gone, or has to */
+    if (n < 0) {
+        give_up_sending(connection, (int)n);
+        return;
+    }
+    if (connection->evicted) {
+        connection_close(connection);
         return;
     }
     if ((size_t)n == reply->length) {
@@ -160,7 +179,7 @@ static void send_reply(struct connection *connection)
     }
     rest = malloc(reply->length - (size_t)n);
     if (!rest) {
-        connection_close(connection);
+        lose(connection, -ENOMEM);
         return;
     }
     connection->length = reply->length - (size_t)n;
@@ -168,7 +187,9 @@ static void send_reply(struct connection *connection)
     memcpy(rest, reply->bytes + n, connection->length);
     free(connection->buffer);
     connection->buffer = rest;
-    wait_for_client(connection, WRITING, EPOLLOUT);
+    r = wait_for_client(connection, WRITING, EPOLLOUT);
+    if (r < 0)
+        lose(connection, r);
 }
 
 static void send_rest(struct connection *connection)
@@ -177,7 +198,7 @@ static void send_rest(struct connection *connection)
                           connection->length - connection->written);
 
     if (n < 0) {
-        connection_close(connection);
+        give_up_sending(connection, (int)n);
         return;
     }
     connection->written += (size_t)n;
@@ -210,23 +231,37 @@ static void answer(struct connection *connection, char *line, size_t length)
     if (query_start(connections->service, &connection->query, line, length))
         send_reply(connection);
     else
-        /* Of the socket only the client's leaving matters now, which is always reported. */
+        /*
+         * Of the socket only the client's leaving matters now, which is always reported; and that
+         * sending the reply would report, too.
+         */
         (void)wait_for(connection, 0);
+}
+
+/* Answers, instead of the request that is still coming, that we are at our limits. */
+static void refuse_for_want(struct connection *connection, const char *input, size_t length,
+                            int error)
+{
+    refuse(connection, input, length, REASON_OVERLOADED, reason_text_from_errno(error));
 }
 
 /* Keeps the part of a request that has come, until the rest does. */
 static void keep(struct connection *connection, const char *input, size_t length)
 {
+    int r;
+
     if (!connection->buffer && length > 0) {
         connection->buffer = malloc(INPUT_BYTES);
         if (!connection->buffer) {
-            connection_close(connection);
+            refuse_for_want(connection, input, length, -ENOMEM);
             return;
         }
         memcpy(connection->buffer, input, length);
     }
     connection->length = length;
-    wait_for_client(connection, READING, EPOLLIN);
+    r = wait_for_client(connection, READING, EPOLLIN);
+    if (r < 0)
+        refuse_for_want(connection, input, length, r);
 }
 
 static void receive(struct connection *connection)
@@ -245,7 +280,10 @@ static void receive(struct connection *connection)
             return;
         }
         if (n < 0) {
-            connection_close(connection); /* the client has gone */
+            if (is_shortage(-errno))
+                refuse_for_want(connection, input, length, -errno);
+            else
+                connection_close(connection); /* the client has gone */
             return;
         }
         length += (size_t)n;
@@ -346,7 +384,9 @@ int connections_take(struct connections *connections, int fd)
         return 0;
     }
     if (connections_full(connections))
-        (void)connections_make_room(connections);
+        (void)connections_make_room(
+            connections,
+            "made room for another client (--max-connections), no complete request had come");
     connection = calloc(1, sizeof(*connection));
     if (!connection) {
         closep(&fd);
@@ -372,15 +412,14 @@ bool connections_blocked(const struct connections *connections)
     return connections_full(connections) && !deadline_first(&connections->deadlines);
 }
 
-bool connections_make_room(struct connections *connections)
+bool connections_make_room(struct connections *connections, const char *text)
 {
     struct deadline *first = deadline_first(&connections->deadlines);
 
     if (!first)
         return false;
     connection_of_deadline(first)->evicted = true;
-    give_up(connection_of_deadline(first), REASON_OVERLOADED,
-            "made room for another client (--max-connections), no complete request had come");
+    give_up(connection_of_deadline(first), REASON_OVERLOADED, text);
     return true;
 }
 

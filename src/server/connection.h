@@ -43,10 +43,10 @@ bool connections_full(const struct connections *connections);
 bool connections_blocked(const struct connections *connections);
 
 /*
- * Closes the connection that has waited longest for its client, with the answer for an overload.
- * Returns whether there was one; where all wait for us, there is none.
+ * Closes the connection that has waited longest for its client, with the answer for an overload;
+ * text says why. Returns whether there was one; where all wait for us, there is none.
  */
-bool connections_make_room(struct connections *connections);
+bool connections_make_room(struct connections *connections, const char *text);
 
 /* Returns how many there are. */
 size_t connections_count(const struct connections *connections);

@@ -69,7 +69,9 @@ static int on_pause_over(sd_event_source *source, uint64_t usec, void *userdata)
 /* There are no descriptors, or no memory: whoever waits for his client gives his up, or we wait. */
 static void out_of_resources(struct listeners *listeners, int error)
 {
-    if (connections_make_room(listeners->connections))
+    if (connections_make_room(listeners->connections,
+                              "made room for another client (neither descriptors nor memory are "
+                              "left), no complete request had come"))
         return;
     if (!listeners->starved)
         journal_event(listeners->journal, JOURNAL_OVERLOADED, NULL,

@@ -377,6 +377,14 @@ void query_refuse(struct query_service *service, struct query *query, const char
     refuse_line(service, query, line, length, reason, text);
 }
 
+void query_lost(struct query_service *service, const struct query *query, int error)
+{
+    struct report_entry entry = report_entry(query, "a client");
+
+    report_error(service->report, &entry, reason_from_errno(error), reason_text_from_errno(error),
+                 "nothing: its connection was closed");
+}
+
 void query_cancel(struct query_service *service, struct query *query)
 {
     scanner_leave(service->scanner, &query->waiter);

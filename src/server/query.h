@@ -79,6 +79,12 @@ bool query_start(struct query_service *service, struct query *query, char *line,
 void query_refuse(struct query_service *service, struct query *query, const char *line,
                   size_t length, enum reason reason, const char *text);
 
+/*
+ * Tells that the client gets no reply, or not all of it, because of error, a negative errno of
+ * ours.
+ */
+void query_lost(struct query_service *service, const struct query *query, int error);
+
 /* Forgets a query that waits: done() is not called. */
 void query_cancel(struct query_service *service, struct query *query);
 
