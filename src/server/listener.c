@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -84,6 +85,23 @@ static void out_of_resources(struct listeners *listeners, int error)
     sd_event_source_set_enabled(listeners->pause, SD_EVENT_ONESHOT);
 }
 
+/*
+ * Accepts a connection. Returns it, or a negative errno. The kernel looks for a descriptor before
+ * it looks into the queue: being short of them matters only where somebody waits there.
+ */
+static int accept_connection(int listen_fd)
+{
+    struct pollfd queue = {.fd = listen_fd, .events = POLLIN};
+    int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC);
+    int error = errno;
+
+    if (fd >= 0)
+        return fd;
+    if ((error == EMFILE || error == ENFILE) && poll(&queue, 1, 0) == 0)
+        return -EAGAIN;
+    return -error;
+}
+
 /* Accepts one. Returns false where there is no more to accept for now. */
 static bool accept_one(struct listener *listener, int listen_fd)
 {
@@ -94,25 +112,25 @@ static bool accept_one(struct listener *listener, int listen_fd)
         pause_all(listeners);
         return false;
     }
-    fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC);
+    fd = accept_connection(listen_fd);
     if (fd >= 0) {
         listeners->starved = false;
         if (connections_take(listeners->connections, fd) < 0)
             out_of_resources(listeners, ENOMEM);
         return true;
     }
-    switch (errno) {
-    case EAGAIN:
+    switch (fd) {
+    case -EAGAIN:
         if (listeners->drained)
             listener_stop(listener);
         return false;
-    case EINTR:
-    case ECONNABORTED:
-    case EPERM:
-    case EPROTO:
+    case -EINTR:
+    case -ECONNABORTED:
+    case -EPERM:
+    case -EPROTO:
         return true; /* that connection is gone; the next may not be */
     default:
-        out_of_resources(listeners, errno);
+        out_of_resources(listeners, -fd);
         return !listeners->paused;
     }
 }
