@@ -273,6 +273,7 @@ static int open_once(struct opener *opener, char *path, struct mailbox *ret)
             mailbox_close(&mailbox);
             path[parent] = '\0';
             r = open_target(opener, path, &mailbox);
+            mailbox.path_cut = cut;
         }
     }
     if (r == 0 && mailbox.kind == MAILBOX_MAILDIR)
@@ -351,6 +352,11 @@ int mailbox_open_cached(const struct mailbox_settings *settings, char *path,
     if (r == -EAGAIN)
         *ret_device = opener.waits_for;
     return r;
+}
+
+void mailbox_restore_path(const struct mailbox *mailbox, char *path)
+{
+    path[strlen(path)] = mailbox->path_cut;
 }
 
 void mailbox_close(struct mailbox *mailbox)

@@ -54,6 +54,7 @@ struct mailbox {
     enum usage_rule maildirsize_state; /* USAGE_RULE_TRUSTED if it parsed */
     struct maildirsize maildirsize;
     uint64_t maildirsize_modified_usec; /* since the epoch */
+    char path_cut; /* what stood where path was cut off at the folder's name; NUL: nowhere */
 };
 
 #define MAILBOX_NULL                                                                               \
@@ -94,6 +95,9 @@ int mailbox_open(const struct mailbox_settings *settings, char *path, struct mai
 int mailbox_open_cached(const struct mailbox_settings *settings, char *path,
                         mailbox_device_kind_fn device_kind, void *userdata, bool *direct,
                         struct mailbox *ret, dev_t *ret_device);
+
+/* Makes path, shortened by mailbox_open() or not, what it was before. */
+void mailbox_restore_path(const struct mailbox *mailbox, char *path);
 
 /* Releases what mailbox_open() opened. */
 void mailbox_close(struct mailbox *mailbox);

@@ -195,8 +195,11 @@ static enum look look_at(struct query_service *service, struct query *query, cha
                                 false) == USAGE_RULE_TRUSTED &&
              query->waiter.have_sums)
         finish_usage(service, query, path, &query->waiter.sums);
-    else
+    else {
         look = LOOK_WAITS;
+        /* The scanner begins anew, and would take a parent that looks like a folder for one. */
+        mailbox_restore_path(&mailbox, path);
+    }
     *ret_device = mailbox.device;
     mailbox_close(&mailbox);
     return look;

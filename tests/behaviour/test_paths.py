@@ -199,6 +199,13 @@ class OneRootTest(PathTest):
                 self.assert_size(self.daemon, path, 1123)
                 self.assertEqual(self.daemon.usage(path)['mailbox'], str(self.joe))
 
+    def test_folder_of_a_mailbox_that_looks_like_a_folder(self):
+        make_maildir(self.joe / '.Sent', [1000])
+        for folder in (self.joe, self.joe / '.Sent'):
+            (folder / 'maildirfolder').touch()
+        self.assertEqual(self.daemon.usage(self.joe / '.Sent')['mailbox'], str(self.joe))
+        self.assert_size(self.daemon, self.joe / '.Sent', 1123)
+
     def test_what_is_no_mailbox(self):
         os.mkfifo(self.root / 'fifo')
         self.listen(self.root / 'socket')

@@ -703,6 +703,8 @@ static void the_mailbox_of_a_folder_is_its_parent(void **state)
     path_of(fixture, ".Sub", path);
     assert_int_equal(mailbox_open(&fixture->settings, path, &mailbox), 0);
     assert_string_equal(path, fixture->box.path);
+    mailbox_restore_path(&mailbox, path);
+    assert_string_equal(path + strlen(path) - 5, "/.Sub");
     mailbox_close(&mailbox);
 
     /* a path that ends with `..` does not tell its parent */
