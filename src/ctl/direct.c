@@ -97,8 +97,7 @@ static enum reason answer_target(const struct direct *direct, struct target *tar
             continue;
         if (r == 0)
             break;
-        *ret_why = reason_text_from_errno(r);
-        return reason_from_errno(r);
+        return target_reason(target, r, ret_why);
     }
     target_judge(target, direct->settings, path, &usage, &judgement);
     reply_judgement(reply, check, &judgement);

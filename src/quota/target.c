@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
+static const char path_too_long[] = "the path of its mailbox is too long";
+
 static enum reason refuse(enum reason reason, const char *why, const char **ret_why)
 {
     *ret_why = why;
@@ -79,7 +81,7 @@ enum reason target_path(const struct target *target, const struct quota_settings
                         char path[PATH_MAX], const char **ret_why)
 {
     if (expand(target, settings, target->candidate, path) < 0)
-        return refuse(REASON_BAD_ADDRESS, "the path of its mailbox is too long", ret_why);
+        return refuse(REASON_BAD_ADDRESS, path_too_long, ret_why);
     return REASON_NONE;
 }
 
@@ -89,6 +91,13 @@ bool target_goes_on(const struct target *target, const struct quota_settings *se
     bool nothing = error == -ENOTDIR || (error == 0 && source == USAGE_NONE);
 
     return nothing && !target_is_path(target) && target->candidate + 1 < settings->templates_count;
+}
+
+enum reason target_reason(const struct target *target, int error, const char **ret_why)
+{
+    if (error == -ENAMETOOLONG && !target_is_path(target))
+        return refuse(REASON_BAD_ADDRESS, path_too_long, ret_why);
+    return refuse(reason_from_errno(error), reason_text_from_errno(error), ret_why);
 }
 
 void target_judge(const struct target *target, const struct quota_settings *settings,

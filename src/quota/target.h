@@ -74,6 +74,12 @@ bool target_goes_on(const struct target *target, const struct quota_settings *se
                     enum usage_source source);
 
 /*
+ * Returns why a look that failed with error, a negative errno, is no answer, and in *ret_why a
+ * constant text for people. That a path is too long is the fault of the address that it is made of.
+ */
+enum reason target_reason(const struct target *target, int error, const char **ret_why);
+
+/*
  * Judges what was found at path, where the looking ended. path and usage are the caller's and must
  * outlive *ret, which must stay where it is.
  */

@@ -131,7 +131,10 @@ static void finish_error(struct query_service *service, const struct query *quer
 static void finish_errno(struct query_service *service, const struct query *query, int error,
                          const char *mailbox)
 {
-    finish_error(service, query, reason_from_errno(error), mailbox, reason_text_from_errno(error));
+    const char *why;
+    enum reason reason = target_reason(&query->target, error, &why);
+
+    finish_error(service, query, reason, mailbox, why);
 }
 
 static void finish_usage(struct query_service *service, const struct query *query,

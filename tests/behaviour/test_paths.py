@@ -231,6 +231,12 @@ class OneRootTest(PathTest):
                 self.assertTrue(entry.text.startswith(f'{self.root}/x'))
                 self.assertIn(': File name too long; answered', entry.text[-100:])
 
+    def test_names_that_an_address_makes_too_long(self):
+        daemon = self.start(f'--mailbox={self.root}/%u')
+        name = 'x' * (255 - len('joe@'))
+        self.assertEqual(daemon.pairs(f'usage joe@{name}')['source'], 'none')
+        self.assertEqual(daemon.pairs(f'usage joe@{name}x')['reason'], 'bad-address')
+
     def test_root_that_is_moved_away(self):
         moved = self.folder / 'moved'
         self.root.rename(moved)
