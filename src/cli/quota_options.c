@@ -30,7 +30,8 @@ static int read_recipient_delimiter(void *target, const char *value)
 {
     struct quota_settings *settings = target;
 
-    if (strpbrk(value, "@/ "))
+    /* A letter would stand for one case of it alone, a byte beyond ASCII for part of others. */
+    if (value[strspn(value, "!\"#$%&'()*+,-.0123456789:;<=>?[\\]^_`{|}~")] != '\0')
         return -EINVAL;
     return option_value_string(value, &settings->delimiters);
 }
@@ -103,7 +104,8 @@ static const struct option_spec specs[] = {
     {"mailbox", 0, "TEMPLATE",
      "an absolute path without `..`, with %u, %n, %d or %% and no other %",
      "where addresses' mailboxes are: %u, or %n and %d (repeatable)", read_mailbox},
-    {"recipient-delimiter", 0, "CHARS", "characters such as +, but no @, slash or blank",
+    {"recipient-delimiter", 0, "CHARS",
+     "characters such as + and -, but no letter, @, slash or blank",
      "leave out of a local part what follows one of CHARS", read_recipient_delimiter},
     {"limits", 0, "FILE", "a path", "limits of addresses and domains, in Exim's lsearch format",
      read_limits},
