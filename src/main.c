@@ -249,10 +249,15 @@ static int allow_directory_of(struct sandbox *sandbox, const char *path, enum sa
  */
 static int allow_file(struct sandbox *sandbox, const char *path, enum sandbox_access access)
 {
-    _cleanup_(freep) char *real_path = realpath(path, NULL);
+    _cleanup_(freep) char *real_path = NULL;
     int r = allow_directory_of(sandbox, path, access);
 
-    return r == 0 && real_path ? allow_directory_of(sandbox, real_path, access) : r;
+    if (r < 0)
+        return r;
+    real_path = realpath(path, NULL);
+    if (!real_path)
+        return errno == ENOENT || errno == EACCES ? 0 : -errno;
+    return allow_directory_of(sandbox, real_path, access);
 }
 
 /* Allows what the options need, beside reading beneath the roots. */
@@ -395,9 +400,10 @@ int main(int argc, char **argv)
     open_standard_streams();
     /* Threads that count allocate little: one arena for all keeps the memory small. */
     mallopt(M_ARENA_MAX, 1);
-    if (options_parse(argc, argv, &program.options, error) < 0) {
+    r = options_parse(argc, argv, &program.options, error);
+    if (r < 0) {
         complain("%s", error);
-        return EXIT_USAGE;
+        return r == -EINVAL ? EXIT_USAGE : EXIT_FAILURE;
     }
     switch (program.options.action) {
     case OPTIONS_HELP:

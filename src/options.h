@@ -35,7 +35,8 @@ struct options {
 
 /*
  * Reads the command line. Returns 0 and *ret, which the caller releases with options_deinit(); or
- * -EINVAL, with a line for people in error[0..OPTIONS_ERROR_BYTES_MAX), or -ENOMEM.
+ * -EINVAL, if it is wrong, or -ENOMEM, -EMFILE, ..., if it could not be read; with a line for
+ * people in error[0..OPTIONS_ERROR_BYTES_MAX).
  */
 int options_parse(int argc, char **argv, struct options *ret, char *error);
 void options_deinit(struct options *options);

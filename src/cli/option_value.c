@@ -55,7 +55,9 @@ int option_value_path(const char *value, char **ret)
     if (*value == '/' || *value == '\0')
         return option_value_string(value, ret);
     directory = getcwd(NULL, 0);
-    if (!directory || asprintf(&path, "%s/%s", directory, value) < 0)
+    if (!directory)
+        return -errno;
+    if (asprintf(&path, "%s/%s", directory, value) < 0)
         return -ENOMEM;
     free(*ret);
     *ret = path;

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "system/cleanup.h"
 
@@ -122,6 +123,8 @@ static int read_one(struct option_group *group, const struct option_spec *spec, 
     if (r == -EINVAL)
         return options_fail(error, "--%s=%s is not accepted: it takes %s", spec->name, value,
                             spec->accepted);
+    if (r < 0 && r != -ENOMEM)
+        (void)options_fail(error, "--%s=%s: %s", spec->name, value, strerror(-r));
     return r;
 }
 

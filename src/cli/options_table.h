@@ -38,7 +38,8 @@ int options_fail(char *error, const char *format, ...) __attribute__((format(pri
 /*
  * Reads the options of the command line, in any order with the words that are none; those are moved
  * behind the options, in their order. Returns the place of the first of them in argv (argc if there
- * are none); or -EINVAL or -ENOMEM, with the line about it in error[0..OPTIONS_ERROR_BYTES_MAX).
+ * are none); or -EINVAL, -ENOMEM or what else a value could not be looked up for, with the line
+ * about it in error[0..OPTIONS_ERROR_BYTES_MAX).
  */
 int options_table_read(struct option_group *groups, size_t groups_count, int argc, char **argv,
                        char *error);

@@ -2,14 +2,13 @@
 #include "server/peers.h"
 
 #include <errno.h>
-#include <grp.h>
-#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "quota/size.h"
 #include "system/cleanup.h"
+#include "system/users.h"
 
 /* As many supplementary groups are asked for without memory, which may be short. */
 #define GROUPS_FEW 256
@@ -39,25 +38,27 @@ static bool read_id(const char *text, unsigned int *ret)
 
 int peers_allow_user(struct peers *peers, const char *user)
 {
-    const struct passwd *entry = getpwnam(user);
+    const struct passwd *entry;
     unsigned int id;
+    int r = users_find_name(user, &entry);
 
-    if (entry)
+    if (r == 0)
         id = entry->pw_uid;
-    else if (!read_id(user, &id))
-        return -ESRCH;
+    else if (r != -ESRCH || !read_id(user, &id))
+        return r;
     return add_id(&peers->users, &peers->users_count, id);
 }
 
 int peers_allow_group(struct peers *peers, const char *group)
 {
-    const struct group *entry = getgrnam(group);
+    const struct group *entry;
     unsigned int id;
+    int r = users_find_group(group, &entry);
 
-    if (entry)
+    if (r == 0)
         id = entry->gr_gid;
-    else if (!read_id(group, &id))
-        return -ESRCH;
+    else if (r != -ESRCH || !read_id(group, &id))
+        return r;
     return add_id(&peers->groups, &peers->groups_count, id);
 }
 

@@ -18,8 +18,8 @@ struct peers {
 };
 
 /*
- * Allows a user or a group, by name or by number. Returns 0, -ESRCH if there is none of that name,
- * or -ENOMEM.
+ * Allows a user or a group, by name or by number. Returns 0, -ENOMEM, or an error of
+ * users_find_name(): -ESRCH if there is none of that name.
  */
 int peers_allow_user(struct peers *peers, const char *user);
 int peers_allow_group(struct peers *peers, const char *group);

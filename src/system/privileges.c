@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <grp.h>
 #include <linux/capability.h>
-#include <pwd.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -12,6 +11,8 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include "system/users.h"
 
 /* Real, effective and saved. */
 struct ids {
@@ -46,13 +47,13 @@ static bool parse_uid(const char *text, uid_t *ret)
     return true;
 }
 
-/* Finds the entry of a user, the C library's until it is asked for another one. NULL: none. */
-static const struct passwd *find_user(const char *user)
+/* Finds a user by name or else by number. Returns as users_find_name(). */
+static int find_user(const char *user, const struct passwd **ret)
 {
-    const struct passwd *entry = getpwnam(user);
+    int r = users_find_name(user, ret);
     uid_t uid;
 
-    return entry || !parse_uid(user, &uid) ? entry : getpwuid(uid);
+    return r != -ESRCH || !parse_uid(user, &uid) ? r : users_find_id(uid, ret);
 }
 
 static int change_ids(const struct passwd *entry)
@@ -92,12 +93,12 @@ static bool can_come_back(const struct ids *before, uid_t user, gid_t group)
 
 int privileges_drop(const char *user)
 {
-    const struct passwd *entry = find_user(user);
+    const struct passwd *entry;
     struct ids before;
-    int r;
+    int r = find_user(user, &entry);
 
-    if (!entry)
-        return -ESRCH;
+    if (r < 0)
+        return r;
     if (entry->pw_uid == 0)
         return -EINVAL;
     r = read_ids(&before);

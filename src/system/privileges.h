@@ -16,7 +16,8 @@
  * -EINVAL  the user is root, as whom nothing would be given up,
  * -EPERM   the process may not become another user; or it became one, but could be the old one
  *          again,
- * or the errno of initgroups(3), setresgid(2), setresuid(2), capset(2).
+ * another error of users_find_name(), or the errno of initgroups(3), setresgid(2), setresuid(2),
+ * capset(2).
  * After an error the process may be anything between the two users: it must end.
  */
 int privileges_drop(const char *user);

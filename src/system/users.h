@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Finding users and groups, where "there is none" is told apart from "nobody could say".
+ */
+#pragma once
+
+#include <grp.h>
+#include <pwd.h>
+
+/*
+ * Finds the entry of a user or a group; it is the C library's until the next is looked for. Returns
+ * 0, -ESRCH if there is none as far as the sources can tell, or -EMFILE, -ENFILE, -ENOMEM, -EIO,
+ * -EINTR or -ERANGE if they cannot.
+ */
+int users_find_name(const char *name, const struct passwd **ret);
+int users_find_id(uid_t id, const struct passwd **ret);
+int users_find_group(const char *name, const struct group **ret);
