@@ -153,7 +153,7 @@ static int remove_dead(const struct own_socket *own, const struct sockaddr_un *a
     return 0;
 }
 
-static int bind_and_listen(const struct sockaddr_un *address, mode_t mode)
+static int make_bound(const struct sockaddr_un *address, mode_t mode)
 {
     _cleanup_(closep) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     mode_t mask;
@@ -167,11 +167,40 @@ static int bind_and_listen(const struct sockaddr_un *address, mode_t mode)
     mask = umask(0);
     r = bind(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 ? -errno : 0;
     umask(mask);
+    return r < 0 ? r : steal_fd(&fd);
+}
+
+/* Listens on fd, whose file was just made. It is the sockets' then. */
+static int listen_on(struct sockets *sockets, struct own_socket *own, int fd)
+{
+    struct stat st;
+
+    if (listen(fd, BACKLOG) < 0 ||
+        fstatat(own->directory_fd, own->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return -errno;
+    own->device = st.st_dev;
+    own->inode = st.st_ino;
+    return add(sockets, fd, true);
+}
+
+/* Makes the socket where nobody else does meanwhile, or leaves no file. */
+static int make_own(struct sockets *sockets, struct own_socket *own,
+                    const struct sockaddr_un *address, mode_t mode)
+{
+    _cleanup_(closep) int fd = -1;
+    int r = remove_dead(own, address);
+
     if (r < 0)
         return r;
-    if (listen(fd, BACKLOG) < 0)
-        return -errno;
-    return steal_fd(&fd);
+    fd = make_bound(address, mode);
+    if (fd < 0)
+        return fd;
+    r = listen_on(sockets, own, fd);
+    if (r < 0)
+        (void)unlinkat(own->directory_fd, own->name, 0);
+    else
+        (void)steal_fd(&fd);
+    return r;
 }
 
 int sockets_make(const char *path, mode_t mode, struct sockets *ret)
@@ -179,8 +208,6 @@ int sockets_make(const char *path, mode_t mode, struct sockets *ret)
     _cleanup_(own_socket_freep) struct own_socket *own = calloc(1, sizeof(*own));
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     struct sockets sockets = {.origin = SOCKETS_OWN};
-    _cleanup_(closep) int fd = -1;
-    struct stat st;
     int r;
 
     if (!own)
@@ -195,22 +222,10 @@ int sockets_make(const char *path, mode_t mode, struct sockets *ret)
     /* Two that start at once take turns here, so that neither removes the other's socket. */
     if (flock(own->directory_fd, LOCK_EX) < 0)
         return -errno;
-    r = remove_dead(own, &address);
-    if (r == 0) {
-        fd = bind_and_listen(&address, mode);
-        r = fd < 0 ? fd : 0;
-    }
+    r = make_own(&sockets, own, &address, mode);
     (void)flock(own->directory_fd, LOCK_UN);
     if (r < 0)
         return r;
-    if (fstatat(own->directory_fd, own->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-        return -errno;
-    own->device = st.st_dev;
-    own->inode = st.st_ino;
-    r = add(&sockets, fd, true);
-    if (r < 0)
-        return r;
-    (void)steal_fd(&fd);
     sockets.own = steal_pointer(&own);
     *ret = sockets;
     return 0;

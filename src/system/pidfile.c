@@ -165,10 +165,12 @@ int pidfile_acquire(const char *path, struct pidfile **ret, pid_t *ret_other)
     if (r < 0)
         return r;
     r = set_length(pidfile, 0);
-    if (r < 0)
+    if (r == 0 && fchmod(pidfile->fd, MODE) < 0)
+        r = -errno;
+    if (r < 0) {
+        pidfile_release(steal_pointer(&pidfile));
         return r;
-    if (fchmod(pidfile->fd, MODE) < 0)
-        return -errno;
+    }
     *ret = steal_pointer(&pidfile);
     return 0;
 }
