@@ -33,6 +33,7 @@ struct journal {
     int fd; /* of JOURNAL_FILE and JOURNAL_STDERR; of JOURNAL_NATIVE, a socket */
     char *path;
     uint64_t lost; /* entries that journald did not take, since it last took one */
+    bool torn;     /* of a line only the beginning could be written */
 };
 
 /* An entry in journald's native protocol. */
@@ -176,7 +177,23 @@ static void mask_controls(char *text, bool several_lines)
             *c = '?';
 }
 
-static void write_line(const struct journal *journal, int priority, const char *text)
+/* Writes a line, its end above all: a full disk loses lines, never queries. */
+static void write_bytes(struct journal *journal, const char *bytes, size_t length)
+{
+    while (length > 0) {
+        ssize_t n = write(journal->fd, bytes, length);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return;
+        bytes += n;
+        length -= (size_t)n;
+        journal->torn = length > 0;
+    }
+}
+
+static void write_line(struct journal *journal, int priority, const char *text)
 {
     static const char *const names[] = {"emergency", "alert",  "critical", "error",
                                         "warning",   "notice", "info",     "debug"};
@@ -187,11 +204,12 @@ static void write_line(const struct journal *journal, int priority, const char *
 
     if (journal->target == JOURNAL_FILE && localtime_r(&now, &tm))
         strftime(stamp, sizeof(stamp), "%Y-%m-%d %H:%M:%S ", &tm);
-    length = snprintf(line, sizeof(line), "%sexim-quotad[%d]: %s: %s\n", stamp, (int)getpid(),
-                      names[LOG_PRI(priority)], text);
+    /* One write a line, so that lines never mix. */
+    length =
+        snprintf(line, sizeof(line), "%s%sexim-quotad[%d]: %s: %s\n", journal->torn ? "\n" : "",
+                 stamp, (int)getpid(), names[LOG_PRI(priority)], text);
     if (length > 0)
-        /* One write a line, so that lines never mix. A full disk loses lines, never queries. */
-        (void)!write(journal->fd, line, (size_t)length);
+        write_bytes(journal, line, (size_t)length);
 }
 
 static void write_entry(struct journal *journal, int priority, const char *message_id,
@@ -307,6 +325,7 @@ int journal_reopen(struct journal *journal)
         return fd;
     closep(&journal->fd);
     journal->fd = fd;
+    journal->torn = false;
     return 0;
 }
 
