@@ -49,17 +49,17 @@ int daemon_fork(struct daemon *ret)
 
 int daemon_ready(struct daemon *daemon)
 {
-    _cleanup_(closep) int ready_fd = steal_fd(&daemon->ready_fd);
     _cleanup_(closep) int null_fd = steal_fd(&daemon->null_fd);
 
-    if (ready_fd < 0)
+    if (daemon->ready_fd < 0)
         return 0;
     if (setsid() < 0 || chdir("/") < 0)
         return -errno;
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
         if (dup2(null_fd, fd) < 0)
             return -errno;
-    if (write(ready_fd, "", 1) < 0)
+    if (write(daemon->ready_fd, "", 1) < 0)
         return -errno;
+    (void)close(steal_fd(&daemon->ready_fd));
     return 0;
 }
