@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,10 +15,14 @@
 #include "server/connection.h"
 #include "server/listener.h"
 #include "server/query.h"
+#include "system/cleanup.h"
 #include "system/clock.h"
 
 /* How soon STATUS= follows what it tells. */
 #define STATUS_USEC USEC_PER_SEC
+
+/* How soon what matters is tried again: telling the service manager, going on without memory. */
+#define RETRY_USEC (100 * USEC_PER_MSEC)
 
 /* Descriptors beyond the connections': sockets, roots, mailboxes being read, the loop's own. */
 #define DESCRIPTORS_RESERVED 128
@@ -34,6 +39,7 @@ struct server {
     sd_event_source *idle;
     uint64_t active_usec; /* when a connection was last closed */
     unsigned int stuck;   /* counts that hung when STATUS= was told last */
+    const char *state;    /* what the service manager was not told yet, as READY=1 */
     bool started;         /* all sockets were taken */
     bool stopping;
 };
@@ -47,7 +53,8 @@ static void raise_descriptor_limit(struct server *server)
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= need)
         return;
     limit.rlim_cur = limit.rlim_max < need ? limit.rlim_max : need;
-    (void)setrlimit(RLIMIT_NOFILE, &limit);
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+        (void)getrlimit(RLIMIT_NOFILE, &limit);
     if (limit.rlim_cur < need)
         journal_log(server->journal, LOG_WARNING,
                     "--max-connections=%u needs %ju file descriptors, and %ju are allowed: raise "
@@ -72,6 +79,19 @@ static const char *group_digits(uint64_t number, char buffer[GROUPED_BYTES_MAX])
     return at;
 }
 
+static void set_timer(sd_event_source *timer, uint64_t after_usec)
+{
+    sd_event_source_set_time_relative(timer, after_usec);
+    sd_event_source_set_enabled(timer, SD_EVENT_ONESHOT);
+}
+
+static void tell_unheard(struct server *server, int error)
+{
+    journal_log(server->journal, LOG_WARNING,
+                "cannot tell the service manager about us: %s; trying again", strerror(-error));
+}
+
+/* Tells the service manager about us, and what it could not be told before. */
 static void tell_status(struct server *server, const char *state)
 {
     const struct query_counters *counters = query_counters(server->service);
@@ -80,7 +100,10 @@ static void tell_status(struct server *server, const char *state)
     char queries[GROUPED_BYTES_MAX], over[GROUPED_BYTES_MAX], errors[GROUPED_BYTES_MAX],
         mailboxes[GROUPED_BYTES_MAX];
     char hang[64] = "";
+    int r;
 
+    if (state[0] != '\0')
+        server->state = state;
     if (stuck > 0)
         snprintf(hang, sizeof(hang), "; %u counts hang in a file system", stuck);
     if (stuck > server->stuck)
@@ -88,13 +111,20 @@ static void tell_status(struct server *server, const char *state)
                       "%u counts take longer than --scan-timeout and still wait for a file system",
                       stuck);
     server->stuck = stuck;
-    sd_notifyf(0,
-               "%sSTATUS=%s queries, %s over quota, %s errors; %s mailboxes remembered; p99 "
-               "%" PRIu64 ".%" PRIu64 " ms%s",
-               state, group_digits(counters->queries, queries), group_digits(counters->over, over),
-               group_digits(counters->errors, errors),
-               group_digits(query_mailboxes(server->service), mailboxes), p99_usec / 1000,
-               p99_usec / 100 % 10, hang);
+    r = sd_notifyf(0,
+                   "%sSTATUS=%s queries, %s over quota, %s errors; %s mailboxes remembered; p99 "
+                   "%" PRIu64 ".%" PRIu64 " ms%s",
+                   server->state, group_digits(counters->queries, queries),
+                   group_digits(counters->over, over), group_digits(counters->errors, errors),
+                   group_digits(query_mailboxes(server->service), mailboxes), p99_usec / 1000,
+                   p99_usec / 100 % 10, hang);
+    if (r >= 0) {
+        server->state = "";
+    } else if (server->state[0] != '\0') {
+        if (state[0] != '\0')
+            tell_unheard(server, r);
+        set_timer(server->status, RETRY_USEC);
+    }
 }
 
 static int on_status(sd_event_source *source, uint64_t usec, void *userdata)
@@ -102,11 +132,9 @@ static int on_status(sd_event_source *source, uint64_t usec, void *userdata)
     struct server *server = userdata;
 
     (void)usec;
+    if (connections_count(server->connections) > 0 || query_stuck(server->service) > 0)
+        set_timer(source, STATUS_USEC);
     tell_status(server, "");
-    if (connections_count(server->connections) > 0 || query_stuck(server->service) > 0) {
-        sd_event_source_set_time_relative(source, STATUS_USEC);
-        sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
-    }
     return 0;
 }
 
@@ -116,10 +144,8 @@ static void status_changed(struct server *server)
     int enabled = SD_EVENT_OFF;
 
     sd_event_source_get_enabled(server->status, &enabled);
-    if (enabled != SD_EVENT_OFF)
-        return;
-    sd_event_source_set_time_relative(server->status, STATUS_USEC);
-    sd_event_source_set_enabled(server->status, SD_EVENT_ONESHOT);
+    if (enabled == SD_EVENT_OFF)
+        set_timer(server->status, STATUS_USEC);
 }
 
 /* Ends the loop once nothing is left to be accepted, and nobody to be answered. */
@@ -178,8 +204,7 @@ static int on_terminate(sd_event_source *source, const struct signalfd_siginfo *
 
 static void on_reloaded(void *userdata)
 {
-    (void)userdata;
-    sd_notify(0, "READY=1");
+    tell_status(userdata, "READY=1\n");
 }
 
 static int on_hangup(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata)
@@ -189,7 +214,9 @@ static int on_hangup(sd_event_source *source, const struct signalfd_siginfo *inf
 
     (void)source;
     (void)info;
-    sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, clock_usec(CLOCK_MONOTONIC));
+    r = sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, clock_usec(CLOCK_MONOTONIC));
+    if (r < 0)
+        tell_unheard(server, r);
     r = journal_reopen(server->journal);
     if (r < 0)
         journal_log(server->journal, LOG_ERR,
@@ -292,23 +319,26 @@ static int add_timers(struct server *server)
                                       server->settings->exit_idle_usec, 0, on_idle, server);
 }
 
-/* Takes the sockets. A connection that was passed is answered at once if it can be. */
-static int add_sockets(struct server *server)
+/* Watches the sockets that listen; nothing is accepted before the loop runs. */
+static int add_listeners(struct server *server)
 {
-    for (size_t i = 0; i < server->sockets->count; i++) {
-        struct socket_entry *entry = &server->sockets->entries[i];
-        int r;
+    int r = 0;
 
-        if (entry->listening) {
-            r = listeners_add(server->listeners, entry->fd);
-        } else {
-            r = connections_take(server->connections, entry->fd);
-            entry->fd = -1;
-        }
-        if (r < 0)
-            return r;
-    }
-    return 0;
+    for (size_t i = 0; r == 0 && i < server->sockets->count; i++)
+        if (server->sockets->entries[i].listening)
+            r = listeners_add(server->listeners, server->sockets->entries[i].fd);
+    return r;
+}
+
+/* Takes the connections that were passed, which are answered at once if they can be. */
+static int take_connections(struct server *server)
+{
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < server->sockets->count; i++)
+        if (!server->sockets->entries[i].listening)
+            r = connections_take(server->connections, steal_fd(&server->sockets->entries[i].fd));
+    return r;
 }
 
 static int start(struct server *server)
@@ -361,10 +391,28 @@ static bool release(struct server *server)
     return ended;
 }
 
+/*
+ * Runs the loop to its end. Being short of memory is none: whatever was due is due still. Returns
+ * 0, or a negative errno and *error filled.
+ */
+static int run_loop(struct server *server, char *error)
+{
+    int r;
+
+    while ((r = sd_event_loop(server->event)) == -ENOMEM) {
+        journal_log(server->journal, LOG_WARNING, "out of memory amid the work; going on");
+        (void)poll(NULL, 0, RETRY_USEC / USEC_PER_MSEC);
+    }
+    if (r < 0)
+        snprintf(error, SERVER_ERROR_BYTES_MAX, "cannot go on: %s", strerror(-r));
+    return r < 0 ? r : 0;
+}
+
 int server_run(const struct settings *settings, struct sockets *sockets, struct journal *journal,
                int (*on_prepared)(void *userdata), void *userdata, char *error)
 {
-    struct server server = {.settings = settings, .sockets = sockets, .journal = journal};
+    struct server server = {
+        .settings = settings, .sockets = sockets, .journal = journal, .state = ""};
     struct query_counters counters;
     bool ended;
     int r;
@@ -375,9 +423,11 @@ int server_run(const struct settings *settings, struct sockets *sockets, struct 
     if (r == 0)
         r = load_limits(&server, error);
     if (r == 0)
+        r = add_listeners(&server);
+    if (r == 0)
         r = on_prepared(userdata);
     if (r == 0)
-        r = add_sockets(&server);
+        r = take_connections(&server);
     if (r < 0) {
         if (error[0] == '\0')
             snprintf(error, SERVER_ERROR_BYTES_MAX, "cannot start: %s", strerror(-r));
@@ -392,7 +442,7 @@ int server_run(const struct settings *settings, struct sockets *sockets, struct 
     tell_status(&server, "READY=1\n");
     server.started = true;
     finish_if_done(&server);
-    r = sd_event_loop(server.event);
+    r = run_loop(&server, error);
     counters = *query_counters(server.service);
     ended = release(&server);
     if (sockets_listen(sockets))

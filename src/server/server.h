@@ -10,7 +10,7 @@
 #include "server/sockets.h"
 #include "system/journal.h"
 
-/* Why the service could not start. */
+/* Why the service could not start, or not go on. */
 #define SERVER_ERROR_BYTES_MAX 8192
 
 /* What server_run() returns where a thread still waits for a file system. */
@@ -22,7 +22,7 @@
  * that will be needed, before the first question is taken; a negative errno that it returns ends
  * the service. Everything stays the caller's. Returns 0; SERVER_LEFT_THREAD after an end where a
  * thread still uses settings, which must not be released, nor main() left; or a negative errno if
- * it could not start, and then in error[0..SERVER_ERROR_BYTES_MAX) a line for people.
+ * it could not start or not go on, and then in error[0..SERVER_ERROR_BYTES_MAX) a line for people.
  */
 int server_run(const struct settings *settings, struct sockets *sockets, struct journal *journal,
                int (*on_prepared)(void *userdata), void *userdata, char *error);
