@@ -16,6 +16,9 @@
 /* How much is read and thrown away of a request that is too long, so that its client may finish. */
 #define DRAIN_BYTES_MAX (1024 * 1024)
 
+/* So many clients get their turn before others do. */
+#define READY_MAX 64
+
 enum state {
     READING,   /* waits for the rest of a request */
     ANSWERING, /* waits for us */
@@ -29,7 +32,8 @@ struct connection {
     struct deadline deadline; /* started whenever the client is waited for */
     enum state state;
     int fd;
-    sd_event_source *io; /* NULL until the socket must be waited for */
+    bool watched;    /* the socket is waited for */
+    uint32_t events; /* what it is waited for to be */
     struct query query;
     bool drain;   /* before closing */
     bool evicted; /* closed as soon as the reply is sent as far as the socket takes it */
@@ -51,6 +55,14 @@ struct connections {
     size_t count;
     size_t max;
     struct deadline_queue deadlines;
+    /*
+     * The loop itself asks the kernel anew for every source that is ready before it handles the
+     * next, which with thousands that are ready takes it seconds. It knows of this one alone.
+     */
+    int epoll_fd;
+    sd_event_source *io;
+    struct epoll_event ready[READY_MAX]; /* data.ptr: a connection, NULL once it is closed */
+    int ready_count;
     char input[INPUT_BYTES]; /* of the connection that is being read: most come whole */
 };
 
@@ -59,13 +71,24 @@ static struct connection *connection_of_deadline(struct deadline *deadline)
     return (struct connection *)((char *)deadline - offsetof(struct connection, deadline));
 }
 
+/* Takes a connection that is being closed off the list of those whose turn is to come. */
+static void forget_ready(struct connections *connections, const struct connection *connection)
+{
+    for (int i = 0; i < connections->ready_count; i++)
+        if (connections->ready[i].data.ptr == connection)
+            connections->ready[i].data.ptr = NULL;
+}
+
 static void connection_close(struct connection *connection)
 {
     struct connections *connections = connection->connections;
 
     deadline_stop(&connections->deadlines, &connection->deadline);
     query_cancel(connections->service, &connection->query);
-    sd_event_source_disable_unref(connection->io);
+    /* Somebody else may have the socket open, too: closing it is not enough. */
+    if (connection->watched)
+        (void)epoll_ctl(connections->epoll_fd, EPOLL_CTL_DEL, connection->fd, NULL);
+    forget_ready(connections, connection);
     closep(&connection->fd);
     LIST_REMOVE(connection, link);
     connections->count--;
@@ -73,8 +96,6 @@ static void connection_close(struct connection *connection)
     free(connection);
     connections->closed(connections->userdata);
 }
-
-static int on_io(sd_event_source *source, int fd, uint32_t events, void *userdata);
 
 /* Closes a connection because of an error of ours, and tells of it. */
 static void lose(struct connection *connection, int error)
@@ -86,10 +107,16 @@ static void lose(struct connection *connection, int error)
 /* Waits for the socket. Returns a negative errno where that cannot be had. */
 static int wait_for(struct connection *connection, uint32_t events)
 {
-    if (connection->io)
-        return sd_event_source_set_io_events(connection->io, events);
-    return sd_event_add_io(connection->connections->event, &connection->io, connection->fd, events,
-                           on_io, connection);
+    struct epoll_event event = {.events = events, .data.ptr = connection};
+
+    if (connection->watched && connection->events == events)
+        return 0;
+    if (epoll_ctl(connection->connections->epoll_fd,
+                  connection->watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, connection->fd, &event) < 0)
+        return -errno;
+    connection->watched = true;
+    connection->events = events;
+    return 0;
 }
 
 /* As wait_for(), with a deadline, because it is the client that is waited for. */
@@ -300,13 +327,8 @@ static void receive(struct connection *connection)
     }
 }
 
-static int on_io(sd_event_source *source, int fd, uint32_t events, void *userdata)
+static void on_ready(struct connection *connection)
 {
-    struct connection *connection = userdata;
-
-    (void)source;
-    (void)fd;
-    (void)events;
     switch (connection->state) {
     case READING:
         receive(connection);
@@ -321,6 +343,20 @@ static int on_io(sd_event_source *source, int fd, uint32_t events, void *userdat
         drain(connection);
         break;
     }
+}
+
+static int on_io(sd_event_source *source, int fd, uint32_t events, void *userdata)
+{
+    struct connections *connections = userdata;
+
+    (void)source;
+    (void)events;
+    /* Where this fails, nothing is ready. */
+    connections->ready_count = epoll_wait(fd, connections->ready, READY_MAX, 0);
+    for (int i = 0; i < connections->ready_count; i++)
+        if (connections->ready[i].data.ptr)
+            on_ready(connections->ready[i].data.ptr);
+    connections->ready_count = 0;
     return 0;
 }
 
@@ -341,11 +377,26 @@ static void on_deadline(struct deadline *deadline, void *userdata)
             "no complete request came in time (--timeout)");
 }
 
+static int connections_init(struct connections *connections, uint64_t timeout_usec)
+{
+    int r;
+
+    connections->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (connections->epoll_fd < 0)
+        return -errno;
+    r = sd_event_add_io(connections->event, &connections->io, connections->epoll_fd, EPOLLIN, on_io,
+                        connections);
+    if (r < 0)
+        return r;
+    return deadline_queue_init(&connections->deadlines, connections->event, timeout_usec,
+                               on_deadline, connections);
+}
+
 int connections_new(sd_event *event, struct query_service *service, size_t max,
                     uint64_t timeout_usec, connections_closed_fn closed, void *userdata,
                     struct connections **ret)
 {
-    _cleanup_(freep) struct connections *connections = calloc(1, sizeof(*connections));
+    struct connections *connections = calloc(1, sizeof(*connections));
     int r;
 
     if (!connections)
@@ -356,10 +407,12 @@ int connections_new(sd_event *event, struct query_service *service, size_t max,
     connections->closed = closed;
     connections->userdata = userdata;
     LIST_INIT(&connections->list);
-    r = deadline_queue_init(&connections->deadlines, event, timeout_usec, on_deadline, connections);
-    if (r < 0)
+    r = connections_init(connections, timeout_usec);
+    if (r < 0) {
+        connections_free(connections);
         return r;
-    *ret = steal_pointer(&connections);
+    }
+    *ret = connections;
     return 0;
 }
 
@@ -372,6 +425,8 @@ void connections_free(struct connections *connections)
     while ((connection = LIST_FIRST(&connections->list)))
         connection_close(connection);
     deadline_queue_deinit(&connections->deadlines);
+    sd_event_source_disable_unref(connections->io);
+    closep(&connections->epoll_fd);
     free(connections);
 }
 
