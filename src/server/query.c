@@ -35,12 +35,12 @@ struct query_service {
     struct reply reply;
 };
 
-static int service_init(sd_event *event, struct query_service *service)
+static int service_init(sd_event *event, struct query_service *service, size_t connections_max)
 {
     const struct settings *settings = service->settings;
     const struct scanner_settings scanner_settings = {
         .mailbox = &settings->quota.mailbox,
-        .stuck_waiters_max = (settings->connections_max + 1) / 2,
+        .stuck_waiters_max = (connections_max + 1) / 2,
         .timeout_usec = settings->scan_timeout_usec,
     };
     int r;
@@ -62,8 +62,8 @@ static int service_init(sd_event *event, struct query_service *service)
                        &service->scanner);
 }
 
-int query_service_new(sd_event *event, const struct settings *settings, struct journal *journal,
-                      struct query_service **ret)
+int query_service_new(sd_event *event, const struct settings *settings, size_t connections_max,
+                      struct journal *journal, struct query_service **ret)
 {
     struct query_service *service = calloc(1, sizeof(*service));
     int r;
@@ -73,7 +73,7 @@ int query_service_new(sd_event *event, const struct settings *settings, struct j
     service->settings = settings;
     service->journal = journal;
     service->started_usec = clock_usec(CLOCK_MONOTONIC);
-    r = service_init(event, service);
+    r = service_init(event, service, connections_max);
     if (r < 0) {
         (void)query_service_end(service);
         return r;

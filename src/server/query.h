@@ -50,10 +50,11 @@ struct query_service;
 
 /*
  * Makes what queries need: the cache and the scanner. settings and journal are the caller's and
- * outlive it. Returns 0, or a negative errno.
+ * outlive it. connections_max is how many questions there may be at a time, which may be fewer than
+ * the settings say. Returns 0, or a negative errno.
  */
-int query_service_new(sd_event *event, const struct settings *settings, struct journal *journal,
-                      struct query_service **ret);
+int query_service_new(sd_event *event, const struct settings *settings, size_t connections_max,
+                      struct journal *journal, struct query_service **ret);
 
 /* Ends it. Returns false, and keeps everything, where a thread is still at work. */
 bool query_service_end(struct query_service *service);

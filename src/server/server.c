@@ -24,8 +24,11 @@
 /* How soon what matters is tried again: telling the service manager, going on without memory. */
 #define RETRY_USEC (100 * USEC_PER_MSEC)
 
-/* Descriptors beyond the connections': sockets, roots, mailboxes being read, the loop's own. */
-#define DESCRIPTORS_RESERVED 128
+/* Descriptors beyond the connections': sockets, the log, the loop's own. */
+#define DESCRIPTORS_OWN 64
+
+/* What a look into a mailbox may hold open, without openat2(2) also the way up from it. */
+#define DESCRIPTORS_LOOK 40
 
 struct server {
     const struct settings *settings;
@@ -44,22 +47,40 @@ struct server {
     bool stopping;
 };
 
-/* Raises the limit on descriptors to what the connections need. */
-static void raise_descriptor_limit(struct server *server)
+/* Returns how many descriptors are not for connections. */
+static rlim_t reserved_descriptors(const struct settings *settings)
 {
-    rlim_t need = (rlim_t)server->settings->connections_max + DESCRIPTORS_RESERVED;
+    /* The loop looks into mailboxes, too. */
+    return DESCRIPTORS_OWN + settings->quota.roots_count +
+           (rlim_t)DESCRIPTORS_LOOK * (settings->scan_threads + 1);
+}
+
+/*
+ * Raises the limit on descriptors to what the connections need. Returns how many connections there
+ * may be: if they could take every descriptor, no mailbox could be opened any more.
+ */
+static size_t raise_descriptor_limit(const struct server *server)
+{
+    rlim_t connections = server->settings->connections_max;
+    rlim_t reserved = reserved_descriptors(server->settings), need = connections + reserved;
     struct rlimit limit;
 
-    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= need)
-        return;
+    if (!sockets_listen(server->sockets) || getrlimit(RLIMIT_NOFILE, &limit) < 0 ||
+        limit.rlim_cur >= need)
+        return connections;
     limit.rlim_cur = limit.rlim_max < need ? limit.rlim_max : need;
     if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
         (void)getrlimit(RLIMIT_NOFILE, &limit);
-    if (limit.rlim_cur < need)
-        journal_log(server->journal, LOG_WARNING,
-                    "--max-connections=%u needs %ju file descriptors, and %ju are allowed: raise "
-                    "LimitNOFILE=, or lower --max-connections",
-                    server->settings->connections_max, (uintmax_t)need, (uintmax_t)limit.rlim_cur);
+    if (limit.rlim_cur >= need)
+        return connections;
+    connections = limit.rlim_cur > 2 * reserved ? limit.rlim_cur - reserved : limit.rlim_cur / 2;
+    journal_log(
+        server->journal, LOG_WARNING,
+        "--max-connections=%u needs %ju file descriptors, and %ju are allowed: there may be "
+        "%ju connections; raise LimitNOFILE=, or lower --max-connections",
+        server->settings->connections_max, (uintmax_t)need, (uintmax_t)limit.rlim_cur,
+        (uintmax_t)connections);
+    return connections;
 }
 
 /* Enough for a number of 64 bits with its commas. */
@@ -344,16 +365,18 @@ static int take_connections(struct server *server)
 static int start(struct server *server)
 {
     const struct settings *settings = server->settings;
+    size_t connections_max = raise_descriptor_limit(server);
     int r;
 
     r = sd_event_new(&server->event);
     if (r < 0)
         return r;
-    r = query_service_new(server->event, settings, server->journal, &server->service);
+    r = query_service_new(server->event, settings, connections_max, server->journal,
+                          &server->service);
     if (r < 0)
         return r;
-    r = connections_new(server->event, server->service, settings->connections_max,
-                        settings->timeout_usec, on_connection_closed, server, &server->connections);
+    r = connections_new(server->event, server->service, connections_max, settings->timeout_usec,
+                        on_connection_closed, server, &server->connections);
     if (r < 0)
         return r;
     r = listeners_new(server->event, server->connections, server->journal, &server->listeners);
@@ -417,7 +440,6 @@ int server_run(const struct settings *settings, struct sockets *sockets, struct 
     bool ended;
     int r;
 
-    raise_descriptor_limit(&server);
     error[0] = '\0';
     r = start(&server);
     if (r == 0)

@@ -3,13 +3,14 @@
 
 import contextlib
 import os
+import resource
 import select
 import socket
 import time
 
 from daemon import (FULL, PATIENCE_SECONDS, Daemon, DaemonTestCase, has_reply, parse_pairs,
                     read_all, send_and_be_read, wait_for)
-from mailboxes import make_maildir, make_slow_maildir
+from mailboxes import make_maildir, make_slow_maildir, write_maildirsize
 
 FULL_LINE = b'%d\n' % FULL
 
@@ -218,7 +219,11 @@ class MaxConnectionsTest(DaemonTestCase):
                  'there are as many as before')
 
     def test_no_descriptor_is_left(self):
-        # The limit on descriptors is lower than that on connections.
+        # The limit on descriptors is lower than that on connections. What is left of it is enough to
+        # look into mailboxes.
+        counted = make_maildir(self.root / 'counted', [5, 6])
+        summed = make_maildir(self.root / 'summed')
+        write_maildirsize(summed, '0S', '7 1')
         daemon = self.start('--max-connections=1000', '--timeout=86400000',
                             wrapper=('/usr/bin/prlimit', '--nofile=64:64'))
         [warning] = daemon.warnings()
@@ -226,6 +231,33 @@ class MaxConnectionsTest(DaemonTestCase):
         self.assertIn('LimitNOFILE', warning)
         clients = [self.connect(daemon) for _ in range(200)]
         self.assertEqual(daemon.ask('ping')[:9], b'status=ok')
+        self.assertEqual(daemon.usage(counted)['bytes'], '11')
+        self.assertEqual(daemon.usage(summed)['bytes'], '7')
         self.assertEqual(read_all(clients[0]), b'0\n')
         clients[-1].sendall(b'usage ')
         self.assert_served(clients[-1])
+
+    def test_descriptors_are_taken_away(self):
+        # accept() itself fails: whoever waits for his client makes room, and without such a client
+        # the queue waits. (Only a process of our own user lets us do that without a capability.)
+        daemon = self.start('--timeout=86400000', f'--user={os.geteuid()}')
+        daemon.ask('ping')
+        hard = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)[1]
+        silent = self.fill(daemon, 10)
+        numbers = set(map(int, os.listdir(f'/proc/{daemon.pid}/fd')))
+        self.allow_descriptors(daemon, min(set(range(1000)) - numbers), hard)
+        self.assertEqual(daemon.ask('ping')[:9], b'status=ok')
+        self.assert_evicted(silent.pop(0))
+        for client in silent:
+            self.assert_served(client)
+        self.allow_descriptors(daemon, 3, hard)
+        latecomer = self.connect(daemon)
+        latecomer.sendall(b'ping\n')
+        wait_for(lambda: [text for text in daemon.warnings() if 'cannot accept' in text],
+                 'it says that it cannot accept')
+        self.allow_descriptors(daemon, hard, hard)
+        self.assertEqual(read_all(latecomer)[:9], b'status=ok')
+
+    def allow_descriptors(self, daemon: Daemon, count: int, hard: int) -> None:
+        """Lets the daemon open no more than so many."""
+        resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (count, hard))
