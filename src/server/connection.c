@@ -469,13 +469,23 @@ bool connections_blocked(const struct connections *connections)
 
 bool connections_make_room(struct connections *connections, const char *text)
 {
-    struct deadline *first = deadline_first(&connections->deadlines);
+    struct deadline *first;
 
-    if (!first)
-        return false;
-    connection_of_deadline(first)->evicted = true;
-    give_up(connection_of_deadline(first), REASON_OVERLOADED, text);
-    return true;
+    while ((first = deadline_first(&connections->deadlines))) {
+        struct connection *connection = connection_of_deadline(first);
+        size_t count = connections->count;
+
+        /* What it was waited for may have come meanwhile. */
+        on_ready(connection);
+        if (connections->count < count)
+            return true;
+        if (deadline_first(&connections->deadlines) != first)
+            continue; /* it waits for us now */
+        connection->evicted = true;
+        give_up(connection, REASON_OVERLOADED, text);
+        return true;
+    }
+    return false;
 }
 
 size_t connections_count(const struct connections *connections)

@@ -43,8 +43,10 @@ bool connections_full(const struct connections *connections);
 bool connections_blocked(const struct connections *connections);
 
 /*
- * Closes the connection that has waited longest for its client, with the answer for an overload;
- * text says why. Returns whether there was one; where all wait for us, there is none.
+ * Closes the connection that has waited longest for its client, with the answer for an overload,
+ * text saying why, unless what it waited for has come meanwhile: then it is answered, and another
+ * one has to go if that takes time. Returns whether there was one; where all wait for us, there is
+ * none.
  */
 bool connections_make_room(struct connections *connections, const char *text);
 

@@ -140,6 +140,22 @@ class MaxConnectionsTest(DaemonTestCase):
             self.assert_served(client)
         self.assertEqual(daemon.warnings(), [])
 
+    def test_whoever_has_asked_makes_no_room(self):
+        # The question is there, but it was not their turn yet when room was to be made.
+        daemon = self.start('--max-connections=2', '--timeout=86400000')
+        for _ in range(10):
+            waiting = self.fill(daemon, 2)
+            daemon.process.pause()
+            latecomers = [self.connect(daemon) for _ in range(4)]
+            for client in waiting:
+                client.sendall(bytes(self.root) + b'/joe\n')
+            for client in latecomers:
+                client.sendall(b'ping\n')
+            daemon.process.resume()
+            for client in waiting + latecomers:
+                self.assertEqual(parse_pairs(read_all(client))['status'], 'ok')
+        self.assertEqual(daemon.warnings(), [])
+
     def test_idle_clients_shut_nobody_out(self):
         daemon = self.start('--max-connections=4', '--timeout=86400000')
         for _ in range(10):
