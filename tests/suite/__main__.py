@@ -46,6 +46,7 @@ def build_and_test(report: Report, build: builds.Build, only: Optional[str], lon
                 # What helps, and is not tested itself.
                 'HANGFS': str(builds.PLAIN.folder(ROOT) / 'tests' / 'fuse' / 'hangfs'),
                 'LOAD': str(builds.PLAIN.folder(ROOT) / 'tests' / 'bench' / 'load'),
+                'HOSTILE': str(builds.PLAIN.folder(ROOT) / 'tests' / 'hostile' / 'hostile'),
                 scenario.LONG_VARIABLE: '1' if long else '',
             }, build.wrapper)
 
