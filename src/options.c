@@ -219,7 +219,7 @@ static const struct option_spec specs[] = {
     {"timeout", 't', "MSECS", OPTION_VALUE_MSECS,
      "how long a client may take for its request (default: 10000)", read_timeout},
     {"max-connections", 'c', "NUMBER", "a number from 1 to 65536",
-     "connections at a time (default: 256)", read_connections},
+     "connections at a time (default: 12000)", read_connections},
     {"max-children", 0, "NUMBER", "a number from 1 to 65536", NULL, read_connections},
     {"allow-user", 0, "USER", "the name of a user of this machine, or a number",
      "answer this user (repeatable; default: everybody)", read_allow_user},
@@ -285,7 +285,7 @@ int options_parse(int argc, char **argv, struct options *ret, char *error)
         .settings =
             {
                 .socket_mode = 0666,
-                .connections_max = 256,
+                .connections_max = 12000,
                 .timeout_usec = 10000 * USEC_PER_MSEC,
                 .exit_idle_usec = UINT64_MAX,
                 .scan_threads = 4,
