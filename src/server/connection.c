@@ -134,13 +134,19 @@ static void drain(struct connection *connection)
 {
     struct connections *connections = connection->connections;
     ssize_t n;
+    bool more;
 
-    do {
+    do
         n = recv(connection->fd, connections->input, sizeof(connections->input), MSG_DONTWAIT);
-        connection->drained += n > 0 ? (size_t)n : 0;
-    } while ((n > 0 && connection->drained < DRAIN_BYTES_MAX) || (n < 0 && errno == EINTR));
-    /* Its reply is sent: without waiting for the client, it may or may not read it. */
-    if (n >= 0 || errno != EAGAIN || wait_for_client(connection, DRAINING, EPOLLIN) < 0)
+    while (n < 0 && errno == EINTR);
+    more = n < 0 ? errno == EAGAIN : n > 0;
+    connection->drained += n > 0 ? (size_t)n : 0;
+    /*
+     * There may be more at once, but it is others' turn. The reply is sent: without waiting for the
+     * client, it may or may not read it.
+     */
+    if (!more || connection->drained >= DRAIN_BYTES_MAX ||
+        wait_for_client(connection, DRAINING, EPOLLIN) < 0)
         connection_close(connection);
 }
 
