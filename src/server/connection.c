@@ -2,6 +2,7 @@
 #include "server/connection.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -15,6 +16,9 @@
 
 /* How much is read and thrown away of a request that is too long, so that its client may finish. */
 #define DRAIN_BYTES_MAX (1024 * 1024)
+
+/* After so many connections, and once few are left, the memory that they took is given back. */
+#define CROWD_MIN 1024
 
 /* So many clients get their turn before others do. */
 #define READY_MAX 64
@@ -53,6 +57,7 @@ struct connections {
     void *userdata;
     struct connection_list list;
     size_t count;
+    size_t crowd; /* the largest count since memory was given back last */
     size_t max;
     struct deadline_queue deadlines;
     /*
@@ -79,6 +84,15 @@ static void forget_ready(struct connections *connections, const struct connectio
             connections->ready[i].data.ptr = NULL;
 }
 
+/* What was allocated meanwhile, and stays, keeps free(3) from giving back what lies below it. */
+static void give_memory_back(struct connections *connections)
+{
+    if (connections->crowd < CROWD_MIN || connections->count > connections->crowd / 64)
+        return;
+    connections->crowd = connections->count;
+    (void)malloc_trim(0);
+}
+
 static void connection_close(struct connection *connection)
 {
     struct connections *connections = connection->connections;
@@ -94,6 +108,7 @@ static void connection_close(struct connection *connection)
     connections->count--;
     free(connection->buffer);
     free(connection);
+    give_memory_back(connections);
     connections->closed(connections->userdata);
 }
 
@@ -458,7 +473,8 @@ int connections_take(struct connections *connections, int fd)
     connection->query.done = on_query_done;
     connection->query.peer.fd = fd;
     LIST_INSERT_HEAD(&connections->list, connection, link);
-    connections->count++;
+    if (++connections->count > connections->crowd)
+        connections->crowd = connections->count;
     receive(connection);
     return 0;
 }
