@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Clients that may ask and mean harm: honest ones get their answers, and nothing is left behind."""
+
+import contextlib
+import os
+import statistics
+import subprocess
+import time
+from pathlib import Path
+from typing import Iterator
+
+from daemon import Daemon, DaemonTestCase, is_long, wait_for
+from mailboxes import make_maildir, write_maildirsize
+
+MAILBOXES = 200
+CLIENTS = 8
+ROUNDS, LONG_ROUNDS = 3, 9
+QUESTIONS, LONG_QUESTIONS = 1500, 10000
+
+# What the unit allows.
+LIMIT_NOFILE = 16384
+
+# How much more may be resident after an attack than before the first: what the allocator keeps of
+# the largest number of connections, and the journal's memory of what it has told.
+ALLOWED_KIB = 3 * 1024
+
+# A process that has nothing to do: it wakes for its STATUS= line, and to look at the watchdog.
+IDLE_SECONDS = 1
+IDLE_WAKEUPS_MAX = 50
+IDLE_CPU_SECONDS_MAX = 0.5
+
+
+class Held:
+    """What a process holds at one time."""
+
+    def __init__(self, pid: int):
+        self.descriptors = len(os.listdir(f'/proc/{pid}/fd'))
+        self.kib = int(status_of(pid, 'VmRSS').split()[0])
+
+
+def status_of(pid: int, name: str) -> str:
+    """Returns what /proc says of a process."""
+    text = Path(f'/proc/{pid}/status').read_text('ascii', 'replace')
+    return text.partition(f'\n{name}:')[2].partition('\n')[0].strip()
+
+
+def cpu_seconds(pid: int) -> float:
+    """Returns how much time all threads of a process took so far."""
+    fields = Path(f'/proc/{pid}/stat').read_text('ascii', 'replace').rpartition(')')[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
+
+
+class HostileTest(DaemonTestCase):
+    """Honest clients beside others, by turns with and without them."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.questions = self.folder / 'questions'
+        lines = []
+        for number in range(MAILBOXES // 2):
+            counted = make_maildir(self.root / f'counted-{number}', [number, 1, 2, 3])
+            summed = make_maildir(self.root / f'summed-{number}')
+            write_maildirsize(summed, '0S', f'{number} 1')
+            lines += [f'{counted}\t{number + 6}\n', f'{summed}\t{number}\n']
+        self.questions.write_text(''.join(lines), 'utf-8')
+
+    def start_as_unit(self, *options: str) -> Daemon:
+        """Starts a daemon that may open as many files as the unit lets it."""
+        return self.start(*options, wrapper=('/usr/bin/prlimit',
+                                             f'--nofile={LIMIT_NOFILE}:{LIMIT_NOFILE}'))
+
+    def load(self, daemon: Daemon) -> int:
+        """Honest clients ask: all answers are right. Returns their p99 in microseconds."""
+        load = subprocess.run(
+            [os.environ['LOAD'], daemon.address, self.questions, str(CLIENTS),
+             str(LONG_QUESTIONS if is_long() else QUESTIONS)],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+        self.assertEqual((load.returncode, load.stderr), (0, ''), load.stdout)
+        return int(dict(pair.split('=') for pair in load.stdout.split())['p99_usec'])
+
+    @contextlib.contextmanager
+    def attack(self, daemon: Daemon, pattern: str, count: int) -> Iterator[dict]:
+        """Lets hostile clients do what they do; afterwards their numbers are in what is yielded."""
+        seen: dict[str, int] = {}
+        question = f'usage {self.root}/counted-1'
+        with subprocess.Popen([os.environ['HOSTILE'], daemon.address, pattern, str(count),
+                               question], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                              text=True) as process:
+            self.assertEqual(process.stdout.readline(), 'ready\n')
+            yield seen
+            printed, _ = process.communicate()
+            self.assertEqual(process.returncode, 0)
+        seen.update((name, int(value)) for name, value in
+                    (pair.split('=') for pair in printed.split()))
+
+    def resist(self, pattern: str, count: int, *options: str) -> dict[str, int]:
+        """Shows what honest clients get beside so many hostile ones, and what is left after it."""
+        daemon = self.start_as_unit(*options)
+        self.load(daemon)
+        before = Held(daemon.pid)
+        alone, beside, seen = [], [], {}
+        for _ in range(LONG_ROUNDS if is_long() else ROUNDS):
+            alone.append(self.load(daemon))
+            with self.attack(daemon, pattern, count) as seen:
+                beside.append(self.load(daemon))
+        wait_for(lambda: Held(daemon.pid).descriptors == before.descriptors,
+                 'as many descriptors as before')
+        after = Held(daemon.pid)
+        quiet = [statistics.median(alone), statistics.median(beside)]
+        print(f'{pattern}, {count} connections at a time, {seen["opened"]} in the last round: 0 '
+              f'failures, p99 {quiet[0]:.0f} us alone, {quiet[1]:.0f} us beside, '
+              f'{quiet[1] / quiet[0]:.1f} times as long; {before.kib} KiB before, {after.kib} KiB '
+              f'after; {before.descriptors} descriptors, and after')
+        if 'ASAN_OPTIONS' not in os.environ:  # which keeps what was freed
+            self.assertLessEqual(after.kib - before.kib, ALLOWED_KIB)
+        self.assert_idle(daemon)
+        return seen
+
+    def assert_idle(self, daemon: Daemon) -> None:
+        """Nobody asks: it hardly wakes, and takes no time."""
+        wakeups, cpu = int(status_of(daemon.pid, 'voluntary_ctxt_switches')), cpu_seconds(daemon.pid)
+        time.sleep(IDLE_SECONDS)
+        wakeups = int(status_of(daemon.pid, 'voluntary_ctxt_switches')) - wakeups
+        cpu = cpu_seconds(daemon.pid) - cpu
+        print(f'{IDLE_SECONDS} s later: {wakeups} wake-ups, {cpu:.2f} s of CPU time')
+        self.assertLessEqual(wakeups, IDLE_WAKEUPS_MAX)
+        self.assertLessEqual(cpu, IDLE_CPU_SECONDS_MAX)
+
+    def many(self) -> int:
+        """Returns how many connections there are where they do little but exist."""
+        return 10000 if is_long() else 1000
+
+    def few(self) -> int:
+        """Returns how many there are where each does what it can."""
+        return 16
+
+    def test_silent(self):
+        self.resist('silent', self.many())
+
+    def test_silent_and_always_back(self):
+        self.resist('restless', self.few())
+
+    def test_silent_by_the_thousand_and_always_back(self):
+        self.resist('restless', self.many())
+
+    def test_one_byte_a_second(self):
+        self.resist('trickle', self.many())
+
+    def test_request_without_an_end(self):
+        self.resist('endless', self.many())
+
+    def test_garbage(self):
+        self.resist('garbage', self.few())
+
+    def test_100_megabytes(self):
+        self.resist('huge', self.few())
+
+    def test_answer_that_is_never_read(self):
+        self.resist('deaf', self.many())
+
+    def test_gone_at_every_stage(self):
+        self.resist('leaver', self.few())
