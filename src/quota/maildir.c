@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "quota/hash.h"
+#include "quota/names.h"
 #include "quota/size.h"
 #include "system/cleanup.h"
 #include "system/clock.h"
@@ -52,9 +54,14 @@ enum folder_kind {
     FOLDER_LINK = 'l',
 };
 
-/* The mailbox itself and each of its folders have two directories, in this order. */
-static const char *const leaves[] = {"cur", "new"};
-#define LEAVES (sizeof(leaves) / sizeof(leaves[0]))
+/* The mailbox itself and each of its folders have two directories, read in this order. */
+enum leaf {
+    LEAF_NEW,
+    LEAF_CUR,
+    LEAVES,
+};
+
+static const char *const leaf_names[LEAVES] = {[LEAF_NEW] = "new", [LEAF_CUR] = "cur"};
 
 struct maildir_memory {
     size_t bytes;
@@ -78,6 +85,26 @@ struct folder_list {
     size_t count;
 };
 
+/* Numbers of messages, and what is in them. Both saturate at SIZE_BYTES_MAX. */
+struct sums {
+    uint64_t bytes;
+    uint64_t messages;
+};
+
+/*
+ * What a count learns of a directory beside its sums, so that a message that is met under two names
+ * counts once: it keeps its base name, which ends at the colon, when it goes from `new` to `cur`
+ * and when its flags change.
+ */
+struct reading {
+    bool done;          /* it was read for this count, not remembered */
+    bool collects;      /* base names are collected */
+    bool is_second;     /* the directory is read once more for what was missed */
+    bool vanished;      /* a message was not there when it was asked for its size */
+    struct names names; /* the base names met in it */
+    struct sums again;  /* its messages whose base name had been met before, in it or in `new` */
+};
+
 /* One count under way. */
 struct scan {
     int mailbox_fd;
@@ -85,13 +112,16 @@ struct scan {
     struct confine *confine;
     const struct maildir_options *options;
     char *buffer; /* for directory entries; NULL until the first is read */
+    struct hash_key key;
+    bool has_key;
+    struct reading readings[LEAVES]; /* of the mailbox itself or the folder that is counted now */
     struct maildir_count count;
 };
 
 /* Where a directory stands. */
 struct place {
     const char *folder; /* NULL: in the mailbox itself */
-    const char *leaf;   /* "cur", "new" */
+    enum leaf leaf;
 };
 
 /* Reads the number of the first tag ,LETTER=N of name. Returns whether it is usable. */
@@ -191,7 +221,7 @@ static bool stamp_is_settled(const struct stamp *stamp, int64_t read_sec)
 static int place_path(const struct place *place, char text[static PATH_MAX])
 {
     int length = snprintf(text, PATH_MAX, "%s%s%s", place->folder ? place->folder : "",
-                          place->folder ? "/" : "", place->leaf);
+                          place->folder ? "/" : "", leaf_names[place->leaf]);
 
     return length < PATH_MAX ? 0 : -ENAMETOOLONG;
 }
@@ -203,7 +233,8 @@ static int place_open_confined(const struct scan *scan, const struct place *plac
     _cleanup_(freep) char *path = NULL;
 
     if (asprintf(&path, "%s/%s%s%s%s%s", scan->path, place->folder ? place->folder : "",
-                 place->folder ? "/" : "", place->leaf, name ? "/" : "", name ? name : "") < 0) {
+                 place->folder ? "/" : "", leaf_names[place->leaf], name ? "/" : "",
+                 name ? name : "") < 0) {
         path = NULL;
         return -ENOMEM;
     }
@@ -219,11 +250,11 @@ static int place_open_plain(const struct scan *scan, const struct place *place)
     _cleanup_(closep) int folder_fd = -1;
 
     if (!place->folder)
-        return open_directory(scan->mailbox_fd, place->leaf, O_RDONLY);
+        return open_directory(scan->mailbox_fd, leaf_names[place->leaf], O_RDONLY);
     folder_fd = open_directory(scan->mailbox_fd, place->folder, O_PATH);
     if (folder_fd < 0)
         return folder_fd;
-    return open_directory(folder_fd, place->leaf, O_RDONLY);
+    return open_directory(folder_fd, leaf_names[place->leaf], O_RDONLY);
 }
 
 /* Opens place for reading, links or not, and says which. */
@@ -284,15 +315,62 @@ static int message_stat(const struct scan *scan, const struct place *place, int 
     return 1;
 }
 
+static void reading_begin(struct reading *reading, bool collects)
+{
+    names_clear(&reading->names);
+    *reading = (struct reading){.collects = collects};
+}
+
+/* Hashes the base name of a message. Returns 0 or the negative errno of getrandom(2). */
+static int scan_hash(struct scan *scan, const char *name, uint64_t *ret)
+{
+    if (!scan->has_key) {
+        int r = hash_key_init_random(&scan->key);
+
+        if (r < 0)
+            return r;
+        scan->has_key = true;
+    }
+    *ret = hash_bytes(&scan->key, name, (size_t)(strchrnul(name, ':') - name));
+    return 0;
+}
+
+/*
+ * Says whether the base name of a message was met before, in its own directory or in `new`. Returns
+ * 1 or 0, or a negative errno. If it was not, *ret_hash is what to collect, should that be wanted.
+ */
+static int scan_has_met(struct scan *scan, const struct place *place, const char *name,
+                        uint64_t *ret_hash)
+{
+    const struct reading *reading = &scan->readings[place->leaf];
+    const struct names *in_new = &scan->readings[LEAF_NEW].names;
+    /* Where not all are known that were in `new`, none is. */
+    bool compares = place->leaf != LEAF_NEW && in_new->count > 0 && !in_new->is_full;
+    int r;
+
+    if (!reading->collects && !compares)
+        return 0;
+    r = scan_hash(scan, name, ret_hash);
+    if (r < 0)
+        return r;
+    return names_has(&reading->names, *ret_hash) || (compares && names_has(in_new, *ret_hash));
+}
+
 /* Adds the message called name to the sums of its directory, which is open on fd. */
 static int directory_add(struct directory *directory, struct scan *scan, const struct place *place,
                          int fd, const char *name)
 {
-    uint64_t bytes;
+    struct reading *reading = &scan->readings[place->leaf];
+    uint64_t bytes, hash = 0;
+    int met, r;
 
+    met = scan_has_met(scan, place, name, &hash);
+    if (met < 0 || (met && reading->is_second))
+        return met < 0 ? met : 0;
     if (!maildir_size_from_name(name, scan->options->size_tag, &bytes)) {
-        int r = message_stat(scan, place, fd, name, &directory->unsteady, &bytes);
-
+        r = message_stat(scan, place, fd, name, &directory->unsteady, &bytes);
+        if (r == 0)
+            reading->vanished = true;
         if (r <= 0)
             return r;
         scan->count.files_stat++;
@@ -300,7 +378,13 @@ static int directory_add(struct directory *directory, struct scan *scan, const s
     scan->count.files_counted++;
     directory->bytes = size_add(directory->bytes, bytes);
     directory->messages = size_add(directory->messages, 1);
-    return 0;
+    if (met) {
+        reading->again.bytes = size_add(reading->again.bytes, bytes);
+        reading->again.messages = size_add(reading->again.messages, 1);
+        return 0;
+    }
+    r = reading->collects ? names_add(&reading->names, hash) : 0;
+    return r < 0 ? r : 0;
 }
 
 /* Adds up the messages of a directory that is open on fd. */
@@ -326,32 +410,60 @@ static int directory_sum(struct directory *directory, struct scan *scan, const s
 }
 
 /*
+ * Reads a directory that changed once more, for messages whose names changed behind the reader's
+ * back. In `new` they do not, and where not all names are known, nothing is known to be missing.
+ */
+static int directory_sum_again(struct directory *directory, struct scan *scan,
+                               const struct place *place, int fd)
+{
+    struct reading *reading = &scan->readings[place->leaf];
+
+    if (place->leaf == LEAF_NEW || reading->names.is_full)
+        return 0;
+    if (lseek(fd, 0, SEEK_SET) < 0)
+        return -errno;
+    reading->is_second = true;
+    return directory_sum(directory, scan, place, fd);
+}
+
+/*
  * Reads a directory that is open on fd. What it had been before does not count, nor is it
- * remembered if it changed while it was read.
+ * remembered if it changed while it was read. Returns 0, 1 if it changed and has to be read again
+ * with its names collected, or a negative errno.
  */
 static int directory_read_open(struct directory *directory, struct scan *scan,
                                const struct place *place, int fd, int64_t read_sec)
 {
+    struct reading *reading = &scan->readings[place->leaf];
     struct stamp after;
+    bool changed, settled;
     int r;
 
     r = stamp_get(fd, "", &directory->stamp);
     if (r < 0)
         return r;
+    /* What changes while it is read has often changed just before. */
+    if (!stamp_is_settled(&directory->stamp, read_sec))
+        reading->collects = true;
     r = directory_sum(directory, scan, place, fd);
     if (r < 0)
         return r;
     r = stamp_get(fd, "", &after);
     if (r < 0)
         return r;
-    if (!directory->unsteady && stamp_equal(&directory->stamp, &after) &&
-        stamp_is_settled(&after, read_sec))
+    changed = !stamp_equal(&directory->stamp, &after);
+    if (changed && !reading->collects)
+        return 1;
+    settled = stamp_is_settled(&after, read_sec);
+    if (!changed && settled && !directory->unsteady)
         directory->state = DIRECTORY_REMEMBERED;
-    scan->count.directories_read++;
+    /* Within a tick of the clock a change may show in this alone. */
+    if (changed || (!settled && reading->vanished))
+        return directory_sum_again(directory, scan, place, fd);
     return 0;
 }
 
-/* Reads a directory once. */
+/* Reads a directory once. Returns as directory_read_open() does. */
 static int directory_try(struct directory *directory, struct scan *scan, const struct place *place)
 {
     const struct maildir_count before = scan->count;
@@ -365,25 +477,30 @@ static int directory_try(struct directory *directory, struct scan *scan, const s
     if (fd < 0 && !is_nothing(fd))
         return fd;
     r = fd < 0 ? -ENOENT : directory_read_open(&fresh, scan, place, fd, read_sec);
-    if (r < 0)
+    if (r != 0)
         scan->count = before;
-    if (r < 0 && r != -ENOENT)
+    if (r != 0 && r != -ENOENT)
         return r;
-    if (r == -ENOENT) /* not there, or removed while it was read */
+    if (r == -ENOENT) { /* not there, or removed while it was read */
         fresh = (struct directory){.state = DIRECTORY_ABSENT, .linked = fresh.linked};
+        reading_begin(&scan->readings[place->leaf], false);
+    }
     *directory = fresh;
     return 0;
 }
 
 /*
  * Reads a directory. A server that has forgotten it (ESTALE) may have got another of its name, so
- * that is tried again, once.
+ * that is tried again, once; so is what has to be.
  */
 static int directory_read(struct directory *directory, struct scan *scan, const struct place *place)
 {
     int r = directory_try(directory, scan, place);
 
-    return r == -ESTALE ? directory_try(directory, scan, place) : r;
+    if (r != -ESTALE && r != 1)
+        return r;
+    reading_begin(&scan->readings[place->leaf], true);
+    return directory_try(directory, scan, place);
 }
 
 /* Takes the stamp of place as it is now, by its path, or where links lead by opening it. */
@@ -417,20 +534,25 @@ static bool directory_is_current(const struct directory *directory, const struct
     return r == 0 && stamp_equal(&directory->stamp, &now);
 }
 
-/* Brings the sums of a directory up to date and adds them to the count. */
-static int directory_count(struct directory *directory, struct scan *scan,
-                           const struct place *place)
+/* Brings the sums of a directory up to date. */
+static int directory_refresh(struct directory *directory, struct scan *scan,
+                             const struct place *place)
 {
-    if (!directory_is_current(directory, scan, place)) {
-        int r = directory_read(directory, scan, place);
+    struct reading *reading = &scan->readings[place->leaf];
+    int r;
 
-        if (r < 0)
-            return r;
-    } else if (directory->state == DIRECTORY_REMEMBERED) {
-        scan->count.directories_remembered++;
+    reading_begin(reading, place->leaf == LEAF_NEW);
+    if (directory_is_current(directory, scan, place)) {
+        if (directory->state == DIRECTORY_REMEMBERED)
+            scan->count.directories_remembered++;
+        return 0;
     }
-    scan->count.bytes = size_add(scan->count.bytes, directory->bytes);
-    scan->count.messages = size_add(scan->count.messages, directory->messages);
+    r = directory_read(directory, scan, place);
+    if (r < 0)
+        return r;
+    reading->done = true;
+    if (directory->state != DIRECTORY_ABSENT)
+        scan->count.directories_read++;
     return 0;
 }
 
@@ -701,17 +823,68 @@ static int mailbox_refresh(struct scan *scan, struct maildir_memory **memory)
     return 0;
 }
 
-/* Counts the directories of the mailbox itself (folder is NULL) or of one folder. */
-static int leaves_count(struct directory directories[static LEAVES], struct scan *scan,
-                        const char *folder)
+/* Brings the sums of `new` and then `cur` up to date. */
+static int leaves_refresh(struct directory directories[static LEAVES], struct scan *scan,
+                          const char *folder)
 {
-    for (size_t i = 0; i < LEAVES; i++) {
-        const struct place place = {.folder = folder, .leaf = leaves[i]};
-        int r = directory_count(&directories[i], scan, &place);
+    for (enum leaf leaf = 0; leaf < LEAVES; leaf++) {
+        const struct place place = {.folder = folder, .leaf = leaf};
+        int r = directory_refresh(&directories[leaf], scan, &place);
 
         if (r < 0)
             return r;
     }
+    return 0;
+}
+
+/*
+ * Counts the directories of the mailbox itself (folder is NULL) or of one folder.
+ *
+ * A message that goes from `new` to `cur` after the one and before the other was read is met in
+ * both. That takes a `cur` that is read, since one that is remembered had not changed after `new`
+ * was read; and it shows in the stamp of `new`, unless that is too young to be trusted.
+ */
+static int leaves_count(struct directory directories[static LEAVES], struct scan *scan,
+                        const char *folder)
+{
+    const struct place place = {.folder = folder, .leaf = LEAF_NEW};
+    struct directory *new = &directories[LEAF_NEW], *cur = &directories[LEAF_CUR];
+    struct reading *in_new = &scan->readings[LEAF_NEW], *in_cur = &scan->readings[LEAF_CUR];
+    const struct maildir_count before = scan->count;
+    struct sums sums, again;
+    int r;
+
+    r = leaves_refresh(directories, scan, folder);
+    if (r < 0)
+        return r;
+    if (in_cur->done && !in_new->done && new->messages > 0 &&
+        !directory_is_current(new, scan, &place)) {
+        /* The names in `new` were wanted after all. */
+        scan->count = before;
+        new->state = DIRECTORY_UNKNOWN;
+        r = leaves_refresh(directories, scan, folder);
+        if (r < 0)
+            return r;
+    }
+    if (in_cur->done && in_new->names.is_full && !directory_is_current(new, scan, &place)) {
+        /* After `cur`, `new` holds nothing that was met there; what has moved on is missed. */
+        reading_begin(in_new, true);
+        r = directory_read(new, scan, &place);
+        if (r < 0)
+            return r;
+    }
+    sums.bytes = size_add(new->bytes, cur->bytes);
+    sums.messages = size_add(new->messages, cur->messages);
+    again.bytes = size_add(in_new->again.bytes, in_cur->again.bytes);
+    again.messages = size_add(in_new->again.messages, in_cur->again.messages);
+    /* Two messages of one base name are two where nothing moves, as whoever else counts finds. */
+    if (again.messages > 0 && !((!in_cur->done || cur->state == DIRECTORY_REMEMBERED) &&
+                                directory_is_current(new, scan, &place))) {
+        sums.bytes -= again.bytes;
+        sums.messages -= again.messages;
+    }
+    scan->count.bytes = size_add(scan->count.bytes, sums.bytes);
+    scan->count.messages = size_add(scan->count.messages, sums.messages);
     return 0;
 }
 
@@ -752,6 +925,8 @@ int maildir_count(int mailbox_fd, const char *path, struct confine *confine,
 
     r = mailbox_count(&scan, slot);
     free(scan.buffer);
+    for (enum leaf leaf = 0; leaf < LEAVES; leaf++)
+        names_clear(&scan.readings[leaf].names);
     if (maildir_memory_bytes(*slot) > MAILDIR_MEMORY_BYTES_MAX) {
         maildir_memory_free(*slot);
         *slot = NULL;

@@ -24,9 +24,26 @@
  * ".Spam -> .Junk") is another name of a folder that is counted anyway, and is left out. (Exim
  * counts it by each name, and so does Dovecot unless mailbox_list_index is off.)
  *
- * What vanishes meanwhile is left out. A message that is moved meanwhile may be missed, or be met
- * twice; `cur` is read before `new`, so that the usual way, from `new` to `cur`, leads to the
- * former: an unsure answer is never "over".
+ * While a mailbox changes
+ *
+ * A message that was there all the time counts once, and one that came or went meanwhile once or
+ * not at all, even if it went from `new` to `cur` or got a flag, and was met under two names. It
+ * keeps its base name, the part before the colon. `new` is read before `cur`, so that what is gone
+ * from the one is met in the other. The base names met in `new` are kept until `cur` is read, and
+ * those in a `cur` that has just changed, and what is met again is not added. A `cur` that changed
+ * while it was read is read once more for what was missed. (A file system shows each entry that
+ * stays once, while others come and go.) If `new` was remembered, so that its names are not known,
+ * but turns out to have changed by the time that `cur` has been read, both are read again.
+ *
+ * Two messages of one base name are two where nothing moves. Where `new` or `cur` changed less than
+ * MAILDIR_SETTLED_SEC before it was read, or has changed since, they may be taken for one.
+ *
+ * No more than NAMES_MAX base names of a directory are kept (quota/names.h), and none once the
+ * count is over. If there are more in `new`, it is read again after `cur` if it has changed: what
+ * moves then may be missed. If there are more in `cur`, one that gets a flag may be missed, or be
+ * met twice. So may a message that is renamed into another folder; mail readers copy it, so that
+ * there are two for a moment. One that goes back from `cur` to `new`, or gets one flag after the
+ * other, may be missed. In all other cases an unsure answer is never "over".
  *
  * What is remembered
  *
@@ -97,7 +114,8 @@ struct maildir_count {
      * there, and the mailbox itself, which is read for its list of folders: each of them was either
      * read or remembered.
      */
-    uint64_t files_counted; /* messages that were met in directories read this time */
+    uint64_t files_counted; /* messages that were met in directories read this time, under each of
+                               their names */
     uint64_t files_stat;    /* of these, those without a usable tag */
     uint32_t directories_read;
     uint32_t directories_remembered;

@@ -599,7 +599,7 @@ static void change_delete(const struct box *box)
 
 static void change_read(const struct box *box)
 {
-    box_move(box, "new/a,S=1", "cur/c,S=1:2,S");
+    box_move(box, "new/c,S=1", "cur/c,S=1:2,S");
 }
 
 static void change_flags(const struct box *box)
@@ -609,7 +609,7 @@ static void change_flags(const struct box *box)
 
 static void change_to_folder(const struct box *box)
 {
-    box_move(box, "cur/a,S=1", ".A/new/a,S=1");
+    box_move(box, "cur/b,S=1", ".A/new/b,S=1");
 }
 
 static void change_mailbox(const struct box *box)
@@ -728,7 +728,7 @@ static void only_what_changed_is_read(void **state)
         {'m', "", 0, NULL},
         {'f', "cur/a,S=1", 0, NULL},
         {'f', "cur/b,S=1", 0, NULL},
-        {'f', "new/a,S=1", 0, NULL},
+        {'f', "new/c,S=1", 0, NULL},
         {'m', ".A", 0, NULL},
         {'f', ".A/cur/a,S=1", 0, NULL},
         {'d', ".B", 0, NULL},
@@ -954,29 +954,100 @@ static enum child_result count_once(void *userdata)
     return CHILD_PASSED;
 }
 
-/* Each directory costs two statx(2), one open and two readings; so does one for its end. */
+/*
+ * Each directory costs two statx(2), one open and two readings, the second of which tells of its
+ * end. Where there are messages in new, or cur changed just now, a key is drawn, once.
+ */
 static void a_tagged_message_costs_no_system_call(void **state)
 {
-    struct calls calls;
-    struct box box;
+    static const struct {
+        const char *leaf;
+        bool settled;
+        unsigned int keys;
+    } cases[] = {
+        {"cur", true, 0},
+        {"cur", false, 1},
+        {"new", true, 1},
+        {"new", false, 1},
+    };
 
     (void)state;
-    box_init_maildir(&box);
-    for (int i = 0; i < 1003; i++) {
-        char name[64];
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct calls calls;
+        struct box box;
 
-        (void)snprintf(name, sizeof(name), i < 1000 ? "cur/%d,S=1:2,S" : "cur/%d", i);
-        box_put(&box, name, 1);
+        box_init_maildir(&box);
+        for (int j = 0; j < 1003; j++) {
+            char name[64];
+
+            (void)snprintf(name, sizeof(name), j < 1000 ? "%s/%d,S=1:2,S" : "%s/%d", cases[i].leaf,
+                           j);
+            box_put(&box, name, 1);
+        }
+        if (cases[i].settled)
+            box_settle();
+        calls = calls_of(count_once, &box);
+        assert_int_equal(calls.of[SYS_newfstatat], 3);
+        assert_int_equal(calls.of[SYS_statx], 3 * 2);
+        assert_int_equal(calls.of[SYS_openat], 3);
+        assert_int_equal(calls.of[SYS_close], 3);
+        assert_int_equal(calls.of[SYS_getdents64], 3 * 2);
+        assert_int_equal(calls.of[SYS_getrandom], cases[i].keys);
+        /* What is left is the coming and going of memory. */
+        assert_in_range(calls.total, 21 + cases[i].keys, 21 + cases[i].keys + 10);
+        box_done(&box);
     }
-    calls = calls_of(count_once, &box);
-    assert_int_equal(calls.of[SYS_newfstatat], 3);
-    assert_int_equal(calls.of[SYS_statx], 3 * 2);
-    assert_int_equal(calls.of[SYS_openat], 3);
-    assert_int_equal(calls.of[SYS_close], 3);
-    assert_int_equal(calls.of[SYS_getdents64], 3 * 2);
-    /* What is left is the buffer's coming and going. */
-    assert_in_range(calls.total, 21, 21 + 6);
-    box_done(&box);
+}
+
+struct change_in_cur {
+    const struct box *box;
+    bool some_are_new;
+};
+
+static enum child_result recount_changed(void *userdata)
+{
+    const struct change_in_cur *change = userdata;
+    const struct box *box = change->box;
+    struct maildir_memory *memory = NULL;
+    struct maildir_count count;
+    char path[PATH_MAX];
+    int fd, r;
+
+    CHECK(maildir_count(box->fd, box->path, box->confine, &box_options, &memory, &count) == 0);
+    fd = open(box_path(box, "cur/x,S=1:2,", path), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    CHECK(fd >= 0 && close(fd) == 0);
+    calls_mark();
+    r = maildir_count(box->fd, box->path, box->confine, &box_options, &memory, &count);
+    calls_mark();
+    CHECK(r == 0 && count.messages == 2 + (uint64_t)change->some_are_new);
+    CHECK(count.directories_read == 1 && count.directories_remembered == 2);
+    maildir_memory_free(memory);
+    return CHILD_PASSED;
+}
+
+/* A look at each, two while cur is read, and if there are messages in new, whether they still are.
+ */
+static void a_change_in_cur_costs_one_statx_more_if_messages_are_new(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        struct change_in_cur change = {.some_are_new = i == 1};
+        struct calls calls;
+        struct box box;
+
+        change.box = &box;
+        box_init_maildir(&box);
+        box_put(&box, "cur/a,S=1:2,S", 0);
+        if (change.some_are_new)
+            box_put(&box, "new/b,S=1", 0);
+        box_settle();
+        calls = calls_of(recount_changed, &change);
+        assert_int_equal(calls.of[SYS_statx], 3 + 2 + (change.some_are_new ? 1 : 0));
+        assert_int_equal(calls.of[SYS_openat], 1);
+        assert_int_equal(calls.of[SYS_getdents64], 2);
+        assert_int_equal(calls.of[SYS_newfstatat], 0);
+        box_done(&box);
+    }
 }
 
 /* Who may not read a directory says so; what may not be read but is excluded is not missed. */
@@ -1138,7 +1209,10 @@ static enum child_result count_with_failing_call(void *userdata)
 
     CHECK(filter_install(failing->number, FILTER_ERRNO((unsigned int)failing->error)) == 0);
     r = maildir_count(box->fd, box->path, box->confine, &box_options, &memory, &count);
-    CHECK(r == -failing->error && count.bytes == NOT_WRITTEN && !memory);
+    CHECK(r == -failing->error && count.bytes == NOT_WRITTEN);
+    /* The mailbox itself is read without a key. */
+    CHECK(!memory == (failing->number != SYS_getrandom));
+    maildir_memory_free(memory);
     return CHILD_PASSED;
 }
 
@@ -1148,13 +1222,14 @@ static void a_failing_call_is_an_error(void **state)
         unsigned int number;
         int error;
     } cases[] = {
-        {SYS_openat, EIO},     {SYS_openat, ESTALE},     {SYS_openat, EMFILE},
-        {SYS_getdents64, EIO}, {SYS_getdents64, ESTALE}, {SYS_statx, EIO},
+        {SYS_openat, EIO},        {SYS_openat, ESTALE}, {SYS_openat, EMFILE}, {SYS_getdents64, EIO},
+        {SYS_getdents64, ESTALE}, {SYS_statx, EIO},     {SYS_getrandom, EIO},
     };
     struct box box;
 
     (void)state;
     box_init_maildir(&box);
+    box_put(&box, "new/a,S=1", 0);
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         struct failing_call failing = {&box, cases[i].number, cases[i].error};
 
@@ -1199,7 +1274,7 @@ static void no_memory_is_an_error(void **state)
     if (!HOARD_WORKS)
         skip();
     box_init_maildir(&box);
-    box_put(&box, "cur/a,S=1", 0);
+    box_put(&box, "new/a,S=1", 0);
     for (int i = 0; i < 200; i++) {
         char name[64];
 
@@ -1344,6 +1419,7 @@ int main(void)
         cmocka_unit_test(stamps_young_and_old),
         cmocka_unit_test(an_unchanged_mailbox_costs_one_statx_a_directory),
         cmocka_unit_test(a_tagged_message_costs_no_system_call),
+        cmocka_unit_test(a_change_in_cur_costs_one_statx_more_if_messages_are_new),
         cmocka_unit_test(what_may_not_be_read_is_an_error),
         cmocka_unit_test(what_may_not_be_looked_at_is_an_error),
         cmocka_unit_test(a_memory_survives_an_error),

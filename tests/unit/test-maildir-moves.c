@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Counting while messages move: at each moment of a count that matters something happens, by means
+ * of a file system that is told when. Messages are worth a power of ten, so that a sum tells which
+ * of them were counted, and how often.
+ */
+#include "served.h"
+
+#include "child.h"
+#include "filter.h"
+#include "quota/names.h"
+
+#define SHOWN_MAX 3
+
+/* What is listed of a directory comes in this order. */
+static const struct node all_nodes[] = {
+    FOLDER("/"),
+    FOLDER("/box"),
+    FOLDER("/box/new"),
+    FILE_OF("/box/new/n,S=1", 0),
+    FILE_OF("/box/new/m,S=10", 0),
+    FILE_OF("/box/new/m,S=10:2,F", 0),
+    FILE_OF("/box/new/u", 100),
+    FOLDER("/box/cur"),
+    FILE_OF("/box/cur/begin", 0),
+    FILE_OF("/box/cur/f,S=1000:2,S", 0),
+    FILE_OF("/box/cur/g:2,S", 10000),
+    FILE_OF("/box/cur/m,S=10:2,", 0),
+    FILE_OF("/box/cur/middle", 0),
+    FILE_OF("/box/cur/f,S=1000:2,", 0),
+    FILE_OF("/box/cur/g:2,", 10000),
+    FILE_OF("/box/cur/k,S=1", 0),
+    FILE_OF("/box/cur/m,S=10:2,S", 0),
+    FILE_OF("/box/cur/u:2,", 100),
+    FILE_OF("/box/cur/many.0,S=1:2,", 0),
+};
+
+/* What is there at first, unless a case says that more is: two messages, worth 2. */
+static bool is_shown(const struct node *node)
+{
+    return S_ISDIR(node->mode) || strcmp(node->path, "/box/new/n,S=1") == 0 ||
+           strcmp(node->path, "/box/cur/k,S=1") == 0;
+}
+
+static void start(struct server *server, const char *const shown[static SHOWN_MAX])
+{
+    server_start(server, all_nodes, ARRAY_SIZE(all_nodes));
+    assert_int_equal(pthread_mutex_lock(&server->lock), 0);
+    for (size_t i = 0; i < server->nodes_count; i++)
+        server->nodes[i].hidden = !is_shown(&server->nodes[i]);
+    for (size_t i = 0; i < SHOWN_MAX && shown[i]; i++)
+        find_node(server, shown[i])->hidden = false;
+    assert_int_equal(pthread_mutex_unlock(&server->lock), 0);
+}
+
+/* Says what is going to happen. */
+static void expect(struct server *server, const struct change changes[static CHANGES_MAX])
+{
+    assert_int_equal(pthread_mutex_lock(&server->lock), 0);
+    memcpy(server->changes, changes, sizeof(server->changes));
+    assert_int_equal(pthread_mutex_unlock(&server->lock), 0);
+}
+
+/* Asserts that all of it has happened. */
+static void assert_happened(struct server *server)
+{
+    assert_int_equal(pthread_mutex_lock(&server->lock), 0);
+    assert_true(server->changes_done == CHANGES_MAX || !server->changes[server->changes_done].at);
+    assert_int_equal(pthread_mutex_unlock(&server->lock), 0);
+}
+
+static void touch(struct server *server, const char *path)
+{
+    assert_int_equal(pthread_mutex_lock(&server->lock), 0);
+    node_touch(server, find_node(server, path));
+    assert_int_equal(pthread_mutex_unlock(&server->lock), 0);
+}
+
+/* Asserts that the messages counted are worth so much. */
+static void assert_worth(const struct maildir_count *count, uint64_t bytes)
+{
+    uint64_t messages = 0;
+
+    assert_int_equal(count->bytes, bytes);
+    for (; bytes > 0; bytes /= 10)
+        messages += bytes % 10;
+    assert_int_equal(count->messages, messages);
+}
+
+#define NEW_M  "/box/new/m,S=10"
+#define CUR_M  "/box/cur/m,S=10:2,"
+#define CUR_MS "/box/cur/m,S=10:2,S"
+#define CUR_F  "/box/cur/f,S=1000:2,"
+#define CUR_FS "/box/cur/f,S=1000:2,S"
+#define CUR_G  "/box/cur/g:2,"
+#define CUR_GS "/box/cur/g:2,S"
+#define BEGIN  "/box/cur/begin"
+#define MIDDLE "/box/cur/middle"
+#define CUR_K  "/box/cur/k,S=1"
+
+/* What happens at that point: one goes and another comes, or the next look at a node fails. */
+#define MOVE(on, at, goes, comes)                                                                  \
+    {                                                                                              \
+        on, at, goes, comes, false, NULL                                                           \
+    }
+#define MOVE_IN_TICK(on, at, goes, comes)                                                          \
+    {                                                                                              \
+        on, at, goes, comes, true, NULL                                                            \
+    }
+#define FAILURE(on, at, node)                                                                      \
+    {                                                                                              \
+        on, at, NULL, NULL, false, node                                                            \
+    }
+
+/* What the directories were like before the count. */
+enum past {
+    OLD,        /* they changed long ago */
+    YOUNG,      /* they changed just now */
+    REMEMBERED, /* they changed long ago, and are remembered, but cur has just changed */
+};
+
+static void each_message_counts_once(void **state)
+{
+    static const struct {
+        const char *what;
+        enum past past;
+        const char *shown[SHOWN_MAX];
+        struct change changes[CHANGES_MAX];
+        uint64_t bytes; /* counted meanwhile */
+        uint64_t later; /* counted again, at once */
+    } cases[] = {
+        {"moved before cur is read", OLD, {NEW_M}, {MOVE(READ, BEGIN, NEW_M, CUR_M)}, 12, 12},
+        {"moved, new is young", YOUNG, {NEW_M}, {MOVE(READ, BEGIN, NEW_M, CUR_M)}, 12, 12},
+        {"moved, within a tick", YOUNG, {NEW_M}, {MOVE_IN_TICK(READ, BEGIN, NEW_M, CUR_M)}, 12, 12},
+        {"moved, new is remembered",
+         REMEMBERED,
+         {NEW_M},
+         {MOVE(READ, BEGIN, NEW_M, CUR_M)},
+         12,
+         12},
+        {"moved, after new could not be looked at",
+         REMEMBERED,
+         {NEW_M},
+         {FAILURE(READ, CUR_K, "/box/new"), MOVE(READ, BEGIN, NEW_M, CUR_M)},
+         12,
+         12},
+        {"moved while cur is read", OLD, {NEW_M}, {MOVE(READ, MIDDLE, NEW_M, CUR_M)}, 12, 12},
+        {"moved before it is met in new", OLD, {NEW_M}, {MOVE(READ, NEW_M, NEW_M, CUR_M)}, 12, 12},
+        {"moved before its size is asked for",
+         OLD,
+         {"/box/new/u"},
+         {MOVE(LOOK, "/box/new/u", "/box/new/u", "/box/cur/u:2,")},
+         102,
+         102},
+        {"moved after its size was asked for",
+         OLD,
+         {"/box/new/u"},
+         {MOVE(READ, BEGIN, "/box/new/u", "/box/cur/u:2,")},
+         102,
+         102},
+        {"moved, then another flag",
+         OLD,
+         {NEW_M},
+         {MOVE(READ, BEGIN, NEW_M, CUR_M), MOVE(READ, MIDDLE, CUR_M, CUR_MS)},
+         12,
+         12},
+        {"moved, then another flag, within a tick",
+         YOUNG,
+         {NEW_M},
+         {MOVE_IN_TICK(READ, BEGIN, NEW_M, CUR_M), MOVE_IN_TICK(READ, MIDDLE, CUR_M, CUR_MS)},
+         12,
+         12},
+        {"deleted before its size is asked for",
+         OLD,
+         {"/box/new/u"},
+         {MOVE(LOOK, "/box/new/u", "/box/new/u", NULL)},
+         2,
+         2},
+        {"deleted from cur before its size is asked for",
+         YOUNG,
+         {CUR_G},
+         {MOVE_IN_TICK(LOOK, CUR_G, CUR_G, NULL)},
+         2,
+         2},
+        /* The names of one directory. */
+        {"another flag in new",
+         OLD,
+         {NEW_M},
+         {MOVE(READ, "/box/new/m,S=10:2,F", NEW_M, "/box/new/m,S=10:2,F")},
+         12,
+         12},
+        {"another flag, met twice", OLD, {CUR_FS}, {MOVE(READ, MIDDLE, CUR_FS, CUR_F)}, 1002, 1002},
+        {"another flag, met twice, young",
+         YOUNG,
+         {CUR_FS},
+         {MOVE(READ, MIDDLE, CUR_FS, CUR_F)},
+         1002,
+         1002},
+        {"another flag, met twice, within a tick",
+         YOUNG,
+         {CUR_FS},
+         {MOVE_IN_TICK(READ, MIDDLE, CUR_FS, CUR_F)},
+         1002,
+         1002},
+        {"another flag, missed", OLD, {CUR_F}, {MOVE(READ, MIDDLE, CUR_F, CUR_FS)}, 1002, 1002},
+        {"another flag, missed, young",
+         YOUNG,
+         {CUR_F},
+         {MOVE(READ, MIDDLE, CUR_F, CUR_FS)},
+         1002,
+         1002},
+        {"another flag each time it is read",
+         OLD,
+         {CUR_F},
+         {MOVE(READ, CUR_F, CUR_F, CUR_FS), MOVE(READ, MIDDLE, CUR_FS, CUR_F)},
+         1002,
+         1002},
+        {"another flag before its size is asked for, within a tick",
+         YOUNG,
+         {CUR_G},
+         {MOVE_IN_TICK(LOOK, CUR_G, CUR_G, CUR_GS)},
+         10002,
+         10002},
+        /* Two messages of one name. */
+        {"in both", OLD, {NEW_M, CUR_M}, {}, 22, 22},
+        {"in both, new is remembered", REMEMBERED, {NEW_M, CUR_M}, {}, 22, 22},
+        {"in both, which are young", YOUNG, {NEW_M, CUR_M}, {}, 12, 12},
+        {"in both, and another is delivered",
+         OLD,
+         {NEW_M, CUR_M},
+         {MOVE(READ, BEGIN, NULL, "/box/new/u")},
+         12,
+         122},
+        {"in both, and another gets a flag",
+         OLD,
+         {NEW_M, CUR_M, CUR_F},
+         {MOVE(READ, BEGIN, CUR_F, CUR_FS)},
+         1012,
+         1022},
+        {"twice in cur", OLD, {CUR_M, CUR_MS}, {}, 22, 22},
+        {"twice in cur, which is young", YOUNG, {CUR_M, CUR_MS}, {}, 12, 12},
+        {"twice in new", OLD, {NEW_M, "/box/new/m,S=10:2,F"}, {}, 22, 22},
+        /* The directory itself. */
+        {"cur is removed", YOUNG, {NEW_M, CUR_M}, {MOVE(READ, CUR_K, "/box/cur", NULL)}, 11, 11},
+        {"new is removed",
+         YOUNG,
+         {NEW_M, CUR_M},
+         {MOVE(READ, "/box/new/u", "/box/new", NULL)},
+         11,
+         11},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        _cleanup_(maildir_memory_freep) struct maildir_memory *memory = NULL;
+        struct maildir_count count;
+        struct server server;
+
+        print_message("%s\n", cases[i].what);
+        start(&server, cases[i].shown);
+        if (cases[i].past == YOUNG)
+            server_touch_all(&server);
+        if (cases[i].past == REMEMBERED) {
+            (void)box_count(&server.box, &memory);
+            touch(&server, "/box/cur");
+        }
+        expect(&server, cases[i].changes);
+        count = box_count(&server.box, &memory);
+        assert_happened(&server);
+        assert_worth(&count, cases[i].bytes);
+        assert_int_equal(count.directories_read + count.directories_remembered,
+                         strstr(cases[i].what, "removed") ? 2 : 3);
+        count = box_count(&server.box, &memory);
+        assert_worth(&count, cases[i].later);
+        server_stop(&server);
+    }
+}
+
+/* More messages than names are kept of. */
+static void beyond_the_names(void **state)
+{
+    static const struct {
+        const char *what;
+        const char *directory;
+        enum past past;
+        const char *shown[SHOWN_MAX];
+        struct change changes[CHANGES_MAX];
+        uint64_t messages; /* beside the many */
+    } cases[] = {
+        {"moved", "/box/new", OLD, {NEW_M}, {MOVE(READ, BEGIN, NEW_M, CUR_M)}, 3},
+        {"moved, young", "/box/new", YOUNG, {NEW_M}, {MOVE_IN_TICK(READ, BEGIN, NEW_M, CUR_M)}, 3},
+        {"moved, remembered",
+         "/box/new",
+         REMEMBERED,
+         {NEW_M},
+         {MOVE(READ, BEGIN, NEW_M, CUR_M)},
+         3},
+        {"moved, and one in both",
+         "/box/new",
+         OLD,
+         {NEW_M, "/box/cur/many.0,S=1:2,"},
+         {MOVE(READ, BEGIN, NEW_M, CUR_M)},
+         4},
+        {"delivered while cur is read",
+         "/box/cur",
+         YOUNG,
+         {},
+         {MOVE(READ, MIDDLE, NULL, CUR_M)},
+         2},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        _cleanup_(maildir_memory_freep) struct maildir_memory *memory = NULL;
+        struct maildir_count count;
+        struct server server;
+
+        print_message("%s\n", cases[i].what);
+        start(&server, cases[i].shown);
+        find_node(&server, cases[i].directory)->many = NAMES_MAX;
+        if (cases[i].past == YOUNG)
+            server_touch_all(&server);
+        if (cases[i].past == REMEMBERED) {
+            (void)box_count(&server.box, &memory);
+            touch(&server, "/box/cur");
+        }
+        expect(&server, cases[i].changes);
+        count = box_count(&server.box, &memory);
+        assert_happened(&server);
+        assert_int_equal(count.messages, NAMES_MAX + cases[i].messages);
+        server_stop(&server);
+    }
+}
+
+static enum child_result count_without_seeking(void *userdata)
+{
+    const struct box *box = userdata;
+    struct maildir_count count;
+
+    CHECK(filter_install(SYS_lseek, FILTER_ERRNO(EIO)) == 0);
+    CHECK(maildir_count(box->fd, box->path, box->confine, &box_options, NULL, &count) == -EIO);
+    return CHILD_PASSED;
+}
+
+/* What is read once more is read from the beginning. */
+static void a_directory_that_cannot_be_read_again_is_an_error(void **state)
+{
+    static const char *const shown[SHOWN_MAX] = {CUR_F};
+    static const struct change changes[CHANGES_MAX] = {MOVE(READ, MIDDLE, CUR_F, CUR_FS)};
+    struct server server;
+
+    (void)state;
+    start(&server, shown);
+    server_touch_all(&server);
+    expect(&server, changes);
+    assert_int_equal(child_run(count_without_seeking, &server.box), CHILD_PASSED);
+    assert_happened(&server);
+    server_stop(&server);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_message_counts_once),
+        cmocka_unit_test(beyond_the_names),
+        cmocka_unit_test(a_directory_that_cannot_be_read_again_is_an_error),
+    };
+
+    if (!server_is_allowed())
+        return 77; /* what meson takes for skipped */
+    return cmocka_run_group_tests(tests, server_setup, NULL);
+}
