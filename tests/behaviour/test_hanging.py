@@ -70,11 +70,11 @@ class HangingTest(DaemonTestCase):
                                  str(CLIENTS), str(QUESTIONS)],
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
-    def end_load(self, load: subprocess.Popen) -> int:
+    def end_load(self, load: subprocess.Popen) -> float:
         """Waits until all are answered, right, and returns the p99 in microseconds."""
         stdout, stderr = load.communicate()
         self.assertEqual((load.returncode, stderr), (0, ''), stdout)
-        return int(dict(pair.split('=') for pair in stdout.split())['p99_usec'])
+        return float(dict(pair.split('=') for pair in stdout.split())['p99_usec'])
 
     def check(self, kind: str, way: str, sums: bool = False) -> None:
         """Lets questions of this kind hang, and asks for mailboxes by the directory way.

@@ -3,19 +3,22 @@
  * Asks as Exim does, by many clients at once, and checks every answer: a connection a question,
  * written whole, half-closed, and read to its end.
  *
- *     load SOCKET QUESTIONS CLIENTS COUNT [THINK]
+ *     load [-m] SOCKET QUESTIONS CLIENTS COUNT [THINK]
  *
  * QUESTIONS is a file of lines, each a question, a tab and the answer that it must get; they are
  * asked in turn. It ends after COUNT answers, or, where COUNT is 0, when standard input ends. THINK
- * is how many milliseconds a client waits after an answer on average.
+ * is how many milliseconds a client waits after an answer on average. With -m questions and answers
+ * have many lines: a vertical tab stands for a line feed in them.
  *
  * It needs nothing but the C library. It prints one line:
  *
- *     queries=N wrong=N failed=N seconds=S rate=R p50_usec=N p99_usec=N max_usec=N
+ *     queries=N wrong=N failed=N seconds=S rate=R p50_usec=T p99_usec=T p999_usec=T max_usec=T
  *
  * queries counts the right answers; wrong, those that were whole lines but others than expected;
  * failed, the questions that got no whole line. The first of each are shown on standard error. The
- * exit status is 0 if none was wrong or failed, 1 if any was, 2 if it could not begin.
+ * times are those of right answers, from before the socket is made until it is closed, with three
+ * digits behind the point; times.h tells how exact they are. The exit status is 0 if none was wrong
+ * or failed, 1 if any was, 2 if it could not begin.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -30,19 +33,18 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "times.h"
+
 #define EXIT_USAGE 2
 
 #define CLIENTS_MAX      1024
 #define ANSWER_BYTES_MAX 16384
 
-/* Times are counted by the microsecond up to here; what takes longer counts as the last. */
-#define USEC_MAX 1000000
-
 /* As many mistakes are shown. */
 #define SHOWN_MAX 5
 
 struct question {
-    const char *text;
+    char *text; /* and behind it the answer */
     size_t length;
     const char *answer; /* with its LF */
 };
@@ -61,17 +63,17 @@ struct load {
 struct client {
     pthread_t thread;
     struct load *load;
-    uint64_t right, wrong, failed, longest_usec;
+    uint64_t wrong, failed;
     unsigned int seed;
-    uint32_t *times; /* of USEC_MAX + 1 */
+    struct times times; /* of the right answers */
 };
 
-static uint64_t now_usec(void)
+static uint64_t now_nsec(void)
 {
     struct timespec now;
 
     clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
 static void fail(const char *what)
@@ -89,8 +91,15 @@ static void *allocate(size_t count, size_t size)
     return memory;
 }
 
-/* Reads the file of questions. They stay for as long as the process does. */
-static void read_questions(struct load *load, const char *path)
+static void feed_lines(char *text)
+{
+    for (; *text; text++)
+        if (*text == '\v')
+            *text = '\n';
+}
+
+/* Reads the file of questions. */
+static void read_questions(struct load *load, const char *path, bool many_lines)
 {
     FILE *file = fopen(path, "re");
     char *line = NULL;
@@ -110,6 +119,8 @@ static void read_questions(struct load *load, const char *path)
             if (!load->questions)
                 fail("memory");
         }
+        if (many_lines)
+            feed_lines(line);
         *tab = '\n';
         load->questions[load->questions_count++] =
             (struct question){line, (size_t)(tab + 1 - line), tab + 1};
@@ -117,11 +128,20 @@ static void read_questions(struct load *load, const char *path)
         size = 0;
     }
     free(line);
+    if (ferror(file))
+        fail(path);
     fclose(file);
     if (load->questions_count == 0) {
         errno = ENODATA;
         fail(path);
     }
+}
+
+static void free_questions(struct load *load)
+{
+    for (size_t i = 0; i < load->questions_count; i++)
+        free(load->questions[i].text);
+    free(load->questions);
 }
 
 static void show(struct load *load, const struct question *question, const char *what,
@@ -177,7 +197,7 @@ static const char *converse(int fd, const struct load *load, const struct questi
 static void ask(struct client *client, const struct question *question)
 {
     char answer[ANSWER_BYTES_MAX];
-    uint64_t begin_usec = now_usec(), usec;
+    uint64_t begin_nsec = now_nsec(), nsec;
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     const char *failed = fd < 0 ? "socket: " : converse(fd, client->load, question, answer);
 
@@ -185,7 +205,7 @@ static void ask(struct client *client, const struct question *question)
         show(client->load, question, failed, strerror(errno));
     if (fd >= 0)
         close(fd);
-    usec = now_usec() - begin_usec;
+    nsec = now_nsec() - begin_nsec;
     if (failed) {
         client->failed++;
         return;
@@ -195,10 +215,7 @@ static void ask(struct client *client, const struct question *question)
         show(client->load, question, "wrong answer: ", answer);
         return;
     }
-    client->right++;
-    client->times[usec < USEC_MAX ? usec : USEC_MAX]++;
-    if (usec > client->longest_usec)
-        client->longest_usec = usec;
+    times_add(&client->times, nsec);
 }
 
 static void think(struct client *client)
@@ -229,20 +246,24 @@ static void *run(void *userdata)
     return NULL;
 }
 
-/* Returns the time within which permille of a thousand answers came. */
-static unsigned int quantile_usec(const struct client *clients, size_t count, uint64_t right,
-                                  unsigned int permille)
+static double quantile_usec(const struct times *times, unsigned int permille)
 {
-    uint64_t rank = right - right * (1000 - permille) / 1000, seen = 0;
-    unsigned int usec = 0;
+    return (double)times_quantile_nsec(times, permille) / 1e3;
+}
 
-    for (; usec < USEC_MAX; usec++) {
-        for (size_t i = 0; i < count; i++)
-            seen += clients[i].times[usec];
-        if (seen >= rank)
-            break;
-    }
-    return usec;
+/* Says what came of it. Returns the exit status. */
+static int report(const struct client *all, double seconds)
+{
+    const struct times *times = &all->times;
+
+    printf("queries=%" PRIu64 " wrong=%" PRIu64 " failed=%" PRIu64
+           " seconds=%.3f rate=%.0f p50_usec=%.3f p99_usec=%.3f p999_usec=%.3f max_usec=%.3f\n",
+           times->count, all->wrong, all->failed, seconds, (double)times->count / seconds,
+           quantile_usec(times, 500), quantile_usec(times, 990), quantile_usec(times, 999),
+           (double)times->longest_nsec / 1e3);
+    if (fflush(stdout) != 0)
+        fail("standard output");
+    return all->wrong > 0 || all->failed > 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
 static void wait_for_end_of_input(void)
@@ -255,13 +276,13 @@ static void wait_for_end_of_input(void)
 
 static int run_all(struct load *load, struct client *clients, size_t count)
 {
-    uint64_t right = 0, wrong = 0, failed = 0, longest_usec = 0, begin_usec = now_usec();
-    double seconds;
+    struct client *all = allocate(1, sizeof(*all));
+    uint64_t begin_nsec = now_nsec();
+    int status;
 
     for (size_t i = 0; i < count; i++) {
         clients[i].load = load;
         clients[i].seed = (unsigned int)i + 1;
-        clients[i].times = allocate(USEC_MAX + 1, sizeof(*clients[i].times));
         errno = pthread_create(&clients[i].thread, NULL, run, &clients[i]);
         if (errno != 0)
             fail("a thread");
@@ -272,21 +293,13 @@ static int run_all(struct load *load, struct client *clients, size_t count)
     }
     for (size_t i = 0; i < count; i++) {
         pthread_join(clients[i].thread, NULL);
-        right += clients[i].right;
-        wrong += clients[i].wrong;
-        failed += clients[i].failed;
-        if (clients[i].longest_usec > longest_usec)
-            longest_usec = clients[i].longest_usec;
+        times_merge(&all->times, &clients[i].times);
+        all->wrong += clients[i].wrong;
+        all->failed += clients[i].failed;
     }
-    seconds = (double)(now_usec() - begin_usec) / 1e6;
-    printf("queries=%" PRIu64 " wrong=%" PRIu64 " failed=%" PRIu64
-           " seconds=%.3f rate=%.0f p50_usec=%u p99_usec=%u max_usec=%" PRIu64 "\n",
-           right, wrong, failed, seconds, (double)right / seconds,
-           quantile_usec(clients, count, right, 500), quantile_usec(clients, count, right, 990),
-           longest_usec);
-    for (size_t i = 0; i < count; i++)
-        free(clients[i].times);
-    return wrong > 0 || failed > 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+    status = report(all, (double)(now_nsec() - begin_nsec) / 1e9);
+    free(all);
+    return status;
 }
 
 /* Reads a number of the command line, from least on. */
@@ -303,24 +316,37 @@ static uint64_t number(const char *text, uint64_t least, uint64_t most)
     return value;
 }
 
+__attribute__((noreturn)) static void fail_usage(void)
+{
+    fputs("usage: load [-m] SOCKET QUESTIONS CLIENTS COUNT [THINK]\n", stderr);
+    exit(EXIT_USAGE);
+}
+
 int main(int argc, char **argv)
 {
     struct load load = {.address = {.sun_family = AF_UNIX}};
+    bool many_lines = false;
     struct client *clients;
     size_t count;
-    int status;
+    int status, c;
 
-    if (argc < 5 || argc > 6 || strlen(argv[1]) >= sizeof(load.address.sun_path)) {
-        fputs("usage: load SOCKET QUESTIONS CLIENTS COUNT [THINK]\n", stderr);
-        return EXIT_USAGE;
+    while ((c = getopt(argc, argv, "m")) >= 0) {
+        if (c != 'm')
+            fail_usage();
+        many_lines = true;
     }
-    strcpy(load.address.sun_path, argv[1]);
-    count = (size_t)number(argv[3], 1, CLIENTS_MAX);
-    load.count = number(argv[4], 0, UINT64_MAX - CLIENTS_MAX);
-    load.think_usec = argc == 6 ? number(argv[5], 0, 3600000) * 1000 : 0;
-    read_questions(&load, argv[2]);
+    argc -= optind;
+    argv += optind;
+    if (argc < 4 || argc > 5 || strlen(argv[0]) >= sizeof(load.address.sun_path))
+        fail_usage();
+    strcpy(load.address.sun_path, argv[0]);
+    count = (size_t)number(argv[2], 1, CLIENTS_MAX);
+    load.count = number(argv[3], 0, UINT64_MAX - CLIENTS_MAX);
+    load.think_usec = argc == 5 ? number(argv[4], 0, 3600000) * 1000 : 0;
+    read_questions(&load, argv[1], many_lines);
     clients = allocate(count, sizeof(*clients));
     status = run_all(&load, clients, count);
     free(clients);
+    free_questions(&load);
     return status;
 }

@@ -114,7 +114,8 @@ class Service:
             f'{question}\t{answer}\n' for question, answer in answers.items()))
         if self._container.run(['test', '-x', LOAD_PROGRAM], check=False).returncode != 0:
             self._container.run(['gcc', '-O2', '-D_GNU_SOURCE', '-pthread', '-o', LOAD_PROGRAM,
-                                 f'{SOURCES_INSIDE}/tests/bench/load.c'])
+                                 *(f'{SOURCES_INSIDE}/tests/bench/{name}.c'
+                                   for name in ('load', 'times'))])
         return Load(self._container.popen(
             [LOAD_PROGRAM, SOCKET_PATH, LOAD_QUESTIONS, str(clients), str(count),
              str(think_msec)],
