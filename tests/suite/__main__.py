@@ -23,6 +23,8 @@ from report import Report  # noqa: E402
 
 ROOT = places.SOURCES
 BEHAVIOUR_TESTS = TESTS / 'behaviour'
+BENCH_TESTS = TESTS / 'bench' / 'measure'
+LOAD = builds.PLAIN.folder(ROOT) / 'tests' / 'bench' / 'load'
 
 
 def build_and_test(report: Report, build: builds.Build, only: Optional[str], long: bool) -> None:
@@ -45,7 +47,7 @@ def build_and_test(report: Report, build: builds.Build, only: Optional[str], lon
                 'EXIM_QUOTACTL': str(build.folder(ROOT) / 'src' / 'exim-quotactl'),
                 # What helps, and is not tested itself.
                 'HANGFS': str(builds.PLAIN.folder(ROOT) / 'tests' / 'fuse' / 'hangfs'),
-                'LOAD': str(builds.PLAIN.folder(ROOT) / 'tests' / 'bench' / 'load'),
+                'LOAD': str(LOAD),
                 'HOSTILE': str(builds.PLAIN.folder(ROOT) / 'tests' / 'hostile' / 'hostile'),
                 scenario.LONG_VARIABLE: '1' if long else '',
             }, build.wrapper)
@@ -62,6 +64,9 @@ def test_here(report: Report, only: Optional[str], long: bool) -> None:
         build_and_test(report, builds.ASAN, only, long)
     if builds.unit_tests(plain, builds.TSAN.suite, only):
         build_and_test(report, builds.TSAN, only, long)
+    if folders.has_tests(BENCH_TESTS, only):
+        with report.step('Tests of the benchmark'):
+            folders.run(report, BENCH_TESTS, only, 'bench: ', {'LOAD': str(LOAD)})
     if only is None:
         with report.step('Lints'):
             for name, check in lints.checks(ROOT, plain):

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The mailboxes that are asked about, and what the answers must be."""
+
+import os
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Iterable, Sequence
+
+BYTES = 500  # what the bare server says, too
+LIMIT_BYTES = 1000000
+FULL_LIMIT_BYTES = 400
+MESSAGE_BYTES = 20000  # what a client announces
+
+# So many mailboxes lie in one folder.
+PER_DOMAIN = 1000
+
+# Folders that mail programs make.
+FOLDERS = ('.Archive', '.Drafts', '.Junk', '.Sent', '.Trash')
+
+# The group of those that have one line in their maildirsize.
+PLAIN = 'plain'
+
+TEMPLATE = '%d/%n'  # beneath the root
+
+
+@dataclass(frozen=True)
+class Mailbox:
+    """A mailbox: the name of its group, its number in it, what it holds, and what it may."""
+
+    root: Path
+    group: str
+    number: int
+    messages: int = 1
+    bytes: int = BYTES
+    limit: int = LIMIT_BYTES
+
+    @property
+    def domain(self) -> str:
+        return f'{self.group}{self.number // PER_DOMAIN}.example'
+
+    @property
+    def address(self) -> str:
+        return f'user{self.number}@{self.domain}'
+
+    @property
+    def path(self) -> str:
+        return f'{self.root}/{self.domain}/user{self.number}'
+
+
+def group(root: Path, name: str, count: int, **more: int) -> list[Mailbox]:
+    """Returns the mailboxes of a group, made or not; more is what Mailbox may have."""
+    return [Mailbox(root, name, number, **more) for number in range(count)]
+
+
+def full(root: Path, count: int) -> list[Mailbox]:
+    """Returns mailboxes over their limit, made or not."""
+    return group(root, 'full', count, limit=FULL_LIMIT_BYTES)
+
+
+def make_summed(mailboxes: Iterable[Mailbox]) -> None:
+    """Makes mailboxes that need no counting: a maildirsize with a line for each message.
+
+    Those that are there stay as they are.
+    """
+    for mailbox in mailboxes:
+        if os.path.exists(mailbox.path):
+            continue
+        os.makedirs(mailbox.path)
+        _write(f'{mailbox.path}/maildirsize', _maildirsize(mailbox))
+
+
+def make_whole(mailboxes: Iterable[Mailbox]) -> None:
+    """Makes mailboxes whose maildirsize is younger than the rest of them.
+
+    One line in it is believed for a while even where it says that the mailbox is full. Those that
+    are there are made anew.
+    """
+    for mailbox in mailboxes:
+        for leaf in ('cur', 'new', 'tmp'):
+            os.makedirs(f'{mailbox.path}/{leaf}', exist_ok=True)
+            os.utime(f'{mailbox.path}/{leaf}', (1, 1))
+        _write(f'{mailbox.path}/maildirsize', _maildirsize(mailbox))
+
+
+def _maildirsize(mailbox: Mailbox) -> str:
+    """Returns what is in the file: a line for each message."""
+    last = mailbox.bytes - mailbox.messages + 1
+    return f'{mailbox.limit}S\n' + '1 1\n' * (mailbox.messages - 1) + f'{last} 1\n'
+
+
+def make_counted(mailboxes: Iterable[Mailbox], folders: Sequence[str]) -> None:
+    """Makes mailboxes without a maildirsize: one message, and folders of these names, empty."""
+    for mailbox in mailboxes:
+        for folder in ('', *folders):
+            for leaf in ('cur', 'new'):
+                os.makedirs(f'{mailbox.path}/{folder}/{leaf}')
+        _write(f'{mailbox.path}/cur/1.M1P1.mx,S={BYTES}:2,S', '')
+
+
+def write_limits(file: Path, mailboxes: Iterable[Mailbox]) -> None:
+    """Writes a file of limits: one for each domain, and one for all others."""
+    domains = sorted({mailbox.domain for mailbox in mailboxes})
+    file.write_text(''.join(f'*@{domain}: {LIMIT_BYTES}\n' for domain in domains) + '*: 1G\n',
+                    'ascii')
+
+
+# Questions, with their answers.
+
+def path_questions(mailboxes: Iterable[Mailbox]) -> list[tuple[str, str]]:
+    """Asks for the bytes at a path."""
+    return _shuffled((mailbox.path, str(mailbox.bytes)) for mailbox in mailboxes)
+
+
+def check_questions(mailboxes: Iterable[Mailbox]) -> list[tuple[str, str]]:
+    """Asks for a verdict on a path."""
+    return _shuffled((f'check size={MESSAGE_BYTES} {mailbox.path}', _room(mailbox))
+                     for mailbox in mailboxes)
+
+
+def full_questions(mailboxes: Iterable[Mailbox]) -> list[tuple[str, str]]:
+    """Asks for a verdict on the path of a full mailbox."""
+    return _shuffled((f'check {mailbox.path}', _verdict(mailbox, 'over', 'Mailbox is full'))
+                     for mailbox in mailboxes)
+
+
+def address_questions(mailboxes: Iterable[Mailbox]) -> list[tuple[str, str]]:
+    """Asks for a verdict on an address, as exim-quotad.acl does."""
+    return _shuffled((f'check size={MESSAGE_BYTES} quota= {mailbox.address}', _room(mailbox))
+                     for mailbox in mailboxes)
+
+
+def _room(mailbox: Mailbox) -> str:
+    return _verdict(mailbox, 'ok', 'Mailbox has room')
+
+
+def _verdict(mailbox: Mailbox, status: str, text: str) -> str:
+    return (f'status={status} bytes={mailbox.bytes} messages={mailbox.messages} '
+            f'limit={mailbox.limit} message_limit=0 percent={100 * mailbox.bytes // mailbox.limit} '
+            f'source=maildirsize mailbox={mailbox.path} text="{text}"')
+
+
+def _shuffled(questions: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Returns the questions in an order that is not that in which the mailboxes were made."""
+    shuffled = list(questions)
+    random.Random(1).shuffle(shuffled)
+    return shuffled
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, 'w', encoding='ascii') as file:
+        file.write(text)

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""How much memory exim-quotad has resident: idle, with counts to remember, after many mailboxes."""
+
+import time
+
+import figures
+import mail
+import process
+from bench import Bench
+from figures import CannotMeasure
+from results import Results, Section
+from server import Server
+
+CLIENTS = 16
+KIB_PER_MIB = 1024
+
+# The bound for memory is meant for so many mailboxes.
+DEMANDED_MAILBOXES = 10000
+
+# A directory that has just changed is not remembered: MAILDIR_SETTLED_SEC, and a tick.
+SETTLE_SECONDS = 3.1
+
+
+def measure(bench: Bench, results: Results) -> None:
+    """Adds a section, and what is demanded of memory."""
+    counted = mail.group(bench.root, 'counted', bench.plan.remembered)
+    mail.make_counted(counted, bench.plan.folders)
+    made = time.monotonic()
+    summed = mail.group(bench.root, mail.PLAIN, max(bench.plan.spread))
+    mail.make_summed(summed)
+    mail.write_limits(bench.limits, summed)
+    remember = bench.load('counted', mail.path_questions(counted))
+    pass_by = bench.load('passed-by', mail.path_questions(summed))
+    time.sleep(max(0.0, made + SETTLE_SECONDS - time.monotonic()))
+
+    with bench.start_quotad() as ours:
+        ours.ask(summed[0].path)
+        idle = process.resident_kib(ours.pid)
+        remember.ask_all(ours.address, CLIENTS)
+        _must_remember(ours, len(counted))
+        remembered = process.resident_kib(ours.pid)
+    with bench.start_quotad() as ours:
+        pass_by.ask_all(ours.address, CLIENTS)
+        passed = process.resident_kib(ours.pid)
+
+    folders = f' with {len(bench.plan.folders)} folders each' if bench.plan.folders else ''
+    what = f'with {figures.count(len(counted))} mailboxes{folders} remembered'
+    section = Section('Resident memory of exim-quotad', ('when', 'memory'))
+    section.rows = [
+        ('idle', _mib(idle)), (what, _mib(remembered)),
+        (f'after {figures.count(len(summed))} mailboxes with a maildirsize', _mib(passed))]
+    results.sections.append(section)
+    results.at_most('resident memory, idle', 4, idle / KIB_PER_MIB, _mib(idle), ' MiB')
+    if len(counted) >= DEMANDED_MAILBOXES:
+        results.at_most(f'resident memory, {what}', 16, remembered / KIB_PER_MIB,
+                        _mib(remembered), ' MiB')
+
+
+def _must_remember(ours: Server, count: int) -> None:
+    """Sees to it that the service remembers so many mailboxes, else there is nothing to measure."""
+    answer = ours.ask('stats')
+    pairs = dict(pair.split('=', 1) for pair in answer.split(' '))
+    if pairs.get('mailboxes') != str(count):
+        raise CannotMeasure(f'the service does not remember {count} mailboxes: {answer}')
+
+
+def _mib(kib: int) -> str:
+    return f'{kib / KIB_PER_MIB:.1f} MiB'
