@@ -1357,7 +1357,7 @@ static void too_many_folders_are_an_error(void **state)
     struct box box;
 
     (void)state;
-    box_init_maildir(&box);
+    box_init_many(&box);
     for (int i = 0; i < MAILDIR_FOLDERS_MAX; i++) {
         (void)snprintf(name, sizeof(name), ".%d", i);
         box_mkdir(&box, name);
@@ -1378,7 +1378,7 @@ static void very_many_folders_are_not_remembered(void **state)
     struct box box;
 
     (void)state;
-    box_init_maildir(&box);
+    box_init_many(&box);
     (void)box_count(&box, &memory);
     assert_non_null(memory);
     for (int i = 0; i < FOLDERS_MANY; i++) {
