@@ -13,6 +13,24 @@ So the model is told when the service can have looked, and where it matters says
 that are right then; otherwise there is one.
 
 It does not know time-outs, overload, and failing file systems.
+
+Where the manual leaves something open, the model says what the service does:
+- A first word ends at a NUL, too. Of several errors the first from the left is told. A size= that
+  is too large to count is as large as can be counted. A second size= or quota= begins the target.
+- The letters of sizes and limits are of either case, the two parts of a limit in any order.
+- Address: 64 and 255 bytes at most, in UTF-8; no extension is stripped to nothing; one dot behind a
+  domain goes; a domain has none of the characters that separate words where addresses are written.
+- Where nothing is in the way of the last template but a file, that is an error.
+- Symbolic links: a loop is outside the roots; with the root / an absolute one leads nowhere else.
+- maildirfolder: anything of that name. The parent is that of the path's text; a path that ends with
+  .. has none.
+- maildirsize: a link is no regular file. What is too large for a limit is as large as can be
+  counted, what is too large for an entry does not parse. An empty first line is no limit, one
+  without digits does not parse. `new` and `cur` that are not there were changed last.
+- --grace belongs to the rule for counting whatever the verb.
+- `,S=` without digits is 0. A folder that is a link to a neighbour, its text without a slash, is
+  left out. Sums stop at the largest number. A directory that holds something without a tag that is
+  no file is not remembered. Each path that is asked about has a memory of its own.
 """
 
 import collections
@@ -274,6 +292,8 @@ def resolve(root: bytes, path: bytes) -> bytes:
         name = left.popleft()
         here = os.path.join(root, *at)
         os.lstat(here + b'/.')  # it has to be a directory that may be passed
+        if name == b'.':
+            continue
         if name == b'..':
             if not at and root != b'/':
                 raise Problem('outside-root')
@@ -288,7 +308,9 @@ def resolve(root: bytes, path: bytes) -> bytes:
                 if root != b'/':
                     raise Problem('outside-root')
                 at = []
-            left.extendleft(reversed(components(target)))
+            # What ends with a slash is a directory or nothing.
+            behind = [b'.'] if target.endswith((b'/', b'/.')) else []
+            left.extendleft(reversed(components(target) + behind))
             continue
         at.append(name)
     return os.path.join(root, *at)

@@ -95,7 +95,7 @@ class Store:
             self._maildirsize, self._maildirsize, self._touch_maildirsize, self._add_folder,
             self._remove_folder, self._lock, self._replace_leaf,
         ]
-        with contextlib.suppress(FileNotFoundError, FileExistsError, NotADirectoryError):
+        with contextlib.suppress(OSError):  # what cannot be done here
             self.chance.choice(changes)(box)
         return box
 
@@ -147,7 +147,7 @@ class Store:
     def _maildir(self, box: Path) -> None:
         self._leaves(box)
         for _ in range(self.chance.choice([0, 0, 1, 1, 2, 4])):
-            with contextlib.suppress(FileExistsError):
+            with contextlib.suppress(OSError):  # there is something of that name
                 self._add_folder(box)
         if self.chance.random() < 0.65:
             self._maildirsize(box)
@@ -342,7 +342,8 @@ class Store:
             size = chance.choice([5100, 5115, 5119, 5120, 5121, 5130, 9000])
             while (missing := size - len(b'\n'.join([header, *lines])) - 1) > 4:
                 lines.append(b' ' * min(missing - 4, 9) + b'0 0')
-        end = choose(chance, [b'\n'], [b'', b'\n5', b'\n5 1', b'\n7 1 junk', b'\n\n'], 0.15)
+        end = choose(chance, [b'\n'], [b'', b'\n5', b'\n5 1', b'\n7 1 junk', b'\n\n', b'\n5 1\0'],
+                     0.15)
         content = b'\n'.join([header, *lines]) + end
         return choose(chance, [content], [b'', header, header + b'\n', b'\n'], 0.06)
 
@@ -359,7 +360,8 @@ def any_setting(number: int, store: Store, chance: random.Random) -> Setting:
 
     first, second = map(str, store.roots)
     roots = chance.choice([(first,), (first, second), (second, f'{first}/'), ()])
-    templates = [f'{first}/%d/%n', f'{first}/%d/%n', f'{first}/%u', f'{first}/example.org/bob/%n',
+    templates = [f'{first}/%d/%n', f'{first}/%d/%n', f'{first}/%u', f'{first}/%u',
+                 f'{first}/example.org/bob/%n',
                  f'{first}/%d/%n/.Sent', f'{first}/%d//./joe%%/%n']
     if len(roots) != 1:
         templates += [f'{second}/%d/%n', f'{second}//%d/%n/']
@@ -374,7 +376,7 @@ def any_setting(number: int, store: Store, chance: random.Random) -> Setting:
         default_quota=maybe(0.6, '100', '1000', '2K', '5C', '1000,3C', '0', '1M'),
         excluded=tuple(chance.sample(EXCLUDED, chance.choice([0, 0, 1, 2]))),
         size_tag=maybe(0.5, 'S', 'W', 'W'),
-        cache_mailboxes=maybe(0.3, 0, 1, 2, 5),
+        cache_mailboxes=maybe(1 if number % 5 == 3 else 0.1, 0, 1, 1, 2, 2, 5),
     )
 
 
@@ -404,11 +406,14 @@ class Asker:
     def __init__(self, store: Store, chance: random.Random):
         self.store = store
         self.chance = chance
+        self.recent: list[Path] = []  # what was asked about last
         self.seen: dict[bytes, int] = {}  # how many bytes targets were last said to hold
 
     def ask(self, box: Optional[Path] = None) -> Asked:
         """Returns a request; about this mailbox, if there is one."""
-        box = box or self.chance.choice(self.store.boxes)
+        again = self.recent if self.recent and self.chance.random() < 0.3 else self.store.boxes
+        box = box or self.chance.choice(again)
+        self.recent = [*self.recent[-3:], box]
         kinds = {self._path: 22, self._verb_path: 40, self._verb_address: 25, self._odd: 6,
                  self._long: 1.5, self._nul: 1.5, self._garbled: 3}
         return self.chance.choices(list(kinds), list(kinds.values()))[0](box)
@@ -527,7 +532,8 @@ class Asker:
         path = os.fsencode(box)
         return Asked('odd', self.chance.choice([
             b'', b' ', b'\t', b'\r', b'ping', b'ping', b'ping ', b'ping x', b'PING', b'ping\r',
-            b' ping', b'stats', b'stats', b'stats ', b'stats x', b'STATS', b'stat', b'usage', b'usage ', b'usage  ',
+            b' ping', b'stats', b'stats', b'stats ', b'stats x', b'STATS', b'stat', b'usage',
+            b'usage ', b'usage  ',
             b'check', b'check size=1', b'check size=1 ', b'check quota=1G',
             b'check size=1 quota=1G', b'check size=1 quota=1G ', b'check foo=bar',
             b'check foo=bar ' + path, b'usage foo', b'usage ./x', b'usage @', b'usage a@',
