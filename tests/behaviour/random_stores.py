@@ -218,7 +218,8 @@ class Store:
             f',S={10 ** 25}', f',W={2 ** 64},S=4', f',S={size},', f',S={size}\n', f',,S={size}',
             f',S=,S={size}'))
         info = self.chance.choice(['', ':2,', ':2,S', ':2,FS', ':2,,S=3'])
-        start = choose(self.chance, [''], ['.', '..', ',S=8:'], 0.05)
+        # No two have the same name up to the colon: they might be one message that moves.
+        start = choose(self.chance, [''], ['.', '..', ',S=8,'], 0.05)
         path = leaf / f'{start}17{self._sequence:08}.M1P1.mx{tag}{info}'
         kind = self.chance.random()
         if kind < 0.90:
