@@ -115,6 +115,7 @@ static void start_loading(struct limits_store *store)
         store->loading = true;
         return;
     }
+    store->old = true;
     journal_event(store->journal, JOURNAL_LIMITS_REJECTED, NULL,
                   "%s: cannot be read now: %s; the old limits hold on", store->path, strerror(-r));
     store->reloaded(store->userdata);
