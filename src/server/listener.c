@@ -43,20 +43,30 @@ static void listener_stop(struct listener *listener)
     listener->io = sd_event_source_disable_unref(listener->io);
 }
 
-static void set_enabled(struct listeners *listeners, int enabled)
+/* Returns a negative errno if any of them could not be. Switching off always works. */
+static int set_enabled(struct listeners *listeners, int enabled)
 {
     struct listener *listener;
+    int r = 0;
 
     SLIST_FOREACH (listener, &listeners->list, link)
-        if (listener->io)
-            sd_event_source_set_enabled(listener->io, enabled);
+        if (listener->io && r >= 0)
+            r = sd_event_source_set_enabled(listener->io, enabled);
+    return r;
 }
 
 /* Leaves everything in the queues until a connection is closed, or the pause is over. */
 static void pause_all(struct listeners *listeners)
 {
     listeners->paused = true;
-    set_enabled(listeners, SD_EVENT_OFF);
+    (void)set_enabled(listeners, SD_EVENT_OFF);
+}
+
+/* Lets the pause end by itself. */
+static void limit_pause(struct listeners *listeners)
+{
+    sd_event_source_set_time_relative(listeners->pause, PAUSE_USEC);
+    sd_event_source_set_enabled(listeners->pause, SD_EVENT_ONESHOT);
 }
 
 static int on_pause_over(sd_event_source *source, uint64_t usec, void *userdata)
@@ -81,8 +91,7 @@ static void out_of_resources(struct listeners *listeners, int error)
                       strerror(error));
     listeners->starved = true;
     pause_all(listeners);
-    sd_event_source_set_time_relative(listeners->pause, PAUSE_USEC);
-    sd_event_source_set_enabled(listeners->pause, SD_EVENT_ONESHOT);
+    limit_pause(listeners);
 }
 
 /*
@@ -219,8 +228,11 @@ void listeners_resume(struct listeners *listeners)
 {
     if (!listeners->paused)
         return;
+    if (set_enabled(listeners, SD_EVENT_ON) < 0) {
+        limit_pause(listeners); /* watching takes memory of the kernel's */
+        return;
+    }
     listeners->paused = false;
-    set_enabled(listeners, SD_EVENT_ON);
     if (listeners->drained)
         drain(listeners);
 }
