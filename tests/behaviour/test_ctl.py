@@ -2,6 +2,7 @@
 """exim-quotactl: what it asks, what it shows of the answer, and what it makes of anything else."""
 
 import contextlib
+import errno
 import fcntl
 import grp
 import json
@@ -19,8 +20,9 @@ import unittest
 from pathlib import Path
 from typing import Callable, Iterator, Mapping, Optional
 
-from daemon import (PATIENCE_SECONDS, SANITIZER_REPORT, Daemon, DaemonTestCase, Ended, needs_root,
-                    parse_pairs)
+from daemon import (PATIENCE_SECONDS, SANITIZER_REPORT, Daemon, DaemonTestCase, Ended, is_long,
+                    needs_root, parse_pairs)
+from faults import Table, make_faults, needs_faults
 from mailboxes import make_maildir, write_maildirsize
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -180,6 +182,54 @@ class ServiceTest(CtlTestCase):
     def test_a_socket_by_a_relative_path(self):
         self.assertEqual(self.ctl('--socket', self.address.name, 'ping', cwd=self.folder).status,
                          FITS)
+
+
+@needs_faults
+class FaultsTest(CtlTestCase):
+    """Each call that it makes fails once: it says so, or the answer is right."""
+
+    def go_through(self, title: str, *words: str, shows: str) -> None:
+        faults = make_faults(self)
+        table = Table(title)
+        self.addCleanup(table.print)
+        env = {**faults.environment(), 'LC_ALL': 'C'}  # without memory there is no other
+        faults.record()
+        right = self.ctl(*words, env=env)
+        self.assertEqual((right.status, right.stderr), (FITS, ''))
+        self.assertIn(shows, right.stdout)
+        for fault in faults.faults(faults.calls(), is_long(), sparse=not is_long()):
+            with self.subTest(fault=fault):
+                faults.fail(fault)
+                ended = self.ctl(*words, env=env)
+                faults.stop()
+                if ended.status == FITS:
+                    self.assertEqual((ended.stdout, ended.stderr), (right.stdout, ''))
+                    table.add(fault, 'right')
+                    continue
+                self.assertEqual(ended.status, ERROR, ended.stderr)
+                self.assertRegex(ended.stderr, r'\Aexim-quotactl: [^\n]+\n\Z')
+                self.assertTrue(os.strerror(fault.error) in ended.stderr
+                                or fault.error == errno.ENOMEM and 'memory' in ended.stderr
+                                or fault.error == errno.EACCES and 'permission' in ended.stderr
+                                or fault.error == errno.EAGAIN and 'no answer' in ended.stderr
+                                or fault.function in ('recv', 'send'), ended.stderr)
+                table.add(fault, 'status 2', ended.stderr.removeprefix('exim-quotactl: ').strip()
+                          .replace(str(self.folder), ''))
+
+    def test_a_service(self):
+        make_maildir(self.root / 'joe', [123])
+        daemon = self.start()
+        self.go_through('exim-quotactl', f'--socket={daemon.address}', 'check',
+                        str(self.root / 'joe'), shows=' 123 ')
+
+    def test_direct(self):
+        joe = make_maildir(self.root / 'joe', [123])
+        (joe / 'cur' / 'untagged').write_bytes(b'x' * 1000)
+        make_maildir(joe / '.Sent', [7])
+        (self.folder / 'limits').write_text('*: 1G\n')
+        self.go_through('exim-quotactl --direct', '--direct', f'--root={self.root}',
+                        f'--mailbox={self.root}/%n', f'--limits={self.folder}/limits', 'check',
+                        'joe@example.org', shows='1.1K')
 
 
 class TerminalTest(CtlTestCase):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Where the log goes, and what is in it: a file, standard error, syslog, the systemd journal."""
 
+import errno
 import os
 import select
 import signal
@@ -8,7 +9,8 @@ import socket
 import time
 from pathlib import Path
 
-from daemon import PATIENCE_SECONDS, Daemon, DaemonTestCase, ask, needs_root, wait_for
+from daemon import (FULL, PATIENCE_SECONDS, Daemon, DaemonTestCase, ask, needs_root, wait_for)
+from faults import Fault, make_faults, needs_faults
 from mailboxes import make_maildir, write_maildirsize
 
 LOG_MAIL = 2 << 3
@@ -285,6 +287,22 @@ class JournalTest(LogTest):
         self.receive_about('/etc/heard')
         self.assertEqual(self.receive()['MESSAGE'],
                          '1 entries were lost: the journal did not take them')
+
+    @needs_faults
+    def test_journal_that_fails(self):
+        faults = make_faults(self)
+        self.wrapper = ('/usr/bin/env', *(f'{key}={value}' for key, value in
+                                          faults.environment().items()), *self.wrapper)
+        daemon = self.start_native('--on-error=defer')
+        for number, error in enumerate((errno.EINTR, errno.EAGAIN, errno.ENOMEM, errno.ENOBUFS,
+                                        errno.ECONNREFUSED)):
+            faults.fail(Fault('sendto', 1, error))
+            self.assertEqual(daemon.number(f'/etc/{number}'), FULL)
+            self.assertEqual(faults.stop(), 1)
+            self.assertEqual(daemon.number(f'/etc/after-{number}'), FULL)
+            self.receive_about(f'/etc/after-{number}')
+            self.assertEqual(self.receive()['MESSAGE'],
+                             '1 entries were lost: the journal did not take them')
 
     def test_background(self):
         # The command is gone, and so is its standard error.

@@ -49,6 +49,7 @@ def build_and_test(report: Report, build: builds.Build, only: Optional[str], lon
                 'HANGFS': str(builds.PLAIN.folder(ROOT) / 'tests' / 'fuse' / 'hangfs'),
                 'LOAD': str(LOAD),
                 'HOSTILE': str(builds.PLAIN.folder(ROOT) / 'tests' / 'hostile' / 'hostile'),
+                'FAULTS': str(builds.PLAIN.folder(ROOT) / 'tests' / 'faults' / 'libfaults.so'),
                 scenario.LONG_VARIABLE: '1' if long else '',
             }, build.wrapper)
 
