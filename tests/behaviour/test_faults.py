@@ -31,6 +31,8 @@ from mailboxes import make_maildir, write_maildirsize
 # Under a sanitizer every process that ends looks for leaks, and takes its time.
 IS_SANITIZED = bool(os.environ.get('ASAN_OPTIONS'))
 
+takes_long_sanitized = unittest.skipIf(IS_SANITIZED and not is_long(), 'takes long')
+
 MEMORY = ('malloc', 'calloc', 'realloc', 'reallocarray', 'strdup', 'strndup', 'asprintf')
 
 FOLDER_IN_MEMORY = '/dev/shm'
@@ -270,6 +272,7 @@ class RequestFaultsTest(QuestionsTestCase):
     def test_on_disk(self):
         self.go_through(self.root)
 
+    @takes_long_sanitized
     def test_in_memory(self):
         folder = Path(tempfile.mkdtemp(dir=FOLDER_IN_MEMORY))
         self.addCleanup(shutil.rmtree, folder)
@@ -391,7 +394,7 @@ class StartFaultsTest(StartingTestCase):
                 outcome = self.check_end(daemon, fault)
             else:
                 outcome = self.check_service(daemon, fault)
-            if self.pidfile.exists():  # it holds no number, and nobody's lock: it is in nobody's way
+            if self.pidfile.exists():  # it holds no number and no lock, and is in nobody's way
                 self.assertEqual(self.pidfile.read_bytes(), b'')
                 self.pidfile.unlink()
             if not self.keeps_sockets:
@@ -433,6 +436,7 @@ class StartFaultsTest(StartingTestCase):
         wrapper = ('/usr/bin/prlimit', '--nofile=512:4096')
         self.go_through('own socket', lambda: self.launch(*options, wrapper=wrapper), is_long())
 
+    @takes_long_sanitized
     @needs_root
     def test_background(self):
         def start() -> Daemon:
@@ -454,6 +458,7 @@ class StartFaultsTest(StartingTestCase):
         self.limit = None
         self.go_through('background', start, is_long())
 
+    @takes_long_sanitized
     def test_passed_sockets(self):
         listener = self.listen(self.socket)
         other = self.listen(self.place / 'other')
