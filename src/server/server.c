@@ -106,10 +106,17 @@ static void set_timer(sd_event_source *timer, uint64_t after_usec)
     sd_event_source_set_enabled(timer, SD_EVENT_ONESHOT);
 }
 
+/* Whether nothing is wrong with telling but that it was not to be had at that moment. */
+static bool is_passing(int error)
+{
+    return error == -EAGAIN || error == -EINTR || error == -EMFILE || error == -ENFILE ||
+           error == -ENOBUFS || error == -ENOMEM;
+}
+
 static void tell_unheard(struct server *server, int error)
 {
-    journal_log(server->journal, LOG_WARNING,
-                "cannot tell the service manager about us: %s; trying again", strerror(-error));
+    journal_log(server->journal, is_passing(error) ? LOG_WARNING : LOG_NOTICE,
+                "cannot tell the service manager about us: %s", strerror(-error));
 }
 
 /* Tells the service manager about us, and what it could not be told before. */
@@ -139,13 +146,12 @@ static void tell_status(struct server *server, const char *state)
                    group_digits(counters->over, over), group_digits(counters->errors, errors),
                    group_digits(query_mailboxes(server->service), mailboxes), p99_usec / 1000,
                    p99_usec / 100 % 10, hang);
-    if (r >= 0) {
-        server->state = "";
-    } else if (server->state[0] != '\0') {
-        if (state[0] != '\0')
-            tell_unheard(server, r);
+    if (r < 0 && state[0] != '\0')
+        tell_unheard(server, r);
+    if (!is_passing(r))
+        server->state = ""; /* told, or there is nobody to be told */
+    else if (server->state[0] != '\0')
         set_timer(server->status, RETRY_USEC);
-    }
 }
 
 static int on_status(sd_event_source *source, uint64_t usec, void *userdata)

@@ -96,7 +96,7 @@
     F(recv, EINTR, EAGAIN, ENOMEM, ECONNRESET, SHORT)                                              \
     F(send, EINTR, EAGAIN, ENOMEM, ENOBUFS, EPIPE, SHORT)                                          \
     F(sendto, EINTR, EAGAIN, ENOMEM, ENOBUFS, ECONNREFUSED)                                        \
-    F(sendmsg, EINTR, EAGAIN, ENOMEM, ENOBUFS, ECONNREFUSED)                                       \
+    F(sendmsg, EINTR, EAGAIN, ENOMEM, ENOBUFS)                                                     \
     F(setsockopt, ENOMEM)                                                                          \
     F(shutdown, ENOTCONN)
 
