@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """exim-quotad inside a container, as systemd runs it: asking it, changing it, loading it."""
 
+import os
 import socket
 import subprocess
 from pathlib import Path
@@ -69,6 +70,11 @@ class Service:
         """Returns how much memory the main process has resident."""
         status = self._container.read_file(f'/proc/{self.main_pid()}/status')
         return int(status.partition('VmRSS:')[2].split()[0])
+
+    def descriptors(self) -> int:
+        """Returns how many descriptors the main process has open."""
+        pid = self.main_pid()
+        return self._container.call(lambda: len(os.listdir(f'/proc/{pid}/fd')))
 
     # Questions.
 
