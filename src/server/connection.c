@@ -18,7 +18,7 @@
 #define DRAIN_BYTES_MAX (1024 * 1024)
 
 /* After so many connections, and once few are left, the memory that they took is given back. */
-#define CROWD_MIN 1024
+#define CROWD_MIN 256
 
 /* So many clients get their turn before others do. */
 #define READY_MAX 64
