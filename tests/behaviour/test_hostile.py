@@ -14,8 +14,8 @@ from mailboxes import make_maildir, write_maildirsize
 
 MAILBOXES = 200
 CLIENTS = 8
-ROUNDS, LONG_ROUNDS = 3, 9
-QUESTIONS, LONG_QUESTIONS = 1500, 10000
+ROUNDS, LONG_ROUNDS = 2, 9
+QUESTIONS, LONG_QUESTIONS = 1000, 10000
 
 # What the unit allows.
 LIMIT_NOFILE = 16384
