@@ -44,6 +44,11 @@ def status_of(pid: int, name: str) -> str:
     return text.partition(f'\n{name}:')[2].partition('\n')[0].strip()
 
 
+def wakeups(pid: int) -> int:
+    """Returns how often a process has waited for something so far."""
+    return int(status_of(pid, 'voluntary_ctxt_switches'))
+
+
 def cpu_seconds(pid: int) -> float:
     """Returns how much time all threads of a process took so far."""
     fields = Path(f'/proc/{pid}/stat').read_text('ascii', 'replace').rpartition(')')[2].split()
@@ -118,13 +123,12 @@ class HostileTest(DaemonTestCase):
 
     def assert_idle(self, daemon: Daemon) -> None:
         """Nobody asks: it hardly wakes, and takes no time."""
-        wakeups, cpu = int(status_of(daemon.pid, 'voluntary_ctxt_switches')), cpu_seconds(daemon.pid)
+        woken, took = wakeups(daemon.pid), cpu_seconds(daemon.pid)
         time.sleep(IDLE_SECONDS)
-        wakeups = int(status_of(daemon.pid, 'voluntary_ctxt_switches')) - wakeups
-        cpu = cpu_seconds(daemon.pid) - cpu
-        print(f'{IDLE_SECONDS} s later: {wakeups} wake-ups, {cpu:.2f} s of CPU time')
-        self.assertLessEqual(wakeups, IDLE_WAKEUPS_MAX)
-        self.assertLessEqual(cpu, IDLE_CPU_SECONDS_MAX)
+        woken, took = wakeups(daemon.pid) - woken, cpu_seconds(daemon.pid) - took
+        print(f'{IDLE_SECONDS} s later: {woken} wake-ups, {took:.2f} s of CPU time')
+        self.assertLessEqual(woken, IDLE_WAKEUPS_MAX)
+        self.assertLessEqual(took, IDLE_CPU_SECONDS_MAX)
 
     def many(self) -> int:
         """Returns how many connections there are where they do little but exist."""

@@ -78,8 +78,8 @@ ESCAPES = (
 )
 
 ADDRESSES = (
-    '../outside/box@x', '..@outside', 'box@..', 'box@../outside', '/box@x', 'box@/x', '.@..', '..@..',
-    'box@outside/..', '..%2foutside@x', 'box/../../outside/box@x', '"../outside/box"@x',
+    '../outside/box@x', '..@outside', 'box@..', 'box@../outside', '/box@x', 'box@/x', '.@..',
+    '..@..', 'box@outside/..', '..%2foutside@x', 'box/../../outside/box@x', '"../outside/box"@x',
     'box\0/../@x', '....//outside@x', 'out@link', 'box@link',
 )
 

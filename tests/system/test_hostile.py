@@ -6,6 +6,7 @@ ask meanwhile are answered.
 """
 
 import contextlib
+import itertools
 import os
 import random
 import signal
@@ -70,9 +71,10 @@ class Hostile(Scenario):
     @contextlib.contextmanager
     def attack(self, pattern: str, count: int) -> Iterator[None]:
         """Lets hostile clients of Exim's own user do what they do."""
+        question = f'usage {next(iter(self.answers))}'
         with self.container.popen(
-                [HOSTILE_PROGRAM, SOCKET_PATH, pattern, str(count), f'usage {next(iter(self.answers))}'],
-                user=USER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+                [HOSTILE_PROGRAM, SOCKET_PATH, pattern, str(count), question], user=USER,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
             self.assertEqual(process.stdout.readline(), 'ready\n')
             yield
             printed, _ = process.communicate()
@@ -94,8 +96,8 @@ class Hostile(Scenario):
         left = self.service.memory_kib()
         quiet = [statistics.median(alone), statistics.median(beside)]
         print(f'{pattern}, {count} connections at a time: 0 failures, p99 {quiet[0]:.0f} us alone, '
-              f'{quiet[1]:.0f} us beside, {quiet[1] / quiet[0]:.1f} times as long; {kib} KiB before, '
-              f'{left} KiB after; {descriptors} descriptors, and after')
+              f'{quiet[1]:.0f} us beside, {quiet[1] / quiet[0]:.1f} times as long; {kib} KiB '
+              f'before, {left} KiB after; {descriptors} descriptors, and after')
         self.assertEqual(self.service.main_pid(), pid)
         self.assertLessEqual(left - kib, ALLOWED_KIB)
 
@@ -126,14 +128,15 @@ class Hostile(Scenario):
             self.signal_unit('systemd-journald.service', signal.SIGCONT)
         print(f'journald stopped: 0 failures, p99 {beside} us beside garbage, {after} us after it')
         # The next entry that it takes is followed by one that tells of those that were lost.
-        print(wait_until(self.lost_entries, 'an entry about the lost ones'))
+        strangers = itertools.count()
+        print(wait_until(lambda: self.make_entry(f'/nowhere/{next(strangers)}'),
+                         'an entry about the lost ones'))
 
-    def lost_entries(self) -> str:
-        """Makes an entry; returns what the journal says of those that were lost."""
-        self.asked = getattr(self, 'asked', 0) + 1
-        self.service.ask(f'/nowhere/{self.asked}')
-        return '\n'.join(line for line in self.journal('-t', 'exim-quotad', '-o', 'cat').splitlines()
-                         if 'entries were lost' in line)
+    def make_entry(self, stranger: str) -> str:
+        """Asks for what is refused; returns what the journal says of entries that were lost."""
+        self.service.ask(stranger)
+        entries = self.journal('-t', 'exim-quotad', '-o', 'cat').splitlines()
+        return '\n'.join(entry for entry in entries if 'entries were lost' in entry)
 
     def test_backlog_is_full(self):
         # The service does nothing while the queue of its socket fills to the brim.
