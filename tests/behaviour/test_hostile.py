@@ -147,6 +147,10 @@ class HostileTest(DaemonTestCase):
     def test_silent_by_the_thousand_and_always_back(self):
         self.resist('restless', self.many())
 
+    def test_more_than_there_is_room_for(self):
+        # Each that has to make room is back at once. Nobody fails, but all wait in one queue.
+        self.resist('restless', 128, '--max-connections=64')
+
     def test_one_byte_a_second(self):
         self.resist('trickle', self.many())
 
