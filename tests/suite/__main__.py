@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The whole test command: builds, unit and behaviour tests, sanitizers, lints, system tests.
+"""The whole test command: builds, unit and behaviour tests, fuzzing, lints, system tests.
 
 tests/run starts it, when everything that it needs is installed. It prints every test as it ends,
 then what failed, then, as the last line, how many passed and failed.
@@ -16,6 +16,7 @@ sys.path.insert(0, str(TESTS / 'system'))  # where the package harness is
 
 import builds  # noqa: E402
 import folders  # noqa: E402
+import fuzz  # noqa: E402
 import lints  # noqa: E402
 import system  # noqa: E402
 from harness import places, scenario  # noqa: E402
@@ -25,6 +26,18 @@ ROOT = places.SOURCES
 BEHAVIOUR_TESTS = TESTS / 'behaviour'
 BENCH_TESTS = TESTS / 'bench' / 'measure'
 LOAD = builds.PLAIN.folder(ROOT) / 'tests' / 'bench' / 'load'
+
+
+def build_and_fuzz(report: Report, only: Optional[str], long: bool) -> None:
+    """Compiles the fuzz targets and runs them, where there is a libFuzzer."""
+    compiled = False
+    with report.step('Build fuzz'):
+        compiled = report.check('libFuzzer', fuzz.require_fuzzer) and \
+            report.check('build/fuzz with warnings as errors', builds.compile_all, builds.FUZZ,
+                         ROOT)
+    if compiled:
+        with report.step('Fuzzing'):
+            fuzz.run(report, ROOT, only, long)
 
 
 def build_and_test(report: Report, build: builds.Build, only: Optional[str], long: bool) -> None:
@@ -68,6 +81,8 @@ def test_here(report: Report, only: Optional[str], long: bool) -> None:
     if folders.has_tests(BENCH_TESTS, only):
         with report.step('Tests of the benchmark'):
             folders.run(report, BENCH_TESTS, only, 'bench: ', {'LOAD': str(LOAD)})
+    if fuzz.names(ROOT, only):
+        build_and_fuzz(report, only, long)
     if only is None:
         with report.step('Lints'):
             for name, check in lints.checks(ROOT, plain):

@@ -25,10 +25,11 @@ class Build:
     """One way to build the project."""
 
     name: str
-    options: tuple[str, ...] = ()
+    options: tuple[str, ...] = ('-Dtests=true',)
     environment: dict[str, str] = field(default_factory=dict)
     wrapper: tuple[str, ...] = ()  # what tests are run by
     suite: Optional[str] = None  # the only suite of unit tests to run
+    compiler: str = ''  # the usual one, if empty
 
     def folder(self, root: Path) -> Path:
         """Returns where it is built."""
@@ -37,14 +38,17 @@ class Build:
 
 PLAIN = Build('plain')
 ASAN = Build(
-    'asan', ('-Db_sanitize=address,undefined',),
+    'asan', ('-Dtests=true', '-Db_sanitize=address,undefined'),
     {'ASAN_OPTIONS': 'detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1',
      'UBSAN_OPTIONS': 'halt_on_error=1:print_stacktrace=1'},
     _FIXED_ADDRESSES)
 TSAN = Build(
-    'tsan', ('-Db_sanitize=thread',),
+    'tsan', ('-Dtests=true', '-Db_sanitize=thread'),
     {'TSAN_OPTIONS': 'halt_on_error=1:second_deadlock_stack=1'},
     _FIXED_ADDRESSES, suite='threads')
+FUZZ = Build(
+    'fuzz', ('-Dfuzz=true', '-Db_lundef=false', '-Db_sanitize=address,undefined'),
+    ASAN.environment, _FIXED_ADDRESSES, compiler='clang')
 
 
 def compile_all(build: Build, root: Path) -> None:
@@ -53,11 +57,12 @@ def compile_all(build: Build, root: Path) -> None:
     commands = [['meson', 'compile', '-C', str(folder)]]
     if project.setup_is_due(folder):
         shutil.rmtree(folder, ignore_errors=True)
-        commands.insert(0, ['meson', 'setup', '--werror', '-Dtests=true', *build.options,
-                            str(folder), str(root)])
+        commands.insert(0, ['meson', 'setup', '--werror', *build.options, str(folder), str(root)])
+    environment = {**os.environ, 'CC': build.compiler} if build.compiler else None
     for command in commands:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True, errors='replace', check=False)
+                              stderr=subprocess.STDOUT, text=True, errors='replace', check=False,
+                              env=environment)
         if done.returncode != 0:
             raise Failure(f'{" ".join(command)}\nended with status {done.returncode}:\n'
                           f'{done.stdout[-16000:]}')

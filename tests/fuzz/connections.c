@@ -1,0 +1,653 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The daemon's connections, from listening sockets to answers, with clients who do whatever they
+ * like, whenever they like. Real sockets, real threads, real mailboxes (see mailroom.h).
+ *
+ * The input is a script. Its first byte chooses how many connections there may be, and what is
+ * answered to errors; then each byte is an order, with its arguments behind it. What is no order is
+ * skipped, so that scripts may have blanks. N is a client's number, one digit.
+ *
+ *     C        one more client connects
+ *     P        one more comes by a socket of its own, with hardly any buffer for what it is told
+ *     SN...~   sends the bytes up to the tilde
+ *     RNkx     sends k times 256 bytes x
+ *     HN       ends its side of the connection
+ *     XN       is gone
+ *     AN       reads what there is
+ *     L        the daemon's event loop turns once
+ *     W        the same, and there is time for its threads
+ *     Tk       10^k milliseconds pass, k a digit up to 7
+ *     Mk       mailboxes change
+ *     G        the limits are read again
+ *     Ek       there are only k more descriptors, until F
+ *     F        there are enough again
+ *     D        the daemon stops, once all who came are answered
+ *     Q        the daemon ends at once
+ *
+ * What must hold: no client is told more than one line, and nothing behind it. Whoever stays is
+ * told one, in the form that its request has, or is given up by the rules: the deadline, and making
+ * room for others. At the end there is no connection, no descriptor, no memory left, and at no time
+ * there was more memory than the connections explain.
+ */
+#include "fuzz.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <sanitizer/allocator_interface.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <time.h>
+
+#include "mailroom.h"
+#include "server/listener.h"
+#include "system/clock.h"
+
+#define CLIENTS_MAX     10
+#define DESCRIPTORS_MAX 256
+
+/* What there is without any connection, and what one of them may take. */
+#define MEMORY_BYTES            (3 * 1024 * 1024)
+#define CONNECTION_MEMORY_BYTES (48 * 1024)
+
+/* How long the daemon's threads may take for what is small, before it is called a hang. */
+#define PATIENCE_USEC (20 * USEC_PER_SEC)
+
+/* After this every deadline has passed. */
+#define LONG_USEC (60 * USEC_PER_SEC)
+
+struct client {
+    int fd;       /* -1: gone */
+    bool ended;   /* it will send nothing more */
+    bool refused; /* what it sends is not taken any more */
+    bool excused; /* it may be given up before its request is read, and not be told all */
+    bool narrow;  /* its socket has hardly any buffer */
+    size_t length;
+    char line[REQUEST_BYTES_MAX + 1]; /* the beginning of what it has sent */
+    bool told_all;
+    size_t told_length;
+    char told[REPLY_BYTES_MAX + 1];
+};
+
+struct world {
+    sd_event *event;
+    struct query_service *service;
+    struct connections *connections;
+    struct listeners *listeners;
+    int listen_fd;
+    struct sockaddr_un address;
+    socklen_t address_length;
+    struct settings settings;
+    struct client clients[CLIENTS_MAX];
+    size_t clients_count;
+    size_t base_bytes;
+    rlim_t allowed; /* descriptors */
+    bool draining, drained;
+    bool quit;
+};
+
+static struct world world;
+static struct journal *journal;
+static bool is_mailroom_changed;
+
+/* How far the monotonic clock runs ahead of the kernel's. It never goes back. */
+static uint64_t ahead_usec;
+
+/*
+ * Instead of the C library's, for the daemon and for libsystemd. (--wrap would not reach a shared
+ * library.) An event loop finds the timers that are due by its clock whenever it turns, without
+ * being woken by them.
+ */
+int clock_gettime(clockid_t clock, struct timespec *now)
+{
+    uint64_t usec = __atomic_load_n(&ahead_usec, __ATOMIC_RELAXED);
+
+    if (syscall(SYS_clock_gettime, clock, now) < 0)
+        return -1;
+    if (clock == CLOCK_MONOTONIC) {
+        now->tv_nsec += (long)(usec % USEC_PER_SEC * 1000);
+        now->tv_sec += (time_t)(usec / USEC_PER_SEC) + now->tv_nsec / 1000000000;
+        now->tv_nsec %= 1000000000;
+    }
+    return 0;
+}
+
+static void pass_time(uint64_t usec)
+{
+    __atomic_add_fetch(&ahead_usec, usec, __ATOMIC_RELAXED);
+}
+
+/* Returns the time since the start, whatever passes by pass_time(). */
+static uint64_t true_usec(void)
+{
+    return clock_usec(CLOCK_BOOTTIME);
+}
+
+/* Sets how many descriptors there may be, for the daemon and for us. */
+static void set_descriptors(rlim_t count)
+{
+    struct rlimit limit;
+
+    require(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+    limit.rlim_cur = count < limit.rlim_max ? count : limit.rlim_max;
+    require(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+}
+
+/* Leaves so many descriptors beyond those that are open. */
+static void starve(rlim_t left)
+{
+    int lowest;
+
+    set_descriptors(DESCRIPTORS_MAX);
+    lowest = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    require(lowest >= 0);
+    require(close(lowest) == 0);
+    world.allowed = (rlim_t)lowest + left;
+    set_descriptors(world.allowed);
+}
+
+static void feed(void)
+{
+    world.allowed = DESCRIPTORS_MAX;
+    set_descriptors(world.allowed);
+}
+
+/* Lists which descriptors are open, in one system call. */
+static void list_descriptors(bool open[static DESCRIPTORS_MAX])
+{
+    struct pollfd all[DESCRIPTORS_MAX] = {};
+
+    for (int fd = 0; fd < DESCRIPTORS_MAX; fd++)
+        all[fd].fd = fd;
+    require(poll(all, DESCRIPTORS_MAX, 0) >= 0);
+    for (int fd = 0; fd < DESCRIPTORS_MAX; fd++)
+        open[fd] = !(all[fd].revents & POLLNVAL);
+}
+
+static void excuse_all(void)
+{
+    for (size_t i = 0; i < world.clients_count; i++)
+        world.clients[i].excused = true;
+}
+
+static void on_closed(void *userdata)
+{
+    (void)userdata;
+    if (world.listeners)
+        listeners_resume(world.listeners);
+}
+
+static void on_drained(void *userdata)
+{
+    (void)userdata;
+    require(!listeners_active(world.listeners));
+    world.drained = true;
+}
+
+static void on_reloaded(void *userdata)
+{
+    (void)userdata;
+}
+
+/* Lets the loop turn once. Returns whether there was anything to do. */
+static bool turn(uint64_t wait_usec)
+{
+    int r = sd_event_run(world.event, wait_usec);
+
+    require(r >= 0);
+    require(connections_count(world.connections) <= world.settings.connections_max);
+    return r > 0;
+}
+
+static void check_memory(void)
+{
+    size_t bytes = __sanitizer_get_current_allocated_bytes();
+
+    require(bytes <= world.base_bytes + MEMORY_BYTES +
+                         connections_count(world.connections) * CONNECTION_MEMORY_BYTES);
+}
+
+static struct client *add_client(int fd)
+{
+    struct client *client = &world.clients[world.clients_count++];
+
+    *client = (struct client){.fd = fd, .excused = world.allowed < DESCRIPTORS_MAX};
+    /* One too many: whoever waits longest for itself has to go. */
+    if (connections_count(world.connections) >= world.settings.connections_max ||
+        world.clients_count > world.settings.connections_max)
+        excuse_all();
+    return client;
+}
+
+static void connect_client(void)
+{
+    int fd;
+
+    if (world.clients_count == CLIENTS_MAX || world.draining)
+        return;
+    set_descriptors(DESCRIPTORS_MAX);
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    require(fd >= 0);
+    require(connect(fd, (struct sockaddr *)&world.address, world.address_length) == 0);
+    set_descriptors(world.allowed);
+    (void)add_client(fd);
+}
+
+static void pass_client(void)
+{
+    static const int smallest = 1;
+    int fds[2];
+
+    if (world.clients_count == CLIENTS_MAX || world.allowed < DESCRIPTORS_MAX || world.draining)
+        return;
+    if (connections_blocked(world.connections))
+        return; /* there must be a place, or one to be made */
+    require(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
+    require(setsockopt(fds[1], SOL_SOCKET, SO_SNDBUF, &smallest, sizeof(smallest)) == 0);
+    add_client(fds[0])->narrow = true;
+    require(connections_take(world.connections, fds[1]) == 0);
+}
+
+static void send_bytes(struct client *client, const char *bytes, size_t length)
+{
+    ssize_t n;
+
+    if (client->fd < 0 || client->ended || client->refused || length == 0)
+        return;
+    n = send(client->fd, bytes, length, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (n < 0) {
+        client->refused = errno != EAGAIN;
+        return;
+    }
+    for (ssize_t i = 0; i < n && client->length < sizeof(client->line); i++)
+        client->line[client->length++] = bytes[i];
+}
+
+static void send_run(struct client *client, size_t blocks, char byte)
+{
+    char block[256];
+
+    memset(block, byte, sizeof(block));
+    for (size_t i = 0; i < blocks; i++)
+        send_bytes(client, block, sizeof(block));
+}
+
+static void read_told(struct client *client)
+{
+    while (client->fd >= 0 && !client->told_all) {
+        ssize_t n = recv(client->fd, client->told + client->told_length,
+                         sizeof(client->told) - client->told_length, MSG_DONTWAIT);
+
+        if (n < 0 && errno == EAGAIN)
+            return;
+        require(n >= 0 || errno == ECONNRESET);
+        if (n <= 0)
+            client->told_all = true;
+        else
+            client->told_length += (size_t)n;
+        require(client->told_length < sizeof(client->told));
+    }
+}
+
+static void leave(struct client *client)
+{
+    read_told(client);
+    if (client->fd >= 0)
+        require(close(client->fd) == 0);
+    client->fd = -1;
+}
+
+/* Returns whether the client has asked, and the length of its line. */
+static bool has_asked(const struct client *client, size_t *ret_length)
+{
+    const char *lf = memchr(client->line, '\n', client->length);
+
+    *ret_length = lf ? (size_t)(lf - client->line) : client->length;
+    return lf || client->ended || client->length > REQUEST_BYTES_MAX;
+}
+
+static bool expects_pairs(const struct client *client, size_t length)
+{
+    size_t i = 0;
+
+    while (i < length && ((client->line[i] >= 'a' && client->line[i] <= 'z') ||
+                          (client->line[i] >= 'A' && client->line[i] <= 'Z')))
+        i++;
+    return i > 0 && (i == length || client->line[i] == ' ' || client->line[i] == '\0');
+}
+
+static void check_pairs(const struct client *client, size_t length)
+{
+    static const char ping[] = "status=ok version=";
+
+    require(client->told_length > 7 && memcmp(client->told, "status=", 7) == 0);
+    if (length == 4 && memcmp(client->line, "ping", 4) == 0)
+        require(client->told_length > sizeof(ping) &&
+                memcmp(client->told, ping, sizeof(ping) - 1) == 0);
+}
+
+static void check_told(const struct client *client)
+{
+    const char *lf = memchr(client->told, '\n', client->told_length);
+    bool pairs = client->told_length > 0 && client->told[0] == 's';
+    size_t length;
+
+    require(!lf || lf == client->told + client->told_length - 1);
+    for (size_t i = 0; !pairs && i < client->told_length && client->told + i != lf; i++)
+        require(client->told[i] >= '0' && client->told[i] <= '9');
+    if (client->fd < 0 || world.quit)
+        return;
+    require(client->told_all);
+    if (client->narrow && client->excused)
+        return;
+    require(lf);
+    if (!has_asked(client, &length) || client->excused)
+        return;
+    require(pairs == expects_pairs(client, length));
+    if (pairs)
+        check_pairs(client, length);
+}
+
+static bool everybody(bool only_who_asked)
+{
+    for (size_t i = 0; i < world.clients_count; i++) {
+        const struct client *client = &world.clients[i];
+        size_t length;
+
+        if (client->fd >= 0 && !client->told_all &&
+            (!only_who_asked || (has_asked(client, &length) && !client->excused)))
+            return false;
+    }
+    return true;
+}
+
+/* Lets the loop turn, and everybody read, until all, or all who have asked, were told. */
+static void settle(bool only_who_asked)
+{
+    uint64_t start_usec = true_usec();
+    bool had_work = true;
+
+    while (!everybody(only_who_asked) || (!only_who_asked && had_work)) {
+        had_work = turn(had_work ? 0 : USEC_PER_MSEC);
+        for (size_t i = 0; i < world.clients_count; i++)
+            read_told(&world.clients[i]);
+        if (!only_who_asked && !had_work)
+            pass_time(LONG_USEC);
+        require(true_usec() - start_usec < PATIENCE_USEC);
+    }
+}
+
+/* The end of a day: everybody is answered or given up. */
+static void finish(void)
+{
+    uint64_t start_usec = true_usec();
+
+    feed();
+    if (!world.draining)
+        settle(true);
+    for (size_t i = 0; i < world.clients_count; i++) {
+        size_t length;
+
+        if (!has_asked(&world.clients[i], &length))
+            world.clients[i].excused = true;
+    }
+    settle(false);
+    while (connections_count(world.connections) > 0 || world.drained != world.draining) {
+        pass_time(LONG_USEC);
+        (void)turn(USEC_PER_MSEC);
+        require(true_usec() - start_usec < 2 * PATIENCE_USEC);
+    }
+}
+
+static void stop(void)
+{
+    world.draining = true;
+    listeners_drain(world.listeners, on_drained, NULL);
+}
+
+static void change_mailboxes(unsigned int how)
+{
+    static const char over[] = "1000S,10C\n900 1\n200 1\n", fresh[] = "1000S,10C\n1100 2\n";
+    static const struct timespec old[] = {{.tv_sec = 1000000000}, {.tv_sec = 1000000000}};
+
+    is_mailroom_changed = true;
+    set_descriptors(DESCRIPTORS_MAX);
+    switch (how % 5) {
+    case 0:
+        mailroom_write("joe/maildirsize", over, sizeof(over) - 1);
+        break;
+    case 1:
+        mailroom_write("joe/maildirsize", fresh, sizeof(fresh) - 1);
+        break;
+    case 2:
+        mailroom_write("joe/maildirsize", fresh, sizeof(fresh) - 1);
+        require(utimensat(MAILROOM_FD, "joe/maildirsize", old, 0) == 0);
+        break;
+    case 3:
+        (void)unlinkat(MAILROOM_FD, "joe/maildirsize", 0);
+        break;
+    default:
+        mailroom_write("limits", "*: x\n", 5);
+        break;
+    }
+    set_descriptors(world.allowed);
+}
+
+static void restore_mailboxes(void)
+{
+    if (!is_mailroom_changed)
+        return;
+    mailroom_write("joe/maildirsize", "1000S,10C\n700 2\n", 16);
+    mailroom_write("limits", "ann@example.org: 25\n*: 5000,1C\n", 31);
+    is_mailroom_changed = false;
+}
+
+static unsigned int take_digit(struct fuzz_input *input)
+{
+    unsigned int digit = input->left > 0 ? (unsigned char)*input->at : '0';
+
+    input->at += input->left > 0;
+    input->left -= input->left > 0;
+    return (digit - '0') & 0xff;
+}
+
+static struct client *take_client(struct fuzz_input *input)
+{
+    static struct client nobody = {.fd = -1};
+    unsigned int number = take_digit(input);
+
+    return world.clients_count > 0 ? &world.clients[number % world.clients_count] : &nobody;
+}
+
+static void take_sending(struct fuzz_input *input)
+{
+    struct client *client = take_client(input);
+    const char *end = input->left > 0 ? memchr(input->at, '~', input->left) : NULL;
+    size_t length = end ? (size_t)(end - input->at) : input->left;
+
+    send_bytes(client, input->at, length);
+    input->at += length + (end != NULL);
+    input->left -= length + (end != NULL);
+}
+
+static void half_close(struct client *client)
+{
+    if (client->fd >= 0)
+        (void)shutdown(client->fd, SHUT_WR);
+    client->ended = true;
+}
+
+static void let_time_pass(unsigned int power)
+{
+    uint64_t usec = USEC_PER_MSEC;
+
+    for (; power % 8 > 0; power--)
+        usec *= 10;
+    excuse_all();
+    pass_time(usec);
+}
+
+static void take_order(struct fuzz_input *input)
+{
+    struct client *client;
+    unsigned int number;
+
+    switch (take_digit(input) + '0') {
+    case 'C':
+        connect_client();
+        break;
+    case 'P':
+        pass_client();
+        break;
+    case 'S':
+        take_sending(input);
+        break;
+    case 'R':
+        client = take_client(input);
+        number = take_digit(input);
+        send_run(client, number, (char)(take_digit(input) + '0'));
+        break;
+    case 'H':
+        half_close(take_client(input));
+        break;
+    case 'X':
+        leave(take_client(input));
+        break;
+    case 'A':
+        read_told(take_client(input));
+        break;
+    case 'L':
+        (void)turn(0);
+        break;
+    case 'W':
+        (void)turn(USEC_PER_MSEC);
+        break;
+    case 'T':
+        let_time_pass(take_digit(input));
+        break;
+    case 'M':
+        change_mailboxes(take_digit(input));
+        break;
+    case 'G':
+        limits_store_reload(query_limits(world.service), on_reloaded, NULL);
+        break;
+    case 'E':
+        excuse_all();
+        starve(take_digit(input) % 4);
+        break;
+    case 'F':
+        feed();
+        break;
+    case 'D':
+        stop();
+        break;
+    case 'Q':
+        world.quit = true;
+        break;
+    default:
+        break;
+    }
+}
+
+static void make_world(unsigned int choice)
+{
+    static char by_domain[] = MAILROOM "/%d/%n", by_name[] = MAILROOM "/%n";
+    static char *templates[] = {by_domain, by_name};
+    static char delimiters[] = "+", limits_path[] = MAILROOM "/limits";
+    struct limits_error error;
+
+    world = (struct world){
+        .settings =
+            {
+                .connections_max = 1 + choice / 2 % 8,
+                .timeout_usec = 10 * USEC_PER_SEC,
+                .exit_idle_usec = UINT64_MAX,
+                .on_error = choice % 2 ? ON_ERROR_DEFER : ON_ERROR_ACCEPT,
+                .quota =
+                    {
+                        .mailbox = *mailroom_settings(),
+                        .templates = templates,
+                        .templates_count = 2,
+                        .delimiters = delimiters,
+                        .limits_path = limits_path,
+                        .verdict = {.warn_percent = 90},
+                    },
+                .scan_threads = 2,
+                .scan_timeout_usec = 5 * USEC_PER_SEC,
+                .cache_mailboxes = 2,
+            },
+        .base_bytes = __sanitizer_get_current_allocated_bytes(),
+        .address = {.sun_family = AF_UNIX},
+        .address_length = sizeof(world.address),
+        .allowed = DESCRIPTORS_MAX,
+    };
+    require(sd_event_new(&world.event) == 0);
+    require(query_service_new(world.event, &world.settings, world.settings.connections_max, journal,
+                              &world.service) == 0);
+    require(limits_store_load(query_limits(world.service), &error) == 0);
+    require(connections_new(world.event, world.service, world.settings.connections_max,
+                            world.settings.timeout_usec, on_closed, NULL, &world.connections) == 0);
+    require(listeners_new(world.event, world.connections, journal, &world.listeners) == 0);
+    world.listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    require(world.listen_fd >= 0);
+    /* A name that the kernel chooses. */
+    require(bind(world.listen_fd, (struct sockaddr *)&world.address, sizeof(sa_family_t)) == 0);
+    require(listen(world.listen_fd, CLIENTS_MAX) == 0);
+    require(getsockname(world.listen_fd, (struct sockaddr *)&world.address,
+                        &world.address_length) == 0);
+    require(listeners_add(world.listeners, world.listen_fd) == 0);
+}
+
+static void end_world(void)
+{
+    struct listeners *listeners = world.listeners;
+
+    world.listeners = NULL;
+    connections_free(world.connections);
+    listeners_free(listeners);
+    while (!query_service_end(world.service))
+        (void)usleep(100); /* a thread is at work; it has little to do */
+    sd_event_unref(world.event);
+    require(close(world.listen_fd) == 0);
+    for (size_t i = 0; i < world.clients_count; i++) {
+        read_told(&world.clients[i]);
+        check_told(&world.clients[i]);
+        if (world.clients[i].fd >= 0)
+            require(close(world.clients[i].fd) == 0);
+    }
+}
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+    (void)argc;
+    (void)argv;
+    mailroom_init();
+    is_mailroom_changed = true;
+    restore_mailboxes();
+    require(journal_open(JOURNAL_FILE, "/dev/null", true, &journal) == 0);
+    feed();
+    return 0;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    bool open_before[DESCRIPTORS_MAX], open_after[DESCRIPTORS_MAX];
+    struct fuzz_input input = {(const char *)data, size};
+
+    list_descriptors(open_before);
+    make_world(take_digit(&input));
+    while (input.left > 0 && !world.quit) {
+        take_order(&input);
+        check_memory();
+    }
+    if (!world.quit)
+        finish();
+    feed();
+    end_world();
+    restore_mailboxes();
+    list_descriptors(open_after);
+    require(memcmp(open_before, open_after, sizeof(open_before)) == 0);
+    return 0;
+}

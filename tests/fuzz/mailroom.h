@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Mailboxes on disk for fuzz targets, in a temporary folder that is the only root. Inputs have to
+ * name them, so the root has a name that never changes, whatever the folder is called.
+ *
+ *     joe       a Maildir with two messages and a maildirsize
+ *     ann       one with two messages, of a folder and a link to a folder, without maildirsize
+ *     ann/.Old  a folder
+ *     box       an mbox of 10 bytes
+ *     out       a link out of the root
+ *     loop      a link to itself
+ */
+#pragma once
+
+#include "fuzz.h"
+
+#include <fcntl.h>
+#include <ftw.h>
+#include <limits.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "quota/mailbox.h"
+#include "system/confine.h"
+
+#define MAILROOM    "/proc/self/fd/200"
+#define MAILROOM_FD 200
+
+static char mailroom_folder[PATH_MAX];
+static struct mailbox_settings mailroom_mailbox_settings;
+
+static inline const struct mailbox_settings *mailroom_settings(void)
+{
+    return &mailroom_mailbox_settings;
+}
+
+/* Writes a file anew. (Disk formats wait for the disk when a file is emptied and written.) */
+static inline void mailroom_write(const char *name, const char *text, size_t length)
+{
+    int fd;
+
+    (void)unlinkat(MAILROOM_FD, name, 0);
+    fd = openat(MAILROOM_FD, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    require(fd >= 0);
+    require(write(fd, text, length) == (ssize_t)length);
+    require(close(fd) == 0);
+}
+
+static inline void mailroom_mkdir(const char *name)
+{
+    static const char *const leaves[] = {"", "/new", "/cur"};
+    char path[64];
+
+    for (size_t i = 0; i < sizeof(leaves) / sizeof(leaves[0]); i++) {
+        (void)snprintf(path, sizeof(path), "%s%s", name, leaves[i]);
+        require(mkdirat(MAILROOM_FD, path, 0755) == 0);
+    }
+}
+
+static inline int mailroom_remove_one(const char *path, const struct stat *st, int type,
+                                      struct FTW *ftw)
+{
+    (void)st;
+    (void)type;
+    (void)ftw;
+    return remove(path);
+}
+
+static inline void mailroom_remove(void)
+{
+    (void)nftw(mailroom_folder, mailroom_remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    confine_free(mailroom_mailbox_settings.confine);
+}
+
+/* Makes it all. It is removed when the program ends, unless that is by a crash. */
+static inline void mailroom_init(void)
+{
+    const char *parent = getenv("TMPDIR");
+    int fd;
+
+    require(snprintf(mailroom_folder, sizeof(mailroom_folder), "%s/quotad-XXXXXX",
+                     parent && parent[0] == '/' ? parent : "/tmp") < (int)sizeof(mailroom_folder));
+    require(mkdtemp(mailroom_folder));
+    fd = open(mailroom_folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    require(fd >= 0 && dup3(fd, MAILROOM_FD, O_CLOEXEC) == MAILROOM_FD);
+    require(close(fd) == 0);
+    mailroom_mkdir("joe");
+    mailroom_write("joe/new/1,S=300", "", 0);
+    mailroom_write("joe/cur/2,S=400:2,", "", 0);
+    mailroom_write("joe/maildirsize", "1000S,10C\n700 2\n", 16);
+    mailroom_mkdir("ann");
+    mailroom_mkdir("ann/.Old");
+    mailroom_write("ann/new/1", "0123456789", 10);
+    mailroom_write("ann/.Old/cur/2,S=20:2,S", "", 0);
+    mailroom_write("ann/.Old/maildirfolder", "", 0);
+    require(symlinkat("../joe", MAILROOM_FD, "ann/.Joe") == 0);
+    mailroom_write("box", "0123456789", 10);
+    require(symlinkat("/etc", MAILROOM_FD, "out") == 0);
+    require(symlinkat("loop", MAILROOM_FD, "loop") == 0);
+    require(confine_new(CONFINE_AUTO, &mailroom_mailbox_settings.confine) == 0);
+    require(confine_add_root(mailroom_mailbox_settings.confine, MAILROOM) == 0);
+    require(atexit(mailroom_remove) == 0);
+}

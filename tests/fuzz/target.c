@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * From what was asked about to the path of a mailbox. The input has three lines: a template, as for
+ * --mailbox; delimiters, as for --recipient-delimiter; and the target, an address or a path.
+ */
+#include "fuzz.h"
+
+#include <limits.h>
+
+#include "cli/quota_options.h"
+#include "quota/target.h"
+
+/* Reads the two options as a command line has them. Returns whether both are accepted. */
+static bool read_options(const char *template, const char *delimiters,
+                         struct quota_settings *settings)
+{
+    struct option_group group = quota_options_group(settings);
+    char error[OPTIONS_ERROR_BYTES_MAX] = "";
+    char *mailbox = NULL, *delimiter = NULL, program[] = "fuzz";
+    bool some = *delimiters != '\0';
+    int r;
+
+    require(asprintf(&mailbox, "--mailbox=%s", template) > 0);
+    require(asprintf(&delimiter, "--recipient-delimiter=%s", delimiters) > 0);
+    r = options_table_read(&group, 1, some ? 3 : 2, (char *[]){program, mailbox, delimiter, NULL},
+                           error);
+    require(r >= 0 || (error[0] != '\0' && memchr(error, '\0', sizeof(error))));
+    free(mailbox);
+    free(delimiter);
+    return r >= 0;
+}
+
+/* Whether nothing in the path leads up, or could be written shorter. */
+static bool is_plain_path(const char *path)
+{
+    if (path[0] != '/')
+        return false;
+    if (path[1] == '\0')
+        return true;
+    for (const char *slash = path; slash; slash = strchr(slash + 1, '/')) {
+        size_t length = strcspn(slash + 1, "/");
+
+        if (length == 0 || (length == 1 && slash[1] == '.') ||
+            (length == 2 && slash[1] == '.' && slash[2] == '.'))
+            return false;
+    }
+    return true;
+}
+
+/* Returns the number of components that are not a lone dot. */
+static size_t components(const char *path)
+{
+    size_t count = 0;
+
+    while (*path) {
+        size_t length;
+
+        path += strspn(path, "/");
+        length = strcspn(path, "/");
+        count += length > 1 || (length == 1 && *path != '.');
+        path += length;
+    }
+    return count;
+}
+
+/* Writes the path of a mailbox by the template, component by component. */
+static char *expect_path(const char *template, const struct address *address)
+{
+    char *path = NULL;
+    size_t size = 0;
+    FILE *file = open_memstream(&path, &size);
+
+    require(file);
+    for (; *template; template ++) {
+        bool is_slash = *template == '/';
+
+        if (is_slash && (template[1] == '/' || template[1] == '\0'))
+            continue;
+        if (is_slash && strspn(template + 1, ".") == 1 &&
+            (template[2] == '/' || template[2] == '\0')) {
+            template ++;
+            continue;
+        }
+        if (*template != '%') {
+            fputc(*template, file);
+            continue;
+        }
+        template ++;
+        if (*template == '%')
+            fputc('%', file);
+        if (*template == 'u' || *template == 'n')
+            fwrite(address->text, 1, address->local_length, file);
+        if (*template == 'u')
+            fputc('@', file);
+        if (*template == 'u' || *template == 'd')
+            fputs(address_domain(address), file);
+    }
+    require(fclose(file) == 0);
+    if (size == 0) {
+        free(path);
+        path = strdup("/");
+        require(path);
+    }
+    return path;
+}
+
+/* An address that was accepted is as strict as the header says, and is accepted again. */
+static void check_address(const struct address *address, const char *delimiters)
+{
+    size_t length = strlen(address->text);
+    const char *domain = address_domain(address), *why;
+    struct address again;
+
+    require(length == address->local_length + 1 + address->domain_length);
+    require(address->local_length >= 1 && address->local_length <= ADDRESS_LOCAL_MAX);
+    require(address->domain_length >= 1 && address->domain_length <= ADDRESS_DOMAIN_MAX);
+    require(domain[-1] == '@' && !strchr(domain, '@') && domain[0] != '.');
+    require(address->text[0] != '.' && !strchr(address->text, '/') && !strstr(address->text, ".."));
+    require(domain[address->domain_length - 1] != '.' && !strpbrk(domain, " \"(),;<>\\*"));
+    for (const char *c = address->text; *c; c++)
+        require((unsigned char)*c >= ' ' && *c != 0x7f && !(*c >= 'A' && *c <= 'Z'));
+    if (address->text[0] == '"' || memchr(address->text, '@', address->local_length))
+        return; /* only quotes tell that it is one */
+    require(*delimiters == '\0' || strchr(delimiters, address->text[0]) ||
+            strcspn(address->text, delimiters) >= address->local_length);
+    require(address_parse(address->text, length, delimiters, &again, &why) == 0);
+    require(strcmp(again.text, address->text) == 0);
+}
+
+static void check_path(const struct target *target, const struct quota_settings *settings)
+{
+    const char *template = settings->templates[0], *why = NULL;
+    char *expected = expect_path(template, &target->address);
+    char path[PATH_MAX];
+
+    if (target_path(target, settings, path, &why) == REASON_NONE) {
+        require(strcmp(path, expected) == 0);
+        require(is_plain_path(path));
+        require(components(path) == components(template));
+    } else {
+        require(why);
+        require(strlen(expected) + strlen(template) >= PATH_MAX);
+    }
+    free(expected);
+}
+
+static void check_target(const struct quota_settings *settings, const char *text)
+{
+    const struct target_question question = {.size_bytes = 1};
+    const char *delimiters = settings->delimiters ? settings->delimiters : "", *why = NULL;
+    char *copy = fuzz_string(text, strlen(text));
+    struct target target;
+
+    if (target_begin(&target, settings, NULL, &question, copy, &why) != REASON_NONE) {
+        require(why && *why && text[0] != '/');
+    } else if (target_is_path(&target)) {
+        require(text[0] == '/' && copy[0] == '/' && !strstr(copy, "//") && !strstr(copy, "/./"));
+        require(components(copy) == components(text));
+        require(strcmp(copy, "/") == 0 || copy[strlen(copy) - 1] != '/');
+    } else {
+        check_address(&target.address, delimiters);
+        check_path(&target, settings);
+    }
+    free(copy);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct fuzz_input input = {(const char *)data, size};
+    char *template = fuzz_take(&input, '\n'), *delimiters = fuzz_take(&input, '\n');
+    char *text = fuzz_take(&input, '\n');
+    struct quota_settings settings = QUOTA_SETTINGS_DEFAULT;
+
+    if (read_options(template, delimiters, &settings)) {
+        require(settings.templates_count == 1);
+        require(!strpbrk(delimiters, "@/ "));
+        check_target(&settings, text);
+    }
+    quota_settings_deinit(&settings);
+    free(template);
+    free(delimiters);
+    free(text);
+    return 0;
+}
