@@ -223,12 +223,28 @@ static void check_pieces(const char *bytes, size_t length, bool end, size_t step
 
 static ssize_t expect_end(const char *bytes, size_t length, bool end)
 {
-    for (size_t i = 0; i < length && i <= REQUEST_BYTES_MAX; i++)
-        if (bytes[i] == '\n')
-            return (ssize_t)i;
+    const char *lf = length > 0 ? memchr(bytes, '\n', length) : NULL;
+
+    if (lf && lf - bytes <= REQUEST_BYTES_MAX)
+        return lf - bytes;
     if (length > REQUEST_BYTES_MAX)
         return -EMSGSIZE;
     return end ? (ssize_t)length : -EAGAIN;
+}
+
+/* The same behind so many bytes that the longest request ends amid them. */
+static void check_limit(const char *bytes, size_t length)
+{
+    size_t before = length < REQUEST_BYTES_MAX ? REQUEST_BYTES_MAX - length / 2 : 0;
+    char *padded = malloc(before + length);
+
+    require(padded);
+    memset(padded, 'x', before);
+    memcpy(padded + before, bytes, length);
+    for (int end = 0; end < 2; end++)
+        check_pieces(padded, before + length, end, REQUEST_BYTES_MAX / 2 - 1,
+                     expect_end(padded, before + length, end));
+    free(padded);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -244,5 +260,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (whole >= 0)
             check_line(bytes, (size_t)whole);
     }
+    if (size > 0)
+        check_limit(bytes, size);
     return 0;
 }
