@@ -29,6 +29,18 @@ static void check_printed(const char *text, size_t length, bool on_terminal)
     }
 }
 
+/* No key comes twice: whoever reads the pairs cannot be told two things. */
+static void check_keys(const struct pairs *pairs)
+{
+    for (size_t i = 0; i < pairs->count; i++) {
+        require(pairs->items[i]
+                    .key[strspn(pairs->items[i].key, "abcdefghijklmnopqrstuvwxyz0123456789_")] ==
+                '\0');
+        for (size_t j = 0; j < i; j++)
+            require(strcmp(pairs->items[i].key, pairs->items[j].key) != 0);
+    }
+}
+
 static const char *skip_json_string(const char *at)
 {
     require(*at == '"');
@@ -136,6 +148,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         require(answer_get(&answer, "reason") && answer_get(&answer, "text"));
     else
         require(data[size - 1] == '\n' && !memchr(data + 1, '\n', size - 2));
+    check_keys(&answer.pairs);
     check_json(&answer);
     check_table(&answer, type, 80);
     check_table(&answer, type, 31);

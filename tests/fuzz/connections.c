@@ -16,7 +16,7 @@
  *     AN       reads what there is
  *     L        the daemon's event loop turns once
  *     W        the same, and there is time for its threads
- *     Tk       10^k milliseconds pass, k a digit up to 7
+ *     Tk       10^k milliseconds pass, k a digit up to 7, and the loop turns once
  *     Mk       mailboxes change
  *     G        the limits are read again
  *     Ek       there are only k more descriptors, until F
@@ -487,6 +487,7 @@ static void let_time_pass(unsigned int power)
         usec *= 10;
     excuse_all();
     pass_time(usec);
+    (void)turn(0); /* which would have been woken */
 }
 
 static void take_order(struct fuzz_input *input)
