@@ -42,6 +42,7 @@
 #include <time.h>
 
 #include "mailroom.h"
+#include "protocol/pairs.h"
 #include "server/listener.h"
 #include "system/clock.h"
 
@@ -55,6 +56,9 @@
 /* How long the daemon's threads may take for what is small, before it is called a hang. */
 #define PATIENCE_USEC (20 * USEC_PER_SEC)
 
+/* So much of a request that is too long is taken in any case. */
+#define MUCH_BYTES (1024 * 1024)
+
 /* After this every deadline has passed. */
 #define LONG_USEC (60 * USEC_PER_SEC)
 
@@ -64,6 +68,7 @@ struct client {
     bool refused; /* what it sends is not taken any more */
     bool excused; /* it may be given up before its request is read, and not be told all */
     bool narrow;  /* its socket has hardly any buffer */
+    size_t sent_length;
     size_t length;
     char line[REQUEST_BYTES_MAX + 1]; /* the beginning of what it has sent */
     bool told_all;
@@ -250,6 +255,13 @@ static void pass_client(void)
     require(connections_take(world.connections, fds[1]) == 0);
 }
 
+/* Whoever sends too much may go on for a while, so that it reads why it was wrong. */
+static bool may_go_on(const struct client *client)
+{
+    return client->length > REQUEST_BYTES_MAX && !memchr(client->line, '\n', client->length) &&
+           client->sent_length < MUCH_BYTES && !client->excused;
+}
+
 static void send_bytes(struct client *client, const char *bytes, size_t length)
 {
     ssize_t n;
@@ -259,8 +271,10 @@ static void send_bytes(struct client *client, const char *bytes, size_t length)
     n = send(client->fd, bytes, length, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n < 0) {
         client->refused = errno != EAGAIN;
+        require(!client->refused || !may_go_on(client));
         return;
     }
+    client->sent_length += (size_t)n;
     for (ssize_t i = 0; i < n && client->length < sizeof(client->line); i++)
         client->line[client->length++] = bytes[i];
 }
@@ -318,14 +332,34 @@ static bool expects_pairs(const struct client *client, size_t length)
     return i > 0 && (i == length || client->line[i] == ' ' || client->line[i] == '\0');
 }
 
+/* The answer is about the mailbox that was asked for, or the one that it is a folder of. */
+static void check_mailbox(const struct client *client, size_t length, const char *mailbox)
+{
+    char *path;
+
+    if (length < 7 || memcmp(client->line, "usage /", 7) != 0)
+        return;
+    path = fuzz_string(client->line + 6, length - 6);
+    mailbox_normalise_path(path);
+    require(strncmp(path, mailbox, strlen(mailbox)) == 0);
+    free(path);
+}
+
+/* The line of pairs that a client was told is whole, and its own. */
 static void check_pairs(const struct client *client, size_t length)
 {
-    static const char ping[] = "status=ok version=";
+    char *line = fuzz_copy(client->told, client->told_length - 1, 1);
+    struct pairs pairs;
+    const char *mailbox;
 
-    require(client->told_length > 7 && memcmp(client->told, "status=", 7) == 0);
+    require(pairs_parse(line, client->told_length - 1, &pairs) == 0);
+    require(pairs_find(&pairs, "status"));
+    mailbox = pairs_find(&pairs, "mailbox");
+    if (mailbox)
+        check_mailbox(client, length, mailbox);
     if (length == 4 && memcmp(client->line, "ping", 4) == 0)
-        require(client->told_length > sizeof(ping) &&
-                memcmp(client->told, ping, sizeof(ping) - 1) == 0);
+        require(pairs_find(&pairs, "version"));
+    free(line);
 }
 
 static void check_told(const struct client *client)
