@@ -9,10 +9,11 @@
  *
  *     C        one more client connects
  *     P        one more comes by a socket of its own, with hardly any buffer for what it is told
+ *     I        one more connects by TCP, where there is a loopback device
  *     SN...~   sends the bytes up to the tilde
  *     RNkx     sends k times 256 bytes x
  *     HN       ends its side of the connection
- *     XN       is gone
+ *     XN       is gone, by TCP without a farewell
  *     AN       reads what there is
  *     L        the daemon's event loop turns once
  *     W        the same, and there is time for its threads
@@ -33,6 +34,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <sanitizer/allocator_interface.h>
 #include <sys/resource.h>
@@ -44,6 +46,7 @@
 #include "mailroom.h"
 #include "protocol/pairs.h"
 #include "server/listener.h"
+#include "system/cleanup.h"
 #include "system/clock.h"
 
 #define CLIENTS_MAX     10
@@ -67,7 +70,7 @@ struct client {
     bool ended;   /* it will send nothing more */
     bool refused; /* what it sends is not taken any more */
     bool excused; /* it may be given up before its request is read, and not be told all */
-    bool narrow;  /* its socket has hardly any buffer */
+    bool narrow;  /* its socket has hardly any buffer, or may lose what it holds */
     size_t sent_length;
     size_t length;
     char line[REQUEST_BYTES_MAX + 1]; /* the beginning of what it has sent */
@@ -81,7 +84,7 @@ struct world {
     struct query_service *service;
     struct connections *connections;
     struct listeners *listeners;
-    int listen_fd;
+    int listen_fd, tcp_fd; /* the second is -1 until somebody comes that way */
     struct sockaddr_un address;
     socklen_t address_length;
     struct settings settings;
@@ -240,6 +243,49 @@ static void connect_client(void)
     (void)add_client(fd);
 }
 
+/* Listens on TCP. Returns whether that is to be had. */
+static bool listen_tcp(void)
+{
+    const struct sockaddr_in address = {.sin_family = AF_INET,
+                                        .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    _cleanup_(closep) int fd = -1;
+
+    if (world.tcp_fd >= 0)
+        return true;
+    fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
+        return false;
+    world.tcp_fd = steal_fd(&fd);
+    require(listen(world.tcp_fd, CLIENTS_MAX) == 0);
+    require(listeners_add(world.listeners, world.tcp_fd) == 0);
+    return true;
+}
+
+static void connect_tcp_client(void)
+{
+    static const struct linger reset = {.l_onoff = 1};
+    struct sockaddr_in address;
+    socklen_t length = sizeof(address);
+    struct client *client;
+    int fd;
+
+    if (world.clients_count == CLIENTS_MAX || world.allowed < DESCRIPTORS_MAX || world.draining)
+        return;
+    if (!listen_tcp())
+        return;
+    require(getsockname(world.tcp_fd, (struct sockaddr *)&address, &length) == 0);
+    fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    require(fd >= 0);
+    if (connect(fd, (struct sockaddr *)&address, length) < 0) {
+        require(close(fd) == 0); /* no device, or no port */
+        return;
+    }
+    require(setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)) == 0);
+    client = add_client(fd);
+    /* A reset overtakes what was sent before it. */
+    client->narrow = client->excused = true;
+}
+
 static void pass_client(void)
 {
     static const int smallest = 1;
@@ -296,7 +342,7 @@ static void read_told(struct client *client)
 
         if (n < 0 && errno == EAGAIN)
             return;
-        require(n >= 0 || errno == ECONNRESET);
+        require(n >= 0 || errno == ECONNRESET || errno == EPIPE);
         if (n <= 0)
             client->told_all = true;
         else
@@ -536,6 +582,9 @@ static void take_order(struct fuzz_input *input)
     case 'P':
         pass_client();
         break;
+    case 'I':
+        connect_tcp_client();
+        break;
     case 'S':
         take_sending(input);
         break;
@@ -616,6 +665,7 @@ static void make_world(unsigned int choice)
         .base_bytes = __sanitizer_get_current_allocated_bytes(),
         .address = {.sun_family = AF_UNIX},
         .address_length = sizeof(world.address),
+        .tcp_fd = -1,
         .allowed = DESCRIPTORS_MAX,
     };
     require(sd_event_new(&world.event) == 0);
@@ -646,6 +696,7 @@ static void end_world(void)
         (void)usleep(100); /* a thread is at work; it has little to do */
     sd_event_unref(world.event);
     require(close(world.listen_fd) == 0);
+    closep(&world.tcp_fd);
     for (size_t i = 0; i < world.clients_count; i++) {
         read_told(&world.clients[i]);
         check_told(&world.clients[i]);
