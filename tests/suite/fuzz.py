@@ -43,7 +43,7 @@ def names(root: Path, only: Optional[str]) -> list[str]:
 
 
 def require_fuzzer() -> None:
-    """Raises Skip where there is no libFuzzer, and Failure where it is another's fault."""
+    """Raises Skip where there is no libFuzzer."""
     compiler = shutil.which(builds.FUZZ.compiler)
     if not compiler:
         raise Skip('there is no clang')
@@ -58,9 +58,9 @@ def require_fuzzer() -> None:
 
 
 def run(report: Report, root: Path, only: Optional[str], long: bool) -> None:
-    """Runs the targets, as many side by side as there are processors."""
+    """Runs the targets, one more side by side than there are processors: some wait at times."""
     seconds = LONG_SECONDS if long else SECONDS
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as threads:
+    with ThreadPoolExecutor(max_workers=(os.cpu_count() or 1) + 1) as threads:
         for name in names(root, only):
             threads.submit(report.check, f'fuzz-{name}', _fuzz, root, name, seconds)
 
@@ -77,7 +77,8 @@ def _fuzz(root: Path, name: str, seconds: int) -> str:
         ran = subprocess.run(
             ['setpriv', '--pdeathsig', 'TERM', *builds.FUZZ.wrapper, str(build / SOURCES / f'fuzz-{name}'),
              f'-max_total_time={seconds}', f'-max_len={INPUT_BYTES_MAX}',
-             f'-timeout={HANG_SECONDS}', f'-rss_limit_mb={MEMORY_MB}',
+             f'-timeout={HANG_SECONDS}', f'-report_slow_units={HANG_SECONDS}',
+             f'-rss_limit_mb={MEMORY_MB}',
              f'-dict={root / SOURCES / name}.dict', f'-artifact_prefix={found}/',
              '-print_final_stats=1', str(learnt), str(root / SOURCES / 'corpus' / name)],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
