@@ -484,9 +484,19 @@ bool connections_full(const struct connections *connections)
     return connections->count >= connections->max;
 }
 
-bool connections_blocked(const struct connections *connections)
+bool connections_blocked(struct connections *connections)
 {
-    return connections_full(connections) && !deadline_first(&connections->deadlines);
+    while (connections_full(connections)) {
+        struct deadline *first = deadline_first(&connections->deadlines);
+
+        if (!first)
+            return true;
+        /* What it is waited for may have come meanwhile. */
+        on_ready(connection_of_deadline(first));
+        if (deadline_first(&connections->deadlines) == first)
+            return false; /* it is in vain until now: there is one to make room */
+    }
+    return false;
 }
 
 bool connections_make_room(struct connections *connections, const char *text)

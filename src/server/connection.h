@@ -39,8 +39,12 @@ int connections_take(struct connections *connections, int fd);
 /* Returns whether every place is taken. */
 bool connections_full(const struct connections *connections);
 
-/* Returns whether every place is taken, and by connections that wait for us alone. */
-bool connections_blocked(const struct connections *connections);
+/*
+ * Returns whether every place is taken, and by connections that wait for us alone. Those whose
+ * clients were waited for are looked at, lest one that has asked by now is taken for one that can
+ * make room.
+ */
+bool connections_blocked(struct connections *connections);
 
 /*
  * Closes the connection that has waited longest for its client, with the answer for an overload,

@@ -208,6 +208,23 @@ class MaxConnectionsTest(DaemonTestCase):
             self.assertEqual(read_all(client), b'%d\n' % bytes_)
         self.assertEqual(daemon.warnings(), [])
 
+    def test_all_turn_out_to_wait_for_us(self):
+        # The same where the daemon learns of their questions and of the next client at once.
+        bytes_, _ = make_slow_maildir(self.root / 'slow', self.root / 'beside', 300)
+        daemon = self.start('--max-connections=2', '--scan-timeout=60000', '--timeout=86400000')
+        waiting = self.fill(daemon, 2)
+        daemon.process.pause()
+        latecomer = self.connect(daemon)
+        latecomer.sendall(b'ping\n')
+        for client in waiting:
+            client.sendall(bytes(self.root / 'slow') + b'\n')
+        daemon.process.resume()
+        self.assertEqual(latecomer.recv(9), b'status=ok')
+        self.assertTrue(any(has_reply(client) for client in waiting), 'it went before them')
+        for client in waiting:
+            self.assertEqual(parse_pairs(read_all(client))['bytes'], str(bytes_))
+        self.assertEqual(daemon.warnings(), [])
+
     def test_count_that_nobody_waits_for(self):
         bytes_, _ = make_slow_maildir(self.root / 'slow', self.root / 'beside', 300)
         daemon = self.start('--max-connections=1', '--scan-timeout=60000', '--timeout=86400000')
