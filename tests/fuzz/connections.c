@@ -199,11 +199,45 @@ static void on_reloaded(void *userdata)
     (void)userdata;
 }
 
+/* Returns whether the client has asked, and the length of its line. */
+static bool has_asked(const struct client *client, size_t *ret_length)
+{
+    const char *lf = memchr(client->line, '\n', client->length);
+
+    *ret_length = lf ? (size_t)(lf - client->line) : client->length;
+    return lf || client->ended || client->length > REQUEST_BYTES_MAX;
+}
+
+/* Whether what the client has sent can be no request any more, whatever follows. */
+static bool is_too_long(const struct client *client)
+{
+    return client->length > REQUEST_BYTES_MAX && !memchr(client->line, '\n', client->length);
+}
+
+/*
+ * Where places or descriptors are few, whoever has not asked yet may have to make room, and so may
+ * whoever does not take all of its answer at once, or still sends after it. Nobody else may.
+ */
+static void excuse_those_in_the_way(void)
+{
+    if (world.allowed == DESCRIPTORS_MAX && world.clients_count <= world.settings.connections_max)
+        return;
+    for (size_t i = 0; i < world.clients_count; i++) {
+        size_t length;
+
+        if (world.clients[i].narrow || is_too_long(&world.clients[i]) ||
+            !has_asked(&world.clients[i], &length))
+            world.clients[i].excused = true;
+    }
+}
+
 /* Lets the loop turn once. Returns whether there was anything to do. */
 static bool turn(uint64_t wait_usec)
 {
-    int r = sd_event_run(world.event, wait_usec);
+    int r;
 
+    excuse_those_in_the_way();
+    r = sd_event_run(world.event, wait_usec);
     require(r >= 0);
     require(connections_count(world.connections) <= world.settings.connections_max);
     return r > 0;
@@ -221,11 +255,7 @@ static struct client *add_client(int fd)
 {
     struct client *client = &world.clients[world.clients_count++];
 
-    *client = (struct client){.fd = fd, .excused = world.allowed < DESCRIPTORS_MAX};
-    /* One too many: whoever waits longest for itself has to go. */
-    if (connections_count(world.connections) >= world.settings.connections_max ||
-        world.clients_count > world.settings.connections_max)
-        excuse_all();
+    *client = (struct client){.fd = fd};
     return client;
 }
 
@@ -298,14 +328,14 @@ static void pass_client(void)
     require(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
     require(setsockopt(fds[1], SOL_SOCKET, SO_SNDBUF, &smallest, sizeof(smallest)) == 0);
     add_client(fds[0])->narrow = true;
+    excuse_those_in_the_way();
     require(connections_take(world.connections, fds[1]) == 0);
 }
 
 /* Whoever sends too much may go on for a while, so that it reads why it was wrong. */
 static bool may_go_on(const struct client *client)
 {
-    return client->length > REQUEST_BYTES_MAX && !memchr(client->line, '\n', client->length) &&
-           client->sent_length < MUCH_BYTES && !client->excused;
+    return is_too_long(client) && client->sent_length < MUCH_BYTES && !client->excused;
 }
 
 static void send_bytes(struct client *client, const char *bytes, size_t length)
@@ -357,15 +387,6 @@ static void leave(struct client *client)
     if (client->fd >= 0)
         require(close(client->fd) == 0);
     client->fd = -1;
-}
-
-/* Returns whether the client has asked, and the length of its line. */
-static bool has_asked(const struct client *client, size_t *ret_length)
-{
-    const char *lf = memchr(client->line, '\n', client->length);
-
-    *ret_length = lf ? (size_t)(lf - client->line) : client->length;
-    return lf || client->ended || client->length > REQUEST_BYTES_MAX;
 }
 
 static bool expects_pairs(const struct client *client, size_t length)
@@ -484,6 +505,7 @@ static void finish(void)
 static void stop(void)
 {
     world.draining = true;
+    excuse_those_in_the_way();
     listeners_drain(world.listeners, on_drained, NULL);
 }
 
@@ -618,7 +640,6 @@ static void take_order(struct fuzz_input *input)
         limits_store_reload(query_limits(world.service), on_reloaded, NULL);
         break;
     case 'E':
-        excuse_all();
         starve(take_digit(input) % 4);
         break;
     case 'F':

@@ -52,8 +52,9 @@ static bool find_line(const char *text, size_t length, const char *key, struct q
     for (const char *line = text, *end = text + length; line < end;) {
         const char *lf = memchr(line, '\n', (size_t)(end - line));
         const char *stop = lf ? lf : end;
-        char value[256];
+        char *value = fuzz_copy("", 0, (size_t)(stop - line));
         size_t used = 0;
+        bool found = false;
 
         if ((size_t)(stop - line) > key_length && strncasecmp(line, key, key_length) == 0 &&
             (is_space(line[key_length]) || line[key_length] == ':')) {
@@ -61,12 +62,15 @@ static bool find_line(const char *text, size_t length, const char *key, struct q
             while (line < stop && is_space(*line))
                 line++;
             line += line < stop && *line == ':';
-            for (; line < stop && used < sizeof(value); line++)
+            for (; line < stop; line++)
                 if (!is_space(*line))
                     value[used++] = *line;
-            require(size_parse_limit(value, used, ret) == 0 || used == sizeof(value));
-            return used < sizeof(value);
+            require(size_parse_limit(value, used, ret) == 0);
+            found = true;
         }
+        free(value);
+        if (found)
+            return true;
         line = stop + 1;
     }
     return false;
