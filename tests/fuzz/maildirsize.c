@@ -203,6 +203,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct expected expected = expect(text, size);
 
     check_parser(text, size, &expected);
+    /* Of a mailbox's file no more is read than may be trusted, and its first line may be longer. */
+    if (size > MAILDIRSIZE_BYTES_MAX)
+        expected = expect(text, MAILDIRSIZE_BYTES_MAX);
     check_mailbox(text, size, &expected);
     return 0;
 }
