@@ -98,6 +98,7 @@ struct sums {
  */
 struct reading {
     bool done;          /* it was read for this count, not remembered */
+    bool still;         /* while it was read it did not change, nor for some time before */
     bool collects;      /* base names are collected */
     bool is_second;     /* the directory is read once more for what was missed */
     bool vanished;      /* a message was not there when it was asked for its size */
@@ -455,7 +456,8 @@ static int directory_read_open(struct directory *directory, struct scan *scan,
     if (changed && !reading->collects)
         return 1;
     settled = stamp_is_settled(&after, read_sec);
-    if (!changed && settled && !directory->unsteady)
+    reading->still = !changed && settled;
+    if (reading->still && !directory->unsteady)
         directory->state = DIRECTORY_REMEMBERED;
     /* Within a tick of the clock a change may show in this alone. */
     if (changed || (!settled && reading->vanished))
@@ -519,19 +521,24 @@ static int place_stamp(const struct scan *scan, const struct place *place, bool 
     return r < 0 ? r : stamp_get(scan->mailbox_fd, path, ret);
 }
 
-/* Says whether what is remembered of a directory still holds. */
-static bool directory_is_current(const struct directory *directory, const struct scan *scan,
-                                 const struct place *place)
+/* Says whether a directory is as it was when its sums were made, as far as its stamp tells. */
+static bool directory_is_same(const struct directory *directory, const struct scan *scan,
+                              const struct place *place)
 {
     struct stamp now;
     int r;
 
-    if (directory->state == DIRECTORY_UNKNOWN)
-        return false;
     r = place_stamp(scan, place, directory->linked, &now);
     if (directory->state == DIRECTORY_ABSENT)
         return is_nothing(r);
     return r == 0 && stamp_equal(&directory->stamp, &now);
+}
+
+/* Says whether what is remembered of a directory still holds. */
+static bool directory_is_current(const struct directory *directory, const struct scan *scan,
+                                 const struct place *place)
+{
+    return directory->state != DIRECTORY_UNKNOWN && directory_is_same(directory, scan, place);
 }
 
 /* Brings the sums of a directory up to date. */
@@ -838,6 +845,24 @@ static int leaves_refresh(struct directory directories[static LEAVES], struct sc
 }
 
 /*
+ * Says whether nothing moved between `new` and `cur`, nor within them, while they were read: `new`
+ * has not changed since, and what was read was still.
+ */
+static bool leaves_are_still(const struct directory directories[static LEAVES],
+                             const struct scan *scan, const char *folder)
+{
+    const struct place place = {.folder = folder, .leaf = LEAF_NEW};
+    const struct directory *new = &directories[LEAF_NEW], *cur = &directories[LEAF_CUR];
+    const struct reading *in_new = &scan->readings[LEAF_NEW], *in_cur = &scan->readings[LEAF_CUR];
+
+    if (in_cur->done && !in_cur->still && cur->state != DIRECTORY_ABSENT)
+        return false;
+    if (in_new->done && !in_new->still && new->state != DIRECTORY_ABSENT)
+        return false;
+    return directory_is_same(new, scan, &place);
+}
+
+/*
  * Counts the directories of the mailbox itself (folder is NULL) or of one folder.
  *
  * A message that goes from `new` to `cur` after the one and before the other was read is met in
@@ -878,8 +903,7 @@ static int leaves_count(struct directory directories[static LEAVES], struct scan
     again.bytes = size_add(in_new->again.bytes, in_cur->again.bytes);
     again.messages = size_add(in_new->again.messages, in_cur->again.messages);
     /* Two messages of one base name are two where nothing moves, as whoever else counts finds. */
-    if (again.messages > 0 && !((!in_cur->done || cur->state == DIRECTORY_REMEMBERED) &&
-                                directory_is_current(new, scan, &place))) {
+    if (again.messages > 0 && !leaves_are_still(directories, scan, folder)) {
         sums.bytes -= again.bytes;
         sums.messages -= again.messages;
     }

@@ -135,7 +135,8 @@ static inline void box_init_in(struct box *box, const char *parent)
                     sizeof(box->root) - 1);
     assert_non_null(mkdtemp(box->root));
     assert_return_code(chmod(box->root, 0755), errno);
-    (void)snprintf(box->path, sizeof(box->path), "%s/box", box->root);
+    assert_in_range(snprintf(box->path, sizeof(box->path), "%s/box", box->root), 1,
+                    sizeof(box->path) - 1);
     assert_return_code(mkdir(box->path, 0755), errno);
     box->fd = open(box->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
     assert_return_code(box->fd, errno);

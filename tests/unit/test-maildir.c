@@ -1349,6 +1349,40 @@ static void the_bytes_of_a_memory(void **state)
     box_done(&box);
 }
 
+/* Where nothing moves, two messages of one base name are two, whatever else lies beside them. */
+static void resting_messages_of_one_base_name_are_two(void **state)
+{
+    struct box boxes[4];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(boxes); i++) {
+        struct box *box = &boxes[i];
+
+        box_init_maildir(box);
+        box_put(box, "new/a,S=8:1", 0);
+        box_put(box, i & 1 ? "cur/a,S=8:2" : "new/a,S=8:2", 0);
+        if (i & 2) {
+            /* what such links lead to may change: the directories are never remembered */
+            box_link(box, "nothing", "new/link");
+            box_link(box, "nothing", "cur/link");
+        } else if (i == 0) {
+            box_remove(box, "cur");
+        }
+    }
+    box_settle();
+    for (size_t i = 0; i < ARRAY_SIZE(boxes); i++) {
+        _cleanup_(maildir_memory_freep) struct maildir_memory *memory = NULL;
+
+        for (int time = 0; time < 2; time++) {
+            struct maildir_count count = box_count(&boxes[i], &memory);
+
+            assert_int_equal(count.messages, 2);
+            assert_int_equal(count.bytes, 16);
+        }
+        box_done(&boxes[i]);
+    }
+}
+
 /* Nobody has so many folders; whoever makes them does not fill our memory with their names. */
 static void too_many_folders_are_an_error(void **state)
 {
@@ -1428,6 +1462,7 @@ int main(void)
         cmocka_unit_test(a_descriptor_that_is_no_mailbox),
         cmocka_unit_test(a_mailbox_that_is_removed_holds_nothing),
         cmocka_unit_test(the_bytes_of_a_memory),
+        cmocka_unit_test(resting_messages_of_one_base_name_are_two),
         cmocka_unit_test(very_many_folders_are_not_remembered),
         cmocka_unit_test(too_many_folders_are_an_error),
     };
