@@ -596,9 +596,12 @@ int confine_open(struct confine *confine, const char *path, int flags)
         return fd;
     if (confine->method != CONFINE_WALK && !is_set(&confine->openat2_missing)) {
         fd = open_by_kernel(&target, flags, 0);
-        if (confine->method == CONFINE_OPENAT2 || !openat2_is_refused(fd, 0))
+        if (confine->method == CONFINE_OPENAT2)
             return fd;
-        set(&confine->openat2_missing);
+        if (openat2_is_refused(fd, 0))
+            set(&confine->openat2_missing);
+        else if (fd != -EAGAIN) /* whoever keeps renaming directories does not keep the walk */
+            return fd;
     }
     return open_by_walk(&target, flags, false, &waits_for);
 }

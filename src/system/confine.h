@@ -25,7 +25,8 @@
 #include <sys/types.h>
 
 enum confine_method {
-    CONFINE_AUTO,    /* openat2, or the walk once the system has refused every openat2 */
+    CONFINE_AUTO, /* openat2; the walk once the system has refused every openat2, and where others
+                     rename directories without end, which stops openat2 alone */
     CONFINE_OPENAT2, /* openat2 or an error */
     CONFINE_WALK,    /* always the walk */
 };
@@ -71,7 +72,8 @@ dev_t confine_device(const struct confine *confine, const char *path);
  * -EINVAL    any other flag,
  * -EXDEV     the path is not absolute, lies beneath no root, or leads out of its root,
  * -ELOOP     too many symbolic links, a magic link, or with O_NOFOLLOW a symbolic link at the end,
- * -EAGAIN    directories above were renamed again and again during each of many attempts,
+ * -EAGAIN    with CONFINE_OPENAT2, directories were renamed again and again (anywhere: the kernel
+ *            does not tell) during each of many attempts to go up through `..`,
  * -ENOENT, -ENOTDIR, -EACCES, -ENAMETOOLONG, -EMFILE, ... as open(2).
  */
 int confine_open(struct confine *confine, const char *path, int flags);

@@ -1231,6 +1231,7 @@ static enum child_result endless_race_child(void *userdata)
 {
     const struct fixture *fixture = userdata;
     struct confine *confine = new_inside(fixture, CONFINE_AUTO);
+    struct confine *kernel = new_inside(fixture, CONFINE_OPENAT2);
     char path[2 * PATH_MAX];
     struct stat st;
     dev_t device = 0;
@@ -1238,10 +1239,12 @@ static enum child_result endless_race_child(void *userdata)
     expand(fixture, "@/inside/file", path);
     CHECK(stat(path, &st) == 0);
     CHECK(filter_install(SYS_openat2, FILTER_ERRNO(EAGAIN)) == 0);
-    CHECK(confine_open(confine, path, O_RDONLY) == -EAGAIN);
+    CHECK(confine_open(kernel, path, O_RDONLY) == -EAGAIN);
+    CHECK(check_confined(fixture, confine) == CHILD_PASSED);
     CHECK(confine_open_cached(confine, path, O_PATH, &device) == -EAGAIN);
     CHECK(device == st.st_dev);
     CHECK(confine_open_cached(confine, path, O_PATH, NULL) == -EAGAIN);
+    confine_free(kernel);
     confine_free(confine);
     return CHILD_PASSED;
 }
