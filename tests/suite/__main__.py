@@ -15,6 +15,7 @@ TESTS = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(TESTS / 'system'))  # where the package harness is
 
 import builds  # noqa: E402
+import coverage  # noqa: E402
 import folders  # noqa: E402
 import fuzz  # noqa: E402
 import lints  # noqa: E402
@@ -40,14 +41,15 @@ def build_and_fuzz(report: Report, only: Optional[str], long: bool) -> None:
             fuzz.run(report, ROOT, only, long)
 
 
-def build_and_test(report: Report, build: builds.Build, only: Optional[str], long: bool) -> None:
-    """Compiles one build and runs in it the unit tests and, unless it has a suite, the others."""
-    compiled = False
+def compile_build(report: Report, build: builds.Build) -> bool:
+    """Compiles one build and says whether that went well."""
     with report.step(f'Build {build.name}'):
-        compiled = report.check(f'build/{build.name} with warnings as errors',
-                                builds.compile_all, build, ROOT)
-    if not compiled:
-        return
+        return report.check(f'build/{build.name} with warnings as errors',
+                            builds.compile_all, build, ROOT)
+
+
+def run_tests(report: Report, build: builds.Build, only: Optional[str], long: bool) -> None:
+    """Runs the unit tests in a compiled build and, unless it has a suite, the others."""
     names = builds.unit_tests(build.folder(ROOT), build.suite, only)
     if names:
         with report.step(f'Unit tests, {build.name}'):
@@ -65,6 +67,23 @@ def build_and_test(report: Report, build: builds.Build, only: Optional[str], lon
                 'FAULTS': str(builds.PLAIN.folder(ROOT) / 'tests' / 'faults' / 'libfaults.so'),
                 scenario.LONG_VARIABLE: '1' if long else '',
             }, build.wrapper)
+
+
+def build_and_test(report: Report, build: builds.Build, only: Optional[str], long: bool) -> None:
+    """Compiles one build and runs the tests in it."""
+    if compile_build(report, build):
+        run_tests(report, build, only, long)
+
+
+def test_coverage(report: Report, only: Optional[str], long: bool) -> None:
+    """Runs the tests that need no other machine, and finds out what of src/ they run."""
+    build = coverage.make_build(ROOT)
+    if not compile_build(report, builds.PLAIN) or not compile_build(report, build):
+        return
+    coverage.forget(build.folder(ROOT))
+    run_tests(report, build, only, long)
+    with report.step('Coverage'):
+        report.check('coverage of src/', coverage.check, build.folder(ROOT), ROOT)
 
 
 def test_here(report: Report, only: Optional[str], long: bool) -> None:
@@ -98,10 +117,15 @@ def main() -> int:
                         help='run only the tests whose name it finds; no lints')
     parser.add_argument('--release', choices=system.RELEASES,
                         help='run the system tests on this Debian release only')
+    parser.add_argument('--coverage', action='store_true',
+                        help='only find out what the unit and behaviour tests run of src/')
     arguments = parser.parse_args()
 
     os.chdir(ROOT)
     report = Report()
+    if arguments.coverage:
+        test_coverage(report, arguments.only, arguments.long)
+        return report.close()
     test_here(report, arguments.only, arguments.long)
     if not arguments.quick and folders.has_tests(places.SYSTEM_TESTS, arguments.only):
         releases = [arguments.release] if arguments.release else system.RELEASES
