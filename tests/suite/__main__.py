@@ -78,7 +78,9 @@ def build_and_test(report: Report, build: builds.Build, only: Optional[str], lon
 def test_coverage(report: Report, only: Optional[str], long: bool) -> None:
     """Runs the tests that need no other machine, and finds out what of src/ they run."""
     build = coverage.make_build(ROOT)
-    if not compile_build(report, builds.PLAIN) or not compile_build(report, build):
+    if not (compile_build(report, builds.PLAIN)
+            and report.check('tests/coverage/counts.c', coverage.compile_counts, ROOT)
+            and compile_build(report, build)):
         return
     coverage.forget(build.folder(ROOT))
     run_tests(report, build, only, long)

@@ -19,6 +19,8 @@ from typing import Iterator, Sequence
 from builds import Build
 from report import Failure
 
+NAME = 'coverage'
+
 LINES_PERCENT = 90
 BRANCHES_PERCENT = 80
 
@@ -72,24 +74,26 @@ class SourceFile:
             yield f'branches of lines {", ".join(branches)}'
 
 
-def make_build(root: Path) -> Build:
-    """Returns the build that counts, and compiles what its programs are linked with."""
-    build = Build('coverage')
-    folder = build.folder(root)
-    compiled = folder.with_name('coverage-counts.o')
+def compile_counts(root: Path) -> None:
+    """Compiles what the programs of the build are linked with. Raises Failure."""
+    compiled = _counts_object(root)
     compiled.parent.mkdir(exist_ok=True)
     _run(['cc', '-c', '-std=gnu17', '-D_GNU_SOURCE', '-Wall', '-Wextra', '-Werror', '-fPIE',
-          f'-DCOUNTS_FOLDER="{folder}"', '-o', str(compiled), str(_COUNTS_SOURCE)])
-    build.options = (*_OPTIONS, f"-Dc_link_args=['{compiled}', '-lgcov']")
-    return build
+          f'-DCOUNTS_FOLDER="{Build(NAME).folder(root)}"', '-o', str(compiled),
+          str(_COUNTS_SOURCE)])
+
+
+def make_build(root: Path) -> Build:
+    """Returns the build that counts, for which compile_counts() comes first."""
+    return Build(NAME, (*_OPTIONS, f"-Dc_link_args=['{_counts_object(root)}', '-lgcov']"))
 
 
 def forget(folder: Path) -> None:
     """Sets all counts in a compiled build to 0. Whoever a program becomes may count from now on."""
-    for notes in folder.rglob('*.gcno'):
-        counts = notes.with_suffix('.gcda')
-        counts.write_bytes(b'')
-        counts.chmod(0o666)
+    for file in (_errors(folder),
+                 *(notes.with_suffix('.gcda') for notes in folder.rglob('*.gcno'))):
+        file.write_bytes(b'')
+        file.chmod(0o666)
 
 
 def check(folder: Path, root: Path) -> str:
@@ -102,11 +106,21 @@ def check(folder: Path, root: Path) -> str:
             counts.unlink()
     files = _read(folder, root)
     text = '\n'.join([*_table(files), '', *_what_is_left(files)])
+    if _errors(folder).stat().st_size > 0:
+        text += f'\n\nsome counts could not be written: see {_errors(folder)}'
     lines, branches = _counts(list(files.values()))
     if _percent(lines) < LINES_PERCENT or _percent(branches) < BRANCHES_PERCENT:
         raise Failure(f'{text}\n\nless than {LINES_PERCENT} % of the lines or '
                       f'{BRANCHES_PERCENT} % of the branches')
     return text
+
+
+def _counts_object(root: Path) -> Path:
+    return Build(NAME).folder(root).with_suffix('.o')
+
+
+def _errors(folder: Path) -> Path:
+    return folder / 'errors'  # as counts.c has it
 
 
 def _read(folder: Path, root: Path) -> dict[str, SourceFile]:
