@@ -209,6 +209,40 @@ class ConnectedTest(PassedTest):
         self.assertEqual(read_all(client), b'0\n')
         self.assert_ended_well(daemon)
 
+    def narrow(self, *options: str) -> tuple[socket.socket, Daemon, bytes]:
+        """Asks where the socket does not take the reply at once, and waits for the first of it.
+
+        Returns the client's end, the instance, and what the reply shall be.
+        """
+        nothing = str(self.root) + '/\1' * 1900  # each of which the reply spells out
+        expected = self.start_with([self.listen_at('wide')]).ask(f'usage {nothing}')
+        client, connection = self.pair()
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+        client.sendall(f'usage {nothing}\n'.encode())
+        daemon = self.serve(connection, *options)
+        wait_for(lambda: has_reply(client), 'the first of the reply')
+        return client, daemon, expected
+
+    def test_client_that_is_slow_to_read(self):
+        client, daemon, expected = self.narrow()
+        received = b''
+        while part := client.recv(100):
+            received += part
+        self.assertEqual(received, expected)
+        self.assert_ended_well(daemon)
+
+    def test_client_that_does_not_read(self):
+        client, daemon, expected = self.narrow('--timeout=200')
+        self.assert_ended_well(daemon)  # before anything is read
+        received = read_all(client)
+        self.assertLess(len(received), len(expected))
+        self.assertEqual(received, expected[:len(received)])
+
+    def test_client_that_goes_before_it_has_read(self):
+        client, daemon, _ = self.narrow('--timeout=3600000')
+        client.close()
+        self.assert_ended_well(daemon)
+
     def test_client_that_is_gone(self):
         client, connection = self.pair()
         client.close()

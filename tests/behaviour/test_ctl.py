@@ -296,11 +296,15 @@ class TerminalTest(CtlTestCase):
 
     def test_columns_outweighs_the_terminal(self):
         for columns, width in (('40', 40), ('100', 100), ('0', 80), ('x', 80), ('', 80),
-                               ('-5', 80)):
+                               ('-5', 80), ('99999999999', 80)):
             with self.subTest(columns=columns):
                 lines = self.on_terminal('--color=never', *self.words,
                                          env={'COLUMNS': columns}).splitlines()
                 self.assertEqual(max(map(len, lines)), width)
+
+    def test_a_terminal_that_does_not_know_how_wide_it_is(self):
+        lines = self.on_terminal('--color=never', *self.words, columns=0).splitlines()
+        self.assertEqual(max(map(len, lines)), 80)
 
     def test_a_pipe_takes_everything(self):
         lines = self.ctl(*self.words, env={'COLUMNS': '20'}).stdout.splitlines()
@@ -481,8 +485,15 @@ class NobodyThereTest(CtlTestCase):
         address.chmod(0o660)
         self.assert_fails(self.ctl('ping', address=address, **how),
                           'permission denied; run this as root, or in the group mail\n')
+        os.chown(address, 0, 4294967294)  # a group without a name
+        self.assert_fails(self.ctl('ping', address=address, **how),
+                          'permission denied; run this as root\n')
         address.chmod(0o600)
         self.assert_fails(self.ctl('ping', address=address, **how),
+                          'permission denied; run this as root\n')
+        folder = self.folder / 'closed'
+        folder.mkdir(0o700)
+        self.assert_fails(self.ctl('ping', address=folder / 'socket', **how),
                           'permission denied; run this as root\n')
 
     def test_a_path_of_any_length(self):

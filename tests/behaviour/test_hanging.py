@@ -4,11 +4,13 @@
 import os
 import re
 import select
+import signal
 import socket
 import subprocess
 import time
 
-from daemon import FULL, Daemon, DaemonTestCase, connect, parse_pairs, read_all, wait_for
+from daemon import (FULL, PATIENCE_SECONDS, Daemon, DaemonTestCase, connect, parse_pairs, read_all,
+                    wait_for)
 from hangfs import HangFs, needs_hangfs
 from mailboxes import make_maildir, write_maildirsize
 
@@ -17,6 +19,48 @@ QUESTIONS = 2000
 CLIENTS = 8
 FAR = 32  # mailboxes on the file system that hangs
 SCAN_TIMEOUT_SECONDS = 1
+
+
+@needs_hangfs
+class LimitsTest(DaemonTestCase):
+    """Limits on a file system that hangs."""
+
+    def test_reload_that_is_asked_for_again(self):
+        source, shown = self.folder / 'source', self.folder / 'shown'
+        source.mkdir()
+        shown.mkdir()
+        (source / 'limits').write_text('*: 1K\n')
+        path = make_maildir(self.root / 'joe')
+        hangfs = HangFs(source, shown)
+        self.addCleanup(hangfs.stop)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+            notify.settimeout(PATIENCE_SECONDS)
+            notify.bind(str(self.folder / 'notify'))
+            (self.folder / 'notify').chmod(0o777)
+            daemon = self.start(f'--limits={shown}/limits',
+                                environment={'NOTIFY_SOCKET': str(self.folder / 'notify')})
+
+            def wait_for_message(wanted: bytes) -> None:
+                while wanted not in notify.recv(65536).split(b'\n'):
+                    pass
+
+            wait_for_message(b'READY=1')
+            loaded = len(self.told(daemon))
+            hangfs.say('hang look')
+            for _ in range(3):  # the first is amid its work when the others come
+                daemon.process.send(signal.SIGHUP)
+                wait_for_message(b'RELOADING=1')
+                hangfs.say('await 1')
+            self.assertEqual(daemon.usage(path)['limit'], '1024')
+            (source / 'limits').write_text('*: 2K\n')
+            hangfs.say('wake')
+            wait_for_message(b'READY=1')
+            self.assertEqual(daemon.usage(path)['limit'], '2048')
+            self.assertEqual(len(self.told(daemon)), loaded + 1)
+
+    def told(self, daemon: Daemon) -> list[str]:
+        """Returns what the log says of limits that were loaded."""
+        return [entry.text for entry in daemon.entries() if 'limits loaded' in entry.text]
 
 
 @needs_hangfs

@@ -52,7 +52,7 @@ OPTIONS = (
     Option('--scan-timeout', MILLISECONDS, 'milliseconds from 1 to 86400000'),
     Option('--cache-mailboxes', ('100000001', *NUMBERS), 'a number from 0 to 100000000'),
     Option('--exit-idle-time', ('', '0', '0s', '-1', '1d', 's', '1.5s', '1 s', 'inf', 'never',
-                                '1ss', '99999999999999999999'), '500ms, 30s, 10min or 2h'),
+                                '1ss', '99999999999999999999', '9300000000000s', '9223372036854775807h'), '500ms, 30s, 10min or 2h'),
     Option('--allow-user', ('', 'no-such-user', '-1', '4294967296', '1x'), 'name of a user'),
     Option('--allow-group', ('', 'no-such-group', '-1', '4294967296', '1x'), 'name of a group'),
 )
@@ -248,6 +248,15 @@ class ValuesTest(DaemonTestCase):
         self.assertEqual(daemon.warnings(), [])
         reply = daemon.usage(self.root / 'joe' / 'Maildir')
         self.assertEqual(reply['reason'], 'not-a-mailbox')
+
+    def test_mailbox_template_whose_path_is_too_long(self):
+        room = 4095 - len(f'{self.root}/') - len('j' * 63)  # the kernel's limit leaves 63 bytes
+        fill = 'd/' * (room // 2) + '/' * (room % 2)
+        daemon = self.start(f'--mailbox={self.root}/%n', f'--mailbox={self.root}/{fill}%n')
+        self.assertEqual(daemon.usage(f'{"j" * 63}@example.org')['source'], 'none')
+        reply = daemon.usage(f'{"j" * 64}@example.org')
+        self.assertEqual((reply['reason'], reply['text']),
+                         ('bad-address', 'the path of its mailbox is too long'))
 
     def test_limits(self):
         make_maildir(self.root / 'joe@example.org', [5])

@@ -21,17 +21,10 @@
 #define FILTER_ERRNO(error) (SECCOMP_RET_ERRNO | (error))
 #define FILTER_KILL         SECCOMP_RET_KILL_PROCESS
 
-/* Installs a filter that does action to the system call number. Returns what seccomp(2) does with
- * the flags, or -errno. */
-static inline int filter_install_with(unsigned int number, unsigned int action, unsigned int flags)
+/* Installs a filter. Returns what seccomp(2) does with the flags, or -errno. */
+static inline int filter_install_code(struct sock_filter *code, size_t length, unsigned int flags)
 {
-    struct sock_filter code[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, action),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    struct sock_fprog program = {sizeof(code) / sizeof(code[0]), code};
+    struct sock_fprog program = {(unsigned short)length, code};
     long r;
 
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
@@ -40,10 +33,42 @@ static inline int filter_install_with(unsigned int number, unsigned int action, 
     return r < 0 ? -errno : (int)r;
 }
 
+/* Installs a filter that does action to the system call number, as filter_install_code(). */
+static inline int filter_install_with(unsigned int number, unsigned int action, unsigned int flags)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, action),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+
+    return filter_install_code(code, sizeof(code) / sizeof(code[0]), flags);
+}
+
 /* Installs a filter that does action to the system call number. Returns 0 or -errno. */
 static inline int filter_install(unsigned int number, unsigned int action)
 {
     return filter_install_with(number, action, 0);
+}
+
+/*
+ * Installs a filter that asks about the system call number where its third argument is what is
+ * given. Returns the descriptor to answer by, or -errno.
+ */
+static inline int filter_install_asking(unsigned int number, uint32_t third)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[2])),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, third, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+
+    return filter_install_code(code, sizeof(code) / sizeof(code[0]),
+                               SECCOMP_FILTER_FLAG_NEW_LISTENER);
 }
 
 /* Who decides about the calls of a filter that asks. */

@@ -8,6 +8,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/landlock.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -409,6 +410,64 @@ static void says_what_it_cannot_do(void **state)
         assert_child_of(enter_filtered, &failures[i]);
 }
 
+/* An older kernel, as far as it tells its version. */
+struct old_kernel {
+    int version;
+    int listener;
+};
+
+/* Answers the one question about the version. */
+static void *old_kernel_main(void *userdata)
+{
+    const struct old_kernel *kernel = userdata;
+    struct seccomp_notif call = {};
+    struct seccomp_notif_resp answer = {.val = kernel->version};
+
+    if (ioctl(kernel->listener, SECCOMP_IOCTL_NOTIF_RECV, &call) == 0) {
+        answer.id = call.id;
+        (void)ioctl(kernel->listener, SECCOMP_IOCTL_NOTIF_SEND, &answer);
+    }
+    return NULL;
+}
+
+/*
+ * The rule set of each version is made of what that version knows, no more: a newer kernel takes it
+ * as the older one did, and refuses accordingly.
+ */
+static enum child_result on_old_kernel(void *userdata)
+{
+    struct old_kernel *kernel = userdata;
+    long version = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+    pthread_t thread;
+
+    if (version < kernel->version)
+        return CHILD_SKIPPED;
+    kernel->listener =
+        filter_install_asking(SYS_landlock_create_ruleset, LANDLOCK_CREATE_RULESET_VERSION);
+    if (kernel->listener < 0)
+        return CHILD_SKIPPED;
+    CHECK(pthread_create(&thread, NULL, old_kernel_main, kernel) == 0);
+    CHECK(enter() == kernel->version);
+    CHECK(pthread_join(thread, NULL) == 0);
+    CHECK(try_open("read/file", O_RDONLY) == 0);
+    CHECK(try_open("read/file", O_WRONLY) == EACCES);
+    CHECK(try_open("outside/file", O_RDONLY) == EACCES);
+    CHECK(error_of(truncate("outside/file", 0)) ==
+          (kernel->version >= VERSION_TRUNCATE ? EACCES : 0));
+    CHECK(error_of(kill(getppid(), 0)) == (kernel->version >= VERSION_SCOPES ? EPERM : 0));
+    return CHILD_PASSED;
+}
+
+static void confines_on_older_kernels(void **state)
+{
+    (void)state;
+    for (int version = 1; version <= VERSION_SCOPES; version++) {
+        struct old_kernel kernel = {.version = version};
+
+        assert_child_of(on_old_kernel, &kernel);
+    }
+}
+
 static void directories_of_files(void **state)
 {
     struct sandbox *sandbox;
@@ -466,6 +525,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(allows_nothing_that_was_not_said, set_up, tear_down),
         cmocka_unit_test_setup_teardown(has_abstract_sockets_only_if_told, set_up, tear_down),
         cmocka_unit_test_setup_teardown(says_what_it_cannot_do, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(confines_on_older_kernels, set_up, tear_down),
         cmocka_unit_test_setup_teardown(directories_of_files, set_up, tear_down),
         cmocka_unit_test_setup_teardown(directory_of_a_bare_name_or_of_the_top, set_up, tear_down),
     };
