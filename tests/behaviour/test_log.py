@@ -120,9 +120,12 @@ class StandardErrorTest(LogTest):
         self.assertEqual(len([line for line in lines if ': warning: /etc: ' in line]), 1)
 
     def test_journal_that_is_another_file(self):
-        daemon = self.start(log=None, environment={'JOURNAL_STREAM': '1:1'})
-        daemon.ask('/etc')
-        self.assertIn(': warning: /etc: ', daemon.stderr())
+        device = self.folder.stat().st_dev
+        for stream in ('1:1', f'{device}:1', '', 'no number', f'{device}'):
+            with self.subTest(stream=stream):
+                daemon = self.start(log=None, environment={'JOURNAL_STREAM': stream})
+                daemon.ask('/etc')
+                self.assertIn(': warning: /etc: ', daemon.stderr())
 
 
 @needs_root
