@@ -153,7 +153,7 @@ class MaildirsizeTest(DaemonTestCase):
         self.assertEqual((reply['status'], reply['bytes'], reply['source']),
                          ('ok', '101', 'maildirsize'))
         self.assertEqual(len(daemon.warnings_about(str(joe))), 1)
-        wait_for(lambda: daemon.usage(joe)['bytes'] == '10', 'it is counted')
+        wait_for(lambda: daemon.usage(joe).get('bytes') == '10', 'it is counted')
 
 
 class WhatIsCountedTest(DaemonTestCase):
