@@ -78,7 +78,7 @@ def compile_counts(root: Path) -> None:
     """Compiles what the programs of the build are linked with. Raises Failure."""
     compiled = _counts_object(root)
     compiled.parent.mkdir(exist_ok=True)
-    _run(['cc', '-c', '-std=gnu17', '-D_GNU_SOURCE', '-Wall', '-Wextra', '-Werror', '-fPIE',
+    _run(['cc', '-c', '-std=gnu17', '-D_GNU_SOURCE', '-Wall', '-Wextra', '-Werror', '-fPIC',
           f'-DCOUNTS_FOLDER="{Build(NAME).folder(root)}"', '-o', str(compiled),
           str(_COUNTS_SOURCE)])
 
