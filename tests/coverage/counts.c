@@ -38,13 +38,16 @@ static syscall_fn real_syscall, next_syscall;
 /* What writing the counts needs, kept for the end: a test may have used up all memory by then. */
 static void *reserve;
 
-/* Runs while there is memory. */
+/* Runs while there is memory, once. */
 static void prepare(void) __attribute__((constructor));
 
 static void prepare(void)
 {
-    void *library = dlopen("libc.so.6", RTLD_LAZY | RTLD_NOLOAD);
+    void *library;
 
+    if (next_syscall)
+        return;
+    library = dlopen("libc.so.6", RTLD_LAZY | RTLD_NOLOAD);
     if (!library)
         abort();
     real_syscall = (syscall_fn)dlsym(library, "syscall");
@@ -86,6 +89,7 @@ __attribute__((weak)) long syscall(long number, ...)
     for (size_t i = 0; i < ARGUMENTS; i++)
         given[i] = va_arg(arguments, long);
     va_end(arguments);
+    prepare(); /* a library that was loaded before may call this while it is */
     if (number == SYS_landlock_restrict_self)
         allow_counts((int)given[0]);
     return next_syscall(number, given[0], given[1], given[2], given[3], given[4], given[5]);

@@ -10,6 +10,7 @@ them has run is run. What a program had run that was killed is lost.
 """
 
 import json
+import shutil
 import subprocess
 import tempfile
 from dataclasses import dataclass, field
@@ -76,11 +77,13 @@ class SourceFile:
 
 def compile_counts(root: Path) -> None:
     """Compiles what the programs of the build are linked with. Raises Failure."""
-    compiled = _counts_object(root)
-    compiled.parent.mkdir(exist_ok=True)
+    compiled, folder = _counts_object(root), Build(NAME).folder(root)
+    if compiled.exists() and compiled.stat().st_mtime >= _COUNTS_SOURCE.stat().st_mtime:
+        return
+    shutil.rmtree(folder, ignore_errors=True)  # Meson does not know of what it is linked with
+    folder.parent.mkdir(exist_ok=True)
     _run(['cc', '-c', '-std=gnu17', '-D_GNU_SOURCE', '-Wall', '-Wextra', '-Werror', '-fPIC',
-          f'-DCOUNTS_FOLDER="{Build(NAME).folder(root)}"', '-o', str(compiled),
-          str(_COUNTS_SOURCE)])
+          f'-DCOUNTS_FOLDER="{folder}"', '-o', str(compiled), str(_COUNTS_SOURCE)])
 
 
 def make_build(root: Path) -> Build:
