@@ -34,7 +34,7 @@ _OTHER_NAMES = {'malloc': '__libc_malloc', 'open': '__open', 'fcntl': '__fcntl',
 
 # Optimisation moves code between lines. It is the plain build, which knows more of the values, that
 # judges what may be cut short. Threads count, too.
-_OPTIONS = ('-Dbuildtype=debug', '-Db_coverage=true',
+_OPTIONS = ('-Dtests=true', '-Dbuildtype=debug', '-Db_coverage=true',
             '-Dc_args=-Wno-format-truncation -fprofile-update=atomic')
 
 
