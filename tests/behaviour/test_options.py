@@ -52,7 +52,8 @@ OPTIONS = (
     Option('--scan-timeout', MILLISECONDS, 'milliseconds from 1 to 86400000'),
     Option('--cache-mailboxes', ('100000001', *NUMBERS), 'a number from 0 to 100000000'),
     Option('--exit-idle-time', ('', '0', '0s', '-1', '1d', 's', '1.5s', '1 s', 'inf', 'never',
-                                '1ss', '99999999999999999999', '9300000000000s', '9223372036854775807h'), '500ms, 30s, 10min or 2h'),
+                                '1ss', '99999999999999999999', '9300000000000s',
+                                '9223372036854775807h'), '500ms, 30s, 10min or 2h'),
     Option('--allow-user', ('', 'no-such-user', '-1', '4294967296', '1x'), 'name of a user'),
     Option('--allow-group', ('', 'no-such-group', '-1', '4294967296', '1x'), 'name of a group'),
 )
