@@ -307,9 +307,13 @@ class RacesTest(EscapeTest):
             mount, umount, setns = libc('mount'), libc('umount2'), libc('setns')
 
             def enter(pid: int = daemon.pid) -> None:
+                root = os.open(f'/proc/{pid}/root', os.O_PATH | os.O_DIRECTORY)
                 with open(f'/proc/{pid}/ns/mnt', 'rb') as namespace:
                     if not setns(namespace.fileno(), CLONE_NEWNS):
                         os._exit(2)
+                # Joining leads to the root of the mounts, out of a chroot.
+                os.fchdir(root)
+                os.chroot('.')
 
             def once() -> bool:
                 return (mount(os.fsencode(mounted), os.fsencode(box), None, MS_BIND, None) and
