@@ -171,8 +171,10 @@ class Store:
                 path.mkdir()
             elif kind < 0.94:
                 path.touch()
-            elif kind < 0.96:
-                path.symlink_to(self.chance.choice(['tmp', 'cur', '../../bob/cur', 'nowhere',
+            elif kind < 0.96 and not (box / 'new').is_symlink():
+                # One of them at the most is a link, and to none of the two: what lies in both might
+                # be a message that moves.
+                path.symlink_to(self.chance.choice(['tmp', '../../bob/cur', 'nowhere',
                                                     str(self.outside / 'box' / 'cur')]))
             if path.is_dir() and not path.is_symlink() and leaf != 'tmp':
                 for _ in range(self.chance.choice([0, 0, 1, 1, 2, 3, 6])):
