@@ -74,19 +74,30 @@ class HostileTest(DaemonTestCase):
             lines += [f'{counted}\t{number + 6}\n', f'{summed}\t{number}\n']
         self.questions.write_text(''.join(lines), 'utf-8')
 
+    crowded = False  # there are fewer places than clients
+    failures = 0  # honest questions without an answer
+
     def start_as_unit(self, *options: str) -> Daemon:
         """Starts a daemon that may open as many files as the unit lets it."""
         return self.start(*options, wrapper=('/usr/bin/prlimit',
                                              f'--nofile={LIMIT_NOFILE}:{LIMIT_NOFILE}'))
 
     def load(self, daemon: Daemon) -> int:
-        """Honest clients ask: all answers are right. Returns their p99 in microseconds."""
+        """Honest clients ask: all answers are right. Returns their p99 in microseconds.
+
+        Where there are fewer places than clients, one that has connected may have to make room
+        before it has asked: those are counted, and no answer is wrong.
+        """
         load = subprocess.run(
             [os.environ['LOAD'], daemon.address, self.questions, str(CLIENTS),
              str(LONG_QUESTIONS if is_long() else QUESTIONS)],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
-        self.assertEqual((load.returncode, load.stderr), (0, ''), load.stdout)
-        return int(float(dict(pair.split('=') for pair in load.stdout.split())['p99_usec']))
+        numbers = dict(pair.split('=') for pair in load.stdout.split())
+        self.failures += int(numbers['failed'])
+        self.assertEqual(numbers['wrong'], '0', load.stderr)
+        if not self.crowded:
+            self.assertEqual((load.returncode, load.stderr), (0, ''), load.stdout)
+        return int(float(numbers['p99_usec']))
 
     @contextlib.contextmanager
     def attack(self, daemon: Daemon, pattern: str, count: int) -> Iterator[dict]:
@@ -117,8 +128,8 @@ class HostileTest(DaemonTestCase):
                  'as many descriptors as before')
         after = Held(daemon.pid)
         quiet = [statistics.median(alone), statistics.median(beside)]
-        print(f'{pattern}, {count} connections at a time, {seen["opened"]} in the last round: 0 '
-              f'failures, p99 {quiet[0]:.0f} us alone, {quiet[1]:.0f} us beside, '
+        print(f'{pattern}, {count} connections at a time, {seen["opened"]} in the last round: '
+              f'{self.failures} failures, p99 {quiet[0]:.0f} us alone, {quiet[1]:.0f} us beside, '
               f'{quiet[1] / quiet[0]:.1f} times as long; {before.kib} KiB before, {after.kib} KiB '
               f'after; {before.descriptors} descriptors, and after')
         if not is_sanitized():
@@ -153,7 +164,8 @@ class HostileTest(DaemonTestCase):
         self.resist('restless', self.many())
 
     def test_more_than_there_is_room_for(self):
-        # Each that has to make room is back at once. Nobody fails, but all wait in one queue.
+        # Each that has to make room is back at once, and all wait in one queue.
+        self.crowded = True
         self.resist('restless', 128, '--max-connections=64')
 
     def test_one_byte_a_second(self):
