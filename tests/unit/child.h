@@ -6,6 +6,8 @@
  */
 #pragma once
 
+#include "unit.h"
+
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,3 +60,16 @@ static inline enum child_result child_run(child_fn function, void *userdata)
         return CHILD_FAILED;
     return (enum child_result)WEXITSTATUS(status);
 }
+
+/* Fails or skips the test, as the result of a child says. */
+#define assert_child_result(result)                                                                \
+    do {                                                                                           \
+        enum child_result result_ = (result);                                                      \
+                                                                                                   \
+        if (result_ == CHILD_SKIPPED)                                                              \
+            skip();                                                                                \
+        assert_int_equal(result_, CHILD_PASSED);                                                   \
+    } while (0)
+
+/* Runs function in a child, and fails or skips the test as the child says. */
+#define assert_child_passes(function, userdata) assert_child_result(child_run(function, userdata))

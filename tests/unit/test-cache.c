@@ -313,7 +313,7 @@ static void without_memory_it_forgets(void **state)
     if (!HOARD_WORKS)
         skip();
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
-        assert_int_equal(child_run(put_without_memory, &cases[i]), CHILD_PASSED);
+        assert_child_passes(put_without_memory, &cases[i]);
 }
 
 static enum child_result new_without_random_numbers(void *userdata)
@@ -330,7 +330,7 @@ static enum child_result new_without_random_numbers(void *userdata)
 static void without_random_numbers_there_is_no_cache(void **state)
 {
     (void)state;
-    assert_int_equal(child_run(new_without_random_numbers, NULL), CHILD_PASSED);
+    assert_child_passes(new_without_random_numbers, NULL);
 }
 
 int main(void)

@@ -1045,7 +1045,7 @@ static void permissions(void **state)
     make_link(fixture, "@/inside/to-locked", "locked/file");
     make_file(fixture, "@/inside/private", "inside");
     make_mode(fixture, "@/inside/private", 0);
-    assert_int_equal(child_run(permissions_child, fixture), CHILD_PASSED);
+    assert_child_passes(permissions_child, fixture);
     for (size_t i = 0; i < ARRAY_SIZE(directories); i++)
         make_mode(fixture, directories[i], 0755);
 }
@@ -1118,15 +1118,6 @@ static enum child_result mount_for_child(const struct fixture *fixture, const ch
     return mount(type, path, type, flags, options) < 0 ? CHILD_SKIPPED : CHILD_PASSED;
 }
 
-static void run_child_or_skip(child_fn function, void *userdata)
-{
-    enum child_result result = child_run(function, userdata);
-
-    if (result == CHILD_SKIPPED)
-        skip();
-    assert_int_equal(result, CHILD_PASSED);
-}
-
 static enum child_result mounts_child(void *userdata)
 {
     static const struct row rows[] = {
@@ -1158,7 +1149,7 @@ static enum child_result mounts_child(void *userdata)
 
 static void mounts(void **state)
 {
-    run_child_or_skip(mounts_child, *state);
+    assert_child_passes(mounts_child, *state);
 }
 
 /* What must hold whatever has become of openat2. */
@@ -1222,8 +1213,8 @@ static void openat2_refused(void **state)
 {
     struct refusal old_kernel = {*state, ENOSYS}, old_filter = {*state, EPERM};
 
-    assert_int_equal(child_run(refused_child, &old_kernel), CHILD_PASSED);
-    assert_int_equal(child_run(refused_child, &old_filter), CHILD_PASSED);
+    assert_child_passes(refused_child, &old_kernel);
+    assert_child_passes(refused_child, &old_filter);
 }
 
 /* Directories that are renamed without end, as far as the kernel tells. */
@@ -1251,7 +1242,7 @@ static enum child_result endless_race_child(void *userdata)
 
 static void endless_race(void **state)
 {
-    assert_int_equal(child_run(endless_race_child, *state), CHILD_PASSED);
+    assert_child_passes(endless_race_child, *state);
 }
 
 struct failing_call {
@@ -1290,7 +1281,7 @@ static void failing_calls(void **state)
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(calls); i++)
-        assert_int_equal(child_run(failing_call_child, &calls[i]), CHILD_PASSED);
+        assert_child_passes(failing_call_child, &calls[i]);
 }
 
 static enum child_result descriptors_run_out_child(void *userdata)
@@ -1326,7 +1317,7 @@ static enum child_result descriptors_run_out_child(void *userdata)
 
 static void descriptors_run_out(void **state)
 {
-    assert_int_equal(child_run(descriptors_run_out_child, *state), CHILD_PASSED);
+    assert_child_passes(descriptors_run_out_child, *state);
 }
 
 struct race {
@@ -1565,7 +1556,7 @@ static void cold(void **state)
     struct fixture *fixture = *state;
 
     need_cached(fixture->methods[0].whole);
-    run_child_or_skip(cold_child, fixture);
+    assert_child_passes(cold_child, fixture);
 }
 
 /* The same with a file that exists, and was in memory. */
@@ -1646,7 +1637,7 @@ static void hung(void **state)
     struct fixture *fixture = *state;
 
     need_cached(fixture->methods[0].whole);
-    run_child_or_skip(hung_child, fixture);
+    assert_child_passes(hung_child, fixture);
 }
 
 static int make_mount_point(void **state)

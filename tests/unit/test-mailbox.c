@@ -1132,25 +1132,6 @@ static enum child_result without_privileges(void *userdata)
     return CHILD_PASSED;
 }
 
-/* Runs a part in a child, and fails or skips the test as the child says. */
-static void in_child(const struct fixture *fixture, child_fn function)
-{
-    union {
-        const void *constant;
-        void *any;
-    } userdata = {fixture};
-
-    switch (child_run(function, userdata.any)) {
-    case CHILD_PASSED:
-        break;
-    case CHILD_SKIPPED:
-        skip();
-        break;
-    default:
-        fail();
-    }
-}
-
 static void permissions(void **state)
 {
     struct fixture *fixture = *state;
@@ -1163,7 +1144,7 @@ static void permissions(void **state)
     box_put(&fixture->box, "../closed/maildirfolder", 0);
     box_mkdir(&fixture->box, "../closed/box");
     box_chmod(&fixture->box, "../closed", 0700);
-    in_child(fixture, without_privileges);
+    assert_child_passes(without_privileges, fixture);
 }
 
 /* Opens the mailbox at name. Returns the result, and whether the path is as it was. */
@@ -1209,10 +1190,10 @@ static enum child_result short_of_descriptors(void *userdata)
 
 static void descriptors_run_out(void **state)
 {
-    const struct fixture *fixture = *state;
+    struct fixture *fixture = *state;
 
     put_maildirsize(fixture, "1000S\n1 1\n");
-    in_child(fixture, short_of_descriptors);
+    assert_child_passes(short_of_descriptors, fixture);
 }
 
 /* A system call that fails, and what mailbox_open() makes of it. */
@@ -1298,8 +1279,8 @@ static void a_stale_handle_is_tried_again(void **state)
     if (!has_cached(fixture))
         skip(); /* the walk looks too */
     put_maildirsize(fixture, "1000S\n1 1\n");
-    in_child(fixture, stale_twice);
-    in_child(fixture, stale_three_times);
+    assert_child_passes(stale_twice, fixture);
+    assert_child_passes(stale_three_times, fixture);
 }
 
 static enum child_result with_failure_cached(void *userdata)

@@ -353,7 +353,7 @@ static void a_directory_that_cannot_be_read_again_is_an_error(void **state)
     start(&server, shown);
     server_touch_all(&server);
     expect(&server, changes);
-    assert_int_equal(child_run(count_without_seeking, &server.box), CHILD_PASSED);
+    assert_child_passes(count_without_seeking, &server.box);
     assert_happened(&server);
     server_stop(&server);
 }

@@ -128,31 +128,22 @@ static enum child_result changed_afterwards(void *userdata)
     return CHILD_PASSED;
 }
 
-static void assert_child(child_fn function)
-{
-    enum child_result result = child_run(function, NULL);
-
-    if (result == CHILD_SKIPPED)
-        skip();
-    assert_int_equal(result, CHILD_PASSED);
-}
-
 static void user_and_groups(void **state)
 {
     (void)state;
-    assert_child(as_user);
+    assert_child_passes(as_user, NULL);
 }
 
 static void no_supplementary_group(void **state)
 {
     (void)state;
-    assert_child(without_groups);
+    assert_child_passes(without_groups, NULL);
 }
 
 static void identity_of_the_time_of_connecting(void **state)
 {
     (void)state;
-    assert_child(changed_afterwards);
+    assert_child_passes(changed_afterwards, NULL);
 }
 
 static void names_and_numbers(void **state)

@@ -212,7 +212,7 @@ static enum child_result foreign_child(void *userdata)
 
 static void living_foreign(void **state)
 {
-    assert_int_equal(child_run(foreign_child, *state), CHILD_PASSED);
+    assert_child_passes(foreign_child, *state);
 }
 
 /* A daemon: it takes the pid file, leaves it to a child and ends; the child lives until killed. */
@@ -256,7 +256,7 @@ static void forked(void **state)
     pid_t daemon, other = 0;
 
     assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), 0);
-    assert_int_equal(child_run(daemon_child, fixture), CHILD_PASSED);
+    assert_child_passes(daemon_child, fixture);
     daemon = read_number(fixture->path);
     assert_int_equal(pidfile_acquire(fixture->path, &pidfile, &other), -EEXIST);
     assert_int_equal(other, daemon);
@@ -378,7 +378,7 @@ static void dropped(void **state)
 
     if (geteuid() != 0)
         skip();
-    assert_int_equal(child_run(dropped_child, fixture), CHILD_PASSED);
+    assert_child_passes(dropped_child, fixture);
     assert_true(holds(fixture->path, ""));
     assert_int_equal(pidfile_acquire(fixture->path, &pidfile, &other), 0);
     pidfile_release(pidfile);
@@ -412,11 +412,11 @@ static void permissions(void **state)
 
     if (geteuid() != 0)
         skip();
-    assert_int_equal(child_run(permissions_child, fixture), CHILD_PASSED); /* the directory's */
+    assert_child_passes(permissions_child, fixture); /* the directory's */
     write_file(fixture->path, "", 0);
-    assert_int_equal(child_run(permissions_child, fixture), CHILD_PASSED); /* the file's */
+    assert_child_passes(permissions_child, fixture); /* the file's */
     assert_int_equal(chmod(fixture->path, 0666), 0);
-    assert_int_equal(child_run(foreign_owner_child, fixture), CHILD_PASSED);
+    assert_child_passes(foreign_owner_child, fixture);
 }
 
 static enum child_result no_room_child(void *userdata)
@@ -444,7 +444,7 @@ static enum child_result no_room_child(void *userdata)
 
 static void no_room(void **state)
 {
-    assert_int_equal(child_run(no_room_child, *state), CHILD_PASSED);
+    assert_child_passes(no_room_child, *state);
 }
 
 struct failing_call {
@@ -489,12 +489,12 @@ static void failing_calls(void **state)
     for (size_t i = 0; i < ARRAY_SIZE(acquiring); i++) {
         struct failing_call call = {*state, acquiring[i]};
 
-        assert_int_equal(child_run(failing_call_child, &call), CHILD_PASSED);
+        assert_child_passes(failing_call_child, &call);
     }
     for (size_t i = 0; i < ARRAY_SIZE(writing); i++) {
         struct failing_call call = {*state, writing[i]};
 
-        assert_int_equal(child_run(failing_write_child, &call), CHILD_PASSED);
+        assert_child_passes(failing_write_child, &call);
     }
 }
 

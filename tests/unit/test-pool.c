@@ -554,9 +554,9 @@ static enum child_result without_descriptors(void *userdata)
 
 static void threads_and_descriptors_run_out(void **state)
 {
-    assert_int_equal(child_run(without_any_thread, *state), CHILD_PASSED);
-    assert_int_equal(child_run(with_a_single_thread, *state), CHILD_PASSED);
-    assert_int_equal(child_run(without_descriptors, *state), CHILD_PASSED);
+    assert_child_passes(without_any_thread, *state);
+    assert_child_passes(with_a_single_thread, *state);
+    assert_child_passes(without_descriptors, *state);
 }
 
 int main(void)

@@ -186,7 +186,7 @@ static void run_as_root(child_fn function)
         skip();
     assert_non_null(entry);
     user = find_user(entry);
-    assert_int_equal(child_run(function, &user), CHILD_PASSED);
+    assert_child_passes(function, &user);
 }
 
 static void by_name(void **state)
@@ -228,7 +228,7 @@ static void plain_user(void **state)
     if (!entry)
         skip(); /* a user without an entry */
     user = find_user(entry);
-    assert_int_equal(child_run(plain_user_child, &user), CHILD_PASSED);
+    assert_child_passes(plain_user_child, &user);
 }
 
 /* Nothing is changed when the user is none that can be become. */

@@ -856,35 +856,22 @@ static enum child_result without_descriptors(void *userdata)
     return CHILD_PASSED;
 }
 
-static void in_child(child_fn function)
-{
-    switch (child_run(function, NULL)) {
-    case CHILD_PASSED:
-        break;
-    case CHILD_SKIPPED:
-        skip();
-        break;
-    default:
-        fail();
-    }
-}
-
 static void memory_runs_out(void **state)
 {
     (void)state;
-    in_child(without_memory);
+    assert_child_passes(without_memory, NULL);
 }
 
 static void threads_run_out(void **state)
 {
     (void)state;
-    in_child(without_threads);
+    assert_child_passes(without_threads, NULL);
 }
 
 static void descriptors_run_out(void **state)
 {
     (void)state;
-    in_child(without_descriptors);
+    assert_child_passes(without_descriptors, NULL);
 }
 
 int main(int argc, char **argv)

@@ -213,14 +213,9 @@ static enum child_result no_throttle(void *userdata)
 
 static void assert_short_of_memory(child_fn function)
 {
-    enum child_result result;
-
     if (!HOARD_WORKS)
         skip();
-    result = child_run(function, NULL);
-    if (result == CHILD_SKIPPED)
-        skip();
-    assert_int_equal(result, CHILD_PASSED);
+    assert_child_passes(function, NULL);
 }
 
 static void everything_is_told_short_of_memory(void **state)
