@@ -8,11 +8,15 @@
 
 #include "unit.h"
 
+#include <grp.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#define NOBODY 65534 /* a user who owns nothing, and has no threads of his own */
 
 enum child_result {
     CHILD_PASSED,
@@ -59,6 +63,25 @@ static inline enum child_result child_run(child_fn function, void *userdata)
     if (pid < 0 || waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
         return CHILD_FAILED;
     return (enum child_result)WEXITSTATUS(status);
+}
+
+/*
+ * Becomes a user whom permissions hold for: nobody, if that is root. Returns whether it is one now.
+ */
+static inline bool child_become_nobody(void)
+{
+    if (geteuid() != 0)
+        return true;
+    return setgroups(0, NULL) == 0 && setresgid(NOBODY, NOBODY, NOBODY) == 0 &&
+           setresuid(NOBODY, NOBODY, NOBODY) == 0;
+}
+
+/* Lets no more threads start. Returns whether that can be had: for root it cannot. */
+static inline bool child_stop_threads(void)
+{
+    const struct rlimit none = {0, 0};
+
+    return child_become_nobody() && setrlimit(RLIMIT_NPROC, &none) == 0;
 }
 
 /* Fails or skips the test, as the result of a child says. */

@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
-#include <grp.h>
 #include <limits.h>
 #include <linux/magic.h>
 #include <poll.h>
@@ -32,8 +31,6 @@
 #include "filter.h"
 #include "system/cleanup.h"
 #include "system/confine.h"
-
-#define NOBODY 65534 /* a user who owns nothing */
 
 static const enum confine_method methods[] = {CONFINE_OPENAT2, CONFINE_WALK};
 
@@ -976,15 +973,6 @@ static void devices_of_roots(void **state)
     assert_int_equal(confine_device(fixture->methods[0].beneath, "inside"), 0);
 }
 
-/* Becomes a user whom permissions hold for. */
-static bool become_nobody(void)
-{
-    if (geteuid() != 0)
-        return true;
-    return setgroups(0, NULL) == 0 && setresgid(NOBODY, NOBODY, NOBODY) == 0 &&
-           setresuid(NOBODY, NOBODY, NOBODY) == 0;
-}
-
 static enum child_result permissions_child(void *userdata)
 {
     static const struct row rows[] = {
@@ -1017,7 +1005,7 @@ static enum child_result permissions_child(void *userdata)
     bool was_root = geteuid() == 0;
     struct confine *automatic = new_whole(fixture, CONFINE_AUTO);
 
-    CHECK(become_nobody());
+    CHECK(child_become_nobody());
     CHECK(rows_hold(fixture, BENEATH, rows, ARRAY_SIZE(rows)));
     if (was_root) {
         CHECK(rows_hold(fixture, BENEATH, not_the_owner, ARRAY_SIZE(not_the_owner)));

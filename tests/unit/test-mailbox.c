@@ -21,7 +21,6 @@
 #include "system/cleanup.h"
 #include "system/clock.h"
 
-#define NOBODY 65534 /* a user who owns nothing */
 #define MINUTE (60 * USEC_PER_SEC)
 #define FRESH  (15 * MINUTE)
 
@@ -1095,8 +1094,7 @@ static enum child_result without_privileges(void *userdata)
 
     if (geteuid() != 0)
         return CHILD_SKIPPED;
-    CHECK(setresgid(NOBODY, NOBODY, NOBODY) == 0);
-    CHECK(setresuid(NOBODY, NOBODY, NOBODY) == 0);
+    CHECK(child_become_nobody());
 
     /* a maildirsize that may not be read: the messages are counted */
     path_of(fixture, "", path);

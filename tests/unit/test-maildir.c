@@ -2,7 +2,6 @@
 #include "box.h"
 
 #include <fts.h>
-#include <grp.h>
 #include <signal.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
@@ -16,7 +15,6 @@
 #include "quota/size.h"
 #include "system/cleanup.h"
 
-#define NOBODY       65534
 #define NOT_WRITTEN  UINT64_C(0x5a5a5a5a)
 #define FOLDERS_MANY 9000
 
@@ -1061,8 +1059,7 @@ static enum child_result count_as_nobody(void *userdata)
     struct maildir_count count = {.bytes = NOT_WRITTEN};
     int r;
 
-    if (setgroups(0, NULL) < 0 || setresgid(NOBODY, NOBODY, NOBODY) < 0 ||
-        setresuid(NOBODY, NOBODY, NOBODY) < 0)
+    if (geteuid() != 0 || !child_become_nobody())
         return CHILD_SKIPPED;
     r = maildir_count(box->fd, box->path, box->confine, &box_options, &memory, &count);
     CHECK(r == -EACCES && count.bytes == NOT_WRITTEN);
@@ -1100,8 +1097,7 @@ static enum child_result count_links_as_nobody(void *userdata)
     struct maildir_count count = {.bytes = NOT_WRITTEN};
     int r;
 
-    if (setgroups(0, NULL) < 0 || setresgid(NOBODY, NOBODY, NOBODY) < 0 ||
-        setresuid(NOBODY, NOBODY, NOBODY) < 0)
+    if (geteuid() != 0 || !child_become_nobody())
         return CHILD_SKIPPED;
     r = maildir_count(box->fd, box->path, box->confine, &box_options, NULL, &count);
     CHECK(r == -EACCES && count.bytes == NOT_WRITTEN);

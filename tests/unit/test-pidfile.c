@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
-#include <grp.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
@@ -21,8 +20,6 @@
 #include "filter.h"
 #include "system/cleanup.h"
 #include "system/pidfile.h"
-
-#define NOBODY 65534 /* a user who owns nothing */
 
 struct fixture {
     char directory[PATH_MAX - 64]; /* of the one test that runs */
@@ -197,12 +194,8 @@ static enum child_result foreign_child(void *userdata)
     struct pidfile *pidfile;
     pid_t other = 0;
 
-    if (geteuid() == 0) {
-        CHECK(chown(fixture->directory, NOBODY, NOBODY) == 0);
-        CHECK(setgroups(0, NULL) == 0);
-        CHECK(setresgid(NOBODY, NOBODY, NOBODY) == 0);
-        CHECK(setresuid(NOBODY, NOBODY, NOBODY) == 0);
-    }
+    CHECK(geteuid() != 0 || chown(fixture->directory, NOBODY, NOBODY) == 0);
+    CHECK(child_become_nobody());
     /* Process 1 may not be signalled, and lives. */
     write_file(fixture->path, "1\n", 2);
     CHECK(pidfile_acquire(fixture->path, &pidfile, &other) == -EEXIST);
@@ -349,12 +342,6 @@ static void replaced(void **state)
     assert_int_equal(access(fixture->path, F_OK), -1);
 }
 
-static bool become_nobody(void)
-{
-    return setgroups(0, NULL) == 0 && setresgid(NOBODY, NOBODY, NOBODY) == 0 &&
-           setresuid(NOBODY, NOBODY, NOBODY) == 0;
-}
-
 static enum child_result dropped_child(void *userdata)
 {
     const struct fixture *fixture = userdata;
@@ -362,7 +349,7 @@ static enum child_result dropped_child(void *userdata)
     pid_t other;
 
     CHECK(pidfile_acquire(fixture->path, &pidfile, &other) == 0);
-    CHECK(become_nobody());
+    CHECK(child_become_nobody());
     CHECK(pidfile_write(pidfile, getpid()) == 0);
     CHECK(!holds(fixture->path, ""));
     pidfile_release(pidfile);
@@ -390,7 +377,7 @@ static enum child_result permissions_child(void *userdata)
     struct pidfile *pidfile;
     pid_t other;
 
-    CHECK(become_nobody());
+    CHECK(child_become_nobody());
     CHECK(pidfile_acquire(fixture->path, &pidfile, &other) == -EACCES);
     return CHILD_PASSED;
 }
@@ -401,7 +388,7 @@ static enum child_result foreign_owner_child(void *userdata)
     struct pidfile *pidfile;
     pid_t other;
 
-    CHECK(become_nobody());
+    CHECK(child_become_nobody());
     CHECK(pidfile_acquire(fixture->path, &pidfile, &other) == -EPERM);
     return CHILD_PASSED;
 }

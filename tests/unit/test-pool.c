@@ -24,7 +24,6 @@
 #include "system/clock.h"
 
 #define JOBS_MAX 64
-#define NOBODY   65534 /* a user who has no threads of his own */
 
 struct fixture;
 
@@ -493,21 +492,12 @@ static int make_pool_in_child(struct fixture *fixture)
     return r < 0 ? r : pool_new(fixture->event, 2, JOBS_MAX, &fixture->pool);
 }
 
-/* Lets no more threads start. Returns whether that can be had: for root it cannot. */
-static bool stop_threads(void)
-{
-    const struct rlimit none = {0, 0};
-
-    return (geteuid() != 0 || setresuid(NOBODY, NOBODY, NOBODY) == 0) &&
-           setrlimit(RLIMIT_NPROC, &none) == 0;
-}
-
 static enum child_result without_any_thread(void *userdata)
 {
     struct fixture *fixture = userdata;
 
     CHECK(make_pool_in_child(fixture) == 0);
-    CHECK(stop_threads());
+    CHECK(child_stop_threads());
     CHECK(submit(fixture, 0, 7) == -EAGAIN);
     CHECK(submit(fixture, 1, 0) == -EAGAIN);
     CHECK(sd_event_run(fixture->event, 0) == 0);
@@ -524,7 +514,7 @@ static enum child_result with_a_single_thread(void *userdata)
     CHECK(make_pool_in_child(fixture) == 0);
     CHECK(submit_hanging(fixture, 0, 7) == 0);
     CHECK(read(fixture->begun[0], &byte, 1) == 1);
-    CHECK(stop_threads());
+    CHECK(child_stop_threads());
     CHECK(submit(fixture, 1, 8) == 0); /* it waits instead of having a thread of its own */
     CHECK(fixture->worked == 0);
     CHECK(write(fixture->go[1], "x", 1) == 1);
