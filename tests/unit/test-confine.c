@@ -5,7 +5,6 @@
  */
 #include "unit.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -28,6 +27,7 @@
 #include <time.h>
 
 #include "child.h"
+#include "descriptors.h"
 #include "filter.h"
 #include "system/cleanup.h"
 #include "system/confine.h"
@@ -231,17 +231,6 @@ static struct confine *new_whole(const struct fixture *fixture, enum confine_met
 static struct confine *new_inside(const struct fixture *fixture, enum confine_method method)
 {
     return new_set(fixture, method, beneath_roots, 1);
-}
-
-static int count_descriptors(void)
-{
-    DIR *directory = opendir("/proc/self/fd");
-    int count = 0;
-
-    while (readdir(directory))
-        count++;
-    (void)closedir(directory);
-    return count;
 }
 
 static int set_up(void **state)
@@ -1247,11 +1236,11 @@ static enum child_result failing_call_child(void *userdata)
     const struct failing_call *call = userdata;
     const struct row row = {call->path, call->flags, -EIO, NULL};
     struct confine *confine = call->fixture->methods[1].beneath;
-    int before = count_descriptors();
+    int before = descriptors_count();
 
     CHECK(filter_install(call->number, FILTER_ERRNO(EIO)) == 0);
     CHECK(row_holds(call->fixture, confine, &row));
-    CHECK(count_descriptors() == before);
+    CHECK(descriptors_count() == before);
     if (call->number != SYS_statx) /* by which rows are compared on some machines */
         CHECK(row_holds(call->fixture, confine, &unconcerned));
     return CHILD_PASSED;
@@ -1276,7 +1265,7 @@ static enum child_result descriptors_run_out_child(void *userdata)
 {
     const struct fixture *fixture = userdata;
     struct confine *kernel = fixture->methods[0].beneath, *walk = fixture->methods[1].beneath;
-    int before = count_descriptors(), lowest = dup(0);
+    int before = descriptors_count(), lowest = dup(0);
     static const struct row opens = {"@/inside/dir/sub/file", O_RDONLY, 0, "@/inside/dir/sub/file"};
     static const struct row fails = {"@/inside/dir/sub/file", O_RDONLY, -EMFILE, NULL};
     static const struct row link_fails = {"@/inside/to-file", O_RDONLY, -EMFILE, NULL};
@@ -1299,7 +1288,7 @@ static enum child_result descriptors_run_out_child(void *userdata)
     limit.rlim_cur = (rlim_t)(lowest + 3);
     CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0);
     CHECK(row_holds(fixture, walk, &opens));
-    CHECK(count_descriptors() == before);
+    CHECK(descriptors_count() == before);
     return CHILD_PASSED;
 }
 
@@ -1675,10 +1664,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(hung, make_mount_point, remove_mount_point),
     };
 
-    int before = count_descriptors(), failed, after;
+    int before = descriptors_count(), failed, after;
 
     failed = cmocka_run_group_tests(tests, set_up, tear_down);
-    after = count_descriptors();
+    after = descriptors_count();
     if (after != before)
         print_error("%d descriptors were open before the tests, %d after\n", before, after);
     return failed != 0 || after != before;

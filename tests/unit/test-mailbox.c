@@ -15,6 +15,7 @@
 #include <sys/un.h>
 
 #include "child.h"
+#include "descriptors.h"
 #include "filter.h"
 #include "quota/mailbox.h"
 #include "random.h"
@@ -39,25 +40,13 @@ struct fixture {
     int descriptors; /* open before the test */
 };
 
-static int count_descriptors(void)
-{
-    DIR *directory = opendir("/proc/self/fd");
-    int count = 0;
-
-    while (directory && readdir(directory))
-        count++;
-    if (directory)
-        (void)closedir(directory);
-    return count;
-}
-
 /* Makes a mailbox with two messages, of 700 bytes together. */
 static int set_up(void **state)
 {
     struct fixture *fixture = calloc(1, sizeof(*fixture));
 
     assert_non_null(fixture);
-    fixture->descriptors = count_descriptors();
+    fixture->descriptors = descriptors_count();
     (void)umask(022);
     box_init_maildir(&fixture->box);
     box_put(&fixture->box, "cur/a,S=300:2,S", 0);
@@ -74,7 +63,7 @@ static int tear_down(void **state)
 
     box_done(&fixture->box);
     free(fixture);
-    assert_int_equal(count_descriptors(), before);
+    assert_int_equal(descriptors_count(), before);
     return 0;
 }
 
@@ -1169,7 +1158,7 @@ static enum child_result short_of_descriptors(void *userdata)
     CHECK(lowest >= 0 && close(lowest) == 0);
     CHECK(try_open(fixture, "", &mailbox, &same) == 0); /* also makes openat2 known */
     mailbox_close(&mailbox);
-    before = count_descriptors();
+    before = descriptors_count();
     for (int spare = 0; spare < 2; spare++) {
         const struct rlimit few = {(rlim_t)(lowest + spare), 1024};
         const struct rlimit many = {1024, 1024};
@@ -1180,7 +1169,7 @@ static enum child_result short_of_descriptors(void *userdata)
         CHECK(try_open(fixture, "cur/..", &mailbox, &same) == -EMFILE); /* maildirsize */
         CHECK(same && mailbox.fd == -1);
         CHECK(setrlimit(RLIMIT_NOFILE, &many) == 0);
-        CHECK(count_descriptors() == before);
+        CHECK(descriptors_count() == before);
     }
     CHECK(try_open(fixture, "", &mailbox, &same) == 0);
     return CHILD_PASSED;
