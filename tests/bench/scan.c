@@ -13,7 +13,6 @@
 #include <err.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <getopt.h>
 #include <limits.h>
 #include <spawn.h>
@@ -28,6 +27,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../tree.h"
 #include "quota/maildir.h"
 #include "quota/size.h"
 #include "system/cleanup.h"
@@ -470,21 +470,12 @@ static void read_settings(struct settings *settings, int argc, char **argv)
         errx(EXIT_FAILURE, "%s: no arguments are taken", argv[optind]);
 }
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
-
 int main(int argc, char **argv)
 {
-    const char *temporary = getenv("TMPDIR");
     struct bench bench = {
         .settings =
             {
-                .where = temporary ? temporary : "/tmp",
+                .where = tree_parent(),
                 .messages = 100000,
                 .folders = 20,
                 .rounds = 7,
@@ -511,7 +502,7 @@ int main(int argc, char **argv)
 
     confine_free(bench.confine);
     free(bench.buffer);
-    if (nftw(bench.root, remove_one, 16, FTW_DEPTH | FTW_PHYS) < 0)
+    if (tree_remove(bench.root) < 0)
         err(EXIT_FAILURE, "cannot remove %s", bench.root);
     return EXIT_SUCCESS;
 }

@@ -15,11 +15,11 @@
 #include "fuzz.h"
 
 #include <fcntl.h>
-#include <ftw.h>
 #include <limits.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../tree.h"
 #include "quota/mailbox.h"
 #include "system/confine.h"
 
@@ -57,29 +57,19 @@ static inline void mailroom_mkdir(const char *name)
     }
 }
 
-static inline int mailroom_remove_one(const char *path, const struct stat *st, int type,
-                                      struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
-
 static inline void mailroom_remove(void)
 {
-    (void)nftw(mailroom_folder, mailroom_remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    (void)tree_remove(mailroom_folder);
     confine_free(mailroom_mailbox_settings.confine);
 }
 
 /* Makes it all. It is removed when the program ends, unless that is by a crash. */
 static inline void mailroom_init(void)
 {
-    const char *parent = getenv("TMPDIR");
     int fd;
 
-    require(snprintf(mailroom_folder, sizeof(mailroom_folder), "%s/quotad-XXXXXX",
-                     parent && parent[0] == '/' ? parent : "/tmp") < (int)sizeof(mailroom_folder));
+    require(snprintf(mailroom_folder, sizeof(mailroom_folder), "%s/quotad-XXXXXX", tree_parent()) <
+            (int)sizeof(mailroom_folder));
     require(mkdtemp(mailroom_folder));
     fd = open(mailroom_folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
     require(fd >= 0 && dup3(fd, MAILROOM_FD, O_CLOEXEC) == MAILROOM_FD);

@@ -10,7 +10,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -20,6 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../tree.h"
 #include "quota/maildir.h"
 #include "system/confine.h"
 
@@ -103,29 +103,12 @@ static inline void box_touch(const struct box *box, const char *name, time_t sec
                        errno);
 }
 
-static inline int box_remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
-
 /* Removes name and all that is in it. */
 static inline void box_remove(const struct box *box, const char *name)
 {
     char path[PATH_MAX];
 
-    assert_return_code(nftw(box_path(box, name, path), box_remove_one, 16, FTW_DEPTH | FTW_PHYS),
-                       errno);
-}
-
-/* Returns where temporary files belong. */
-static inline const char *box_parent(void)
-{
-    const char *parent = getenv("TMPDIR");
-
-    return parent && parent[0] == '/' ? parent : "/tmp";
+    assert_return_code(tree_remove(box_path(box, name, path)), errno);
 }
 
 /* Makes a mailbox without anything in it, in a folder of its own beneath parent. */
@@ -146,7 +129,7 @@ static inline void box_init_in(struct box *box, const char *parent)
 
 static inline void box_init(struct box *box)
 {
-    box_init_in(box, box_parent());
+    box_init_in(box, tree_parent());
 }
 
 /* Makes a mailbox in memory, for tens of thousands of files: a disk takes minutes for them. */
@@ -154,7 +137,7 @@ static inline void box_init_many(struct box *box)
 {
     static const char memory[] = "/dev/shm";
 
-    box_init_in(box, access(memory, W_OK) == 0 ? memory : box_parent());
+    box_init_in(box, access(memory, W_OK) == 0 ? memory : tree_parent());
     box_folder(box, "");
 }
 
@@ -169,7 +152,7 @@ static inline void box_done(struct box *box)
 {
     confine_free(box->confine);
     assert_return_code(close(box->fd), errno);
-    assert_return_code(nftw(box->root, box_remove_one, 16, FTW_DEPTH | FTW_PHYS), errno);
+    assert_return_code(tree_remove(box->root), errno);
 }
 
 /* Counts the mailbox, which must work. */

@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <limits.h>
 #include <linux/magic.h>
 #include <poll.h>
@@ -26,6 +25,7 @@
 #include <sys/un.h>
 #include <time.h>
 
+#include "../tree.h"
 #include "child.h"
 #include "descriptors.h"
 #include "filter.h"
@@ -261,14 +261,6 @@ static int set_up(void **state)
     return 0;
 }
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
-
 static int tear_down(void **state)
 {
     struct fixture *fixture = *state;
@@ -278,7 +270,7 @@ static int tear_down(void **state)
         confine_free(fixture->methods[i].whole);
         confine_free(fixture->methods[i].system);
     }
-    (void)nftw(fixture->base, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    (void)tree_remove(fixture->base);
     free(fixture);
     return 0;
 }

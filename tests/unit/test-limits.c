@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../tree.h"
 #include "quota/limits.h"
 #include "random.h"
 #include "system/cleanup.h"
@@ -38,10 +39,8 @@ static int make_directory(void **state)
 static int remove_directory(void **state)
 {
     const struct directory *directory = *state;
-    char command[128];
 
-    (void)snprintf(command, sizeof(command), "rm -r %s", directory->path);
-    return system(command);
+    return tree_remove(directory->path);
 }
 
 /* Writes the path of file number into path, which has room for it. */

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
@@ -16,6 +15,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "../tree.h"
 #include "child.h"
 #include "filter.h"
 #include "system/cleanup.h"
@@ -42,19 +42,11 @@ static int set_up(void **state)
     return 0;
 }
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
-
 static int tear_down(void **state)
 {
     struct fixture *fixture = *state;
 
-    (void)nftw(fixture->directory, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    (void)tree_remove(fixture->directory);
     free(fixture);
     return 0;
 }

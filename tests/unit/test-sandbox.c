@@ -21,6 +21,7 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "../tree.h"
 #include "child.h"
 #include "filter.h"
 #include "system/cleanup.h"
@@ -71,11 +72,9 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     struct place *place = *state;
-    char command[64];
 
     assert_return_code(chdir("/"), errno);
-    (void)snprintf(command, sizeof(command), "rm -r %s", place->path);
-    assert_int_equal(system(command), 0);
+    assert_return_code(tree_remove(place->path), errno);
     closep(&place->fd);
     free(place);
     return 0;
