@@ -119,6 +119,25 @@ enum past {
     REMEMBERED, /* they changed long ago, and are remembered, but cur has just changed */
 };
 
+/* Counts while the changes happen, all of them, to directories that have that past. */
+static struct maildir_count count_during(struct server *server, enum past past,
+                                         const struct change changes[static CHANGES_MAX],
+                                         struct maildir_memory **memory)
+{
+    struct maildir_count count;
+
+    if (past == YOUNG)
+        server_touch_all(server);
+    if (past == REMEMBERED) {
+        (void)box_count(&server->box, memory);
+        touch(server, "/box/cur");
+    }
+    expect(server, changes);
+    count = box_count(&server->box, memory);
+    assert_happened(server);
+    return count;
+}
+
 static void each_message_counts_once(void **state)
 {
     static const struct {
@@ -258,15 +277,7 @@ static void each_message_counts_once(void **state)
 
         print_message("%s\n", cases[i].what);
         start(&server, cases[i].shown);
-        if (cases[i].past == YOUNG)
-            server_touch_all(&server);
-        if (cases[i].past == REMEMBERED) {
-            (void)box_count(&server.box, &memory);
-            touch(&server, "/box/cur");
-        }
-        expect(&server, cases[i].changes);
-        count = box_count(&server.box, &memory);
-        assert_happened(&server);
+        count = count_during(&server, cases[i].past, cases[i].changes, &memory);
         assert_worth(&count, cases[i].bytes);
         assert_int_equal(count.directories_read + count.directories_remembered,
                          strstr(cases[i].what, "removed") ? 2 : 3);
@@ -318,15 +329,7 @@ static void beyond_the_names(void **state)
         print_message("%s\n", cases[i].what);
         start(&server, cases[i].shown);
         find_node(&server, cases[i].directory)->many = NAMES_MAX;
-        if (cases[i].past == YOUNG)
-            server_touch_all(&server);
-        if (cases[i].past == REMEMBERED) {
-            (void)box_count(&server.box, &memory);
-            touch(&server, "/box/cur");
-        }
-        expect(&server, cases[i].changes);
-        count = box_count(&server.box, &memory);
-        assert_happened(&server);
+        count = count_during(&server, cases[i].past, cases[i].changes, &memory);
         assert_int_equal(count.messages, NAMES_MAX + cases[i].messages);
         server_stop(&server);
     }
