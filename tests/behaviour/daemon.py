@@ -20,6 +20,8 @@ import unittest
 from pathlib import Path
 from typing import Callable, Mapping, NamedTuple, Optional, Sequence, TypeVar, Union
 
+from mailboxes import make_maildir
+
 # How long anything may take before it counts as never happening. Nothing is asserted about less.
 PATIENCE_SECONDS = 30
 
@@ -358,6 +360,30 @@ class DaemonTestCase(unittest.TestCase):
         return Ended(status, (daemon.folder / 'stdout').read_text('utf-8', 'replace'),
                      daemon.stderr())
 
+    def run_to_failure(self, status: int, *options: str, **how) -> str:
+        """Runs the command, which is expected to end with that status and one line: returns it."""
+        ended = self.run_to_end(*options, **how)
+        self.assertEqual(ended.status, status)
+        self.assertEqual(ended.stdout, '')
+        self.assertRegex(ended.stderr, r'\Aexim-quotad: .+\n\Z')
+        return ended.stderr
+
+    def survivor_of(self, two: Sequence[Daemon], said: str) -> Daemon:
+        """Waits until one of two has given up for that reason, and returns the other one."""
+        wait_for(lambda: any(each.process.wait(0) is not None for each in two), 'one gives up')
+        [winner] = [each for each in two if each.process.status is None]
+        [loser] = [each for each in two if each.process.status is not None]
+        self.assertEqual(loser.process.status, 1)
+        self.assertIn(said, loser.stderr())
+        loser.process.status = 0  # this end was meant to be
+        return winner
+
+    def kill(self, daemon: Daemon) -> None:
+        """Ends a daemon by SIGKILL."""
+        daemon.process.send(signal.SIGKILL)
+        daemon.process.wait()
+        daemon.process.status = 0  # this is no end that it could help
+
     def connect(self, address: Union[Daemon, Path, str, tuple]) -> socket.socket:
         """Connects, until the test is over."""
         client = connect(address.address if isinstance(address, Daemon) else address)
@@ -406,6 +432,24 @@ class DaemonTestCase(unittest.TestCase):
                                 **how)
             if environment['NOTIFY_SOCKET'] == str(path):
                 _wait_until_ready(daemon, notify)
+        return daemon
+
+
+class OwnSocketTestCase(DaemonTestCase):
+    """A test with a mailbox of 123 bytes, and a socket in a folder that any daemon may write."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.path = make_maildir(self.root / 'joe', [123])
+        self.place = self.folder / 'run'
+        self.place.mkdir()
+        self.place.chmod(0o777)
+        self.socket = self.place / 'socket'
+
+    def start_there(self, *options: str, **how) -> Daemon:
+        """Starts a daemon in the foreground whose socket is that one."""
+        daemon = self.start(f'--socket={self.socket}', *options, **how)
+        daemon.address = self.socket
         return daemon
 
 

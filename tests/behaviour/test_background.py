@@ -10,9 +10,8 @@ import subprocess
 from pathlib import Path
 from typing import Optional, Sequence
 
-from daemon import (PATIENCE_SECONDS, Daemon, DaemonTestCase, Process, ask, needs_root,
+from daemon import (PATIENCE_SECONDS, Daemon, OwnSocketTestCase, Process, ask, needs_root,
                     wait_for)
-from mailboxes import make_maildir
 
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -35,16 +34,11 @@ class Orphan(Process):
         self._adopt(pid)
 
 
-class OwnSocketTest(DaemonTestCase):
-    """A socket, and a pid file, in folders of their own."""
+class OwnPidfileTest(OwnSocketTestCase):
+    """A socket, and a pid file beside it."""
 
     def setUp(self) -> None:
         super().setUp()
-        self.path = make_maildir(self.root / 'joe', [123])
-        self.place = self.folder / 'run'
-        self.place.mkdir()
-        self.place.chmod(0o777)
-        self.socket = self.place / 'socket'
         self.pidfile = self.place / 'pid'
         be_subreaper(True)
         self.addCleanup(be_subreaper, False)
@@ -64,14 +58,10 @@ class OwnSocketTest(DaemonTestCase):
 
     def fail_to_start(self, *options: str, **how) -> str:
         """Runs the command, which fails with status 1 and one line, and returns the line."""
-        ended = self.run_to_end(f'--socket={self.socket}', *options, **how)
-        self.assertEqual(ended.status, 1)
-        self.assertEqual(ended.stdout, '')
-        self.assertRegex(ended.stderr, r'\Aexim-quotad: .+\n\Z')
-        return ended.stderr
+        return self.run_to_failure(1, f'--socket={self.socket}', *options, **how)
 
 
-class BackgroundTest(OwnSocketTest):
+class BackgroundTest(OwnPidfileTest):
     """Without --foreground the command returns as soon as the daemon answers."""
 
     def test_command_returns_when_it_answers(self):
@@ -117,10 +107,7 @@ class BackgroundTest(OwnSocketTest):
         wrapper = ('/bin/sh', '-c', f'exec "$0" "$@" {closed}')
         if not how:
             return self.start_in_background(wrapper=wrapper)
-        daemon = self.start(f'--socket={self.socket}', f'--pidfile={self.pidfile}',
-                            wrapper=wrapper)
-        daemon.address = self.socket
-        return daemon
+        return self.start_there(f'--pidfile={self.pidfile}', wrapper=wrapper)
 
     def test_relative_paths(self):
         daemon = self.adopt(self.spawn('--socket=socket', '--pidfile=pid', '--log=log',
@@ -163,7 +150,7 @@ class BackgroundTest(OwnSocketTest):
                 self.assertEqual(list(self.place.iterdir()), [])
 
 
-class PidfileTest(OwnSocketTest):
+class PidfileTest(OwnPidfileTest):
     """--pidfile."""
 
     def test_life_of_a_pidfile(self):
@@ -216,9 +203,7 @@ class PidfileTest(OwnSocketTest):
 
     def test_daemon_that_was_killed(self):
         daemon = self.start_with_pidfile()
-        daemon.process.send(signal.SIGKILL)
-        daemon.process.wait()
-        daemon.process.status = 0  # this is no end that it could help
+        self.kill(daemon)
         self.assertTrue(self.pidfile.exists())
         self.start_with_pidfile()
         self.assertEqual(ask(self.socket, self.path), b'123\n')
@@ -265,19 +250,14 @@ class PidfileTest(OwnSocketTest):
         """Starts two with one pid file and two sockets. Returns the one that runs."""
         two = [self.spawn('--foreground', f'--pidfile={self.pidfile}', f'--socket={path}',
                           address=path) for path in (self.socket, self.place / 'other')]
-        wait_for(lambda: any(each.process.wait(0) is not None for each in two), 'one gives up')
-        [winner] = [each for each in two if each.process.status is None]
-        [loser] = [each for each in two if each.process.status is not None]
-        self.assertEqual(loser.process.status, 1)
-        self.assertIn('--pidfile', loser.stderr())
-        loser.process.status = 0  # this end was meant to be
+        winner = self.survivor_of(two, '--pidfile')
         wait_for(winner.answers, 'the other one answers')
         self.assertEqual(winner.ask(self.path), b'123\n')
         return winner
 
 
 @needs_root
-class UserTest(OwnSocketTest):
+class UserTest(OwnPidfileTest):
     """--user, and what is done without it."""
 
     def assert_is(self, daemon: Daemon, name: str, groups: Optional[set[int]] = None) -> None:

@@ -23,8 +23,8 @@ from typing import Callable, NamedTuple, Optional
 
 import test_background as background
 
-from daemon import (FULL, Daemon, DaemonTestCase, ask, connect, is_long, needs_root, parse_pairs,
-                    passing, read_all, wait_for)
+from daemon import (FULL, Daemon, DaemonTestCase, OwnSocketTestCase, ask, connect, is_long,
+                    needs_root, parse_pairs, passing, read_all, wait_for)
 from faults import SHORT, Fault, Faults, Table, make_faults, needs_faults
 from mailboxes import make_maildir, write_maildirsize
 
@@ -281,17 +281,12 @@ class RequestFaultsTest(QuestionsTestCase):
         self.go_through(folder / 'mail', '--on-error=defer')
 
 
-class StartingTestCase(FaultsTestCase):
+class StartingTestCase(FaultsTestCase, OwnSocketTestCase):
     """A daemon that is started again and again, in the same place."""
 
     def setUp(self) -> None:
         super().setUp()
-        self.path = make_maildir(self.root / 'joe', [123])
         (self.folder / 'limits').write_text('joe@example.org: 2000\n')
-        self.place = self.folder / 'run'
-        self.place.mkdir()
-        self.place.chmod(0o777)
-        self.socket = self.place / 'socket'
         self.pidfile = self.place / 'pid'
         self.log = self.place / 'log'
         self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)

@@ -7,33 +7,17 @@ import stat
 import threading
 from pathlib import Path
 
-from daemon import Daemon, DaemonTestCase, ask, connect, needs_root, wait_for
-from mailboxes import make_maildir
+from daemon import OwnSocketTestCase, ask, connect, needs_root
 
 
-class SocketFileTest(DaemonTestCase):
+class SocketFileTest(OwnSocketTestCase):
     """A socket at a path, in a folder that the daemon may write."""
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.path = make_maildir(self.root / 'joe', [123])
-        self.place = self.folder / 'run'
-        self.place.mkdir()
-        self.place.chmod(0o777)
-        self.socket = self.place / 'socket'
-
-    def start_there(self, *options: str, **how) -> Daemon:
-        """Starts a daemon whose socket is the one at the path."""
-        daemon = self.start(f'--socket={self.socket}', *options, **how)
-        daemon.address = self.socket
-        return daemon
 
     def fail_to_start(self, path: Path) -> str:
         """Starts a daemon, which fails with status 1 and one line. Returns the line."""
-        ended = self.run_to_end('--foreground', f'--socket={path}')
-        self.assertEqual(ended.status, 1)
-        self.assertRegex(ended.stderr, r'\Aexim-quotad: --socket=.+\n\Z')
-        return ended.stderr
+        said = self.run_to_failure(1, '--foreground', f'--socket={path}')
+        self.assertRegex(said, r'\Aexim-quotad: --socket=')
+        return said
 
     def make_dead(self) -> os.stat_result:
         """Leaves a socket file behind on which nobody answers."""
@@ -102,9 +86,7 @@ class SocketFileTest(DaemonTestCase):
 
     def test_killed_daemon_is_replaced(self):
         daemon = self.start_there()
-        daemon.process.send(9)
-        daemon.process.wait()
-        daemon.process.status = 0  # this is no end that it could help
+        self.kill(daemon)
         self.assertTrue(self.socket.exists())
         self.assertEqual(self.start_there().ask(self.path), b'123\n')
 
@@ -217,13 +199,7 @@ class SocketFileTest(DaemonTestCase):
                     self.make_dead()
                 two = [self.spawn('--foreground', f'--socket={self.socket}', address=self.socket)
                        for _ in range(2)]
-                wait_for(lambda: any(each.process.wait(0) is not None for each in two),
-                         'one gives up')
-                [winner] = [each for each in two if each.process.status is None]
-                [loser] = [each for each in two if each.process.status is not None]
-                self.assertEqual(loser.process.status, 1)
-                self.assertIn('another process answers', loser.stderr())
-                loser.process.status = 0  # this end was meant to be
+                winner = self.survivor_of(two, 'another process answers')
                 self.assertEqual(winner.ask(self.path), b'123\n')
                 self.stop(winner)
                 self.assertFalse(self.socket.exists())
