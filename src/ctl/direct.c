@@ -28,14 +28,14 @@ static int fail(int error, char **ret_error, const char *format, ...)
 static int load_limits(struct direct *direct, char **ret_error)
 {
     const char *path = direct->settings->limits_path;
+    char line[LIMITS_ERROR_LINE_BYTES_MAX];
     struct limits_error error;
     int r = path ? limits_load(path, &direct->limits, &error) : 0;
 
-    if (r < 0 && error.line > 0)
-        return fail(r, ret_error, "--limits=%s: line %zu: %s", path, error.line, error.text);
-    if (r < 0)
-        return fail(r, ret_error, "--limits=%s: %s", path, error.text);
-    return 0;
+    if (r == 0)
+        return 0;
+    limits_error_line(&error, path, line);
+    return fail(r, ret_error, "%s", line);
 }
 
 int direct_init(struct direct *direct, struct quota_settings *settings, char **ret_error)

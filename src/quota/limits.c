@@ -360,6 +360,17 @@ int limits_load(const char *path, struct limits **ret, struct limits_error *erro
     return 0;
 }
 
+void limits_error_line(const struct limits_error *error, const char *path,
+                       char line[static LIMITS_ERROR_LINE_BYTES_MAX])
+{
+    char number[32] = "";
+
+    if (error->line > 0)
+        (void)snprintf(number, sizeof(number), "line %zu: ", error->line);
+    (void)snprintf(line, LIMITS_ERROR_LINE_BYTES_MAX, "--limits=%.*s: %s%s", PATH_MAX, path, number,
+                   error->text);
+}
+
 void limits_free(struct limits *limits)
 {
     if (!limits)

@@ -26,6 +26,7 @@
  */
 #pragma once
 
+#include <limits.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -53,6 +54,16 @@ struct limits_error {
  * -ENOENT, -EACCES, -EIO, -ENOMEM, ... as open(2), read(2), malloc(3), getrandom(2).
  */
 int limits_load(const char *path, struct limits **ret, struct limits_error *error);
+
+/* Room for a line of limits_error_line(): a path, the text of an error, and what is around them. */
+#define LIMITS_ERROR_LINE_BYTES_MAX (PATH_MAX + 512)
+
+/*
+ * Writes for people why the file of --limits was not loaded: `--limits=PATH: line N: TEXT`, or
+ * without `line N: ` where it is not about a line. A path that no file can have is cut off.
+ */
+void limits_error_line(const struct limits_error *error, const char *path,
+                       char line[static LIMITS_ERROR_LINE_BYTES_MAX]);
 
 /* Releases the limits. NULL is allowed. */
 void limits_free(struct limits *limits);

@@ -316,19 +316,17 @@ static int add_signals(struct server *server)
     return r;
 }
 
+_Static_assert(LIMITS_ERROR_LINE_BYTES_MAX <= SERVER_ERROR_BYTES_MAX, "there is room for it");
+
 /* The limits are there before the first question. */
 static int load_limits(struct server *server, char *error)
 {
-    const char *path = server->settings->quota.limits_path;
     struct limits_error fault;
     int r = limits_store_load(query_limits(server->service), &fault);
 
-    if (r < 0 && fault.line > 0)
-        snprintf(error, SERVER_ERROR_BYTES_MAX, "--limits=%s: line %zu: %s", path, fault.line,
-                 fault.text);
-    else if (r < 0)
-        snprintf(error, SERVER_ERROR_BYTES_MAX, "--limits=%s: %s", path, fault.text);
-    return r < 0 ? r : 0;
+    if (r < 0)
+        limits_error_line(&fault, server->settings->quota.limits_path, error);
+    return r;
 }
 
 static int add_timers(struct server *server)

@@ -597,6 +597,37 @@ static void files_that_are_none_are_refused(void **state)
     check_failure("/proc/self/mem", -EIO, "cannot be read: Input/output error");
 }
 
+static void what_is_said_about_errors(void **state)
+{
+    static const struct {
+        struct limits_error error;
+        const char *path;
+        const char *line;
+    } cases[] = {
+        {{0, "cannot be opened: No such file or directory"},
+         "/etc/limits",
+         "--limits=/etc/limits: cannot be opened: No such file or directory"},
+        {{1, "has no value"}, "%s %n", "--limits=%s %n: line 1: has no value"},
+        {{7, "%s"}, "", "--limits=: line 7: %s"},
+    };
+    struct limits_error longest = {.line = SIZE_MAX};
+    char line[LIMITS_ERROR_LINE_BYTES_MAX], path[2 * PATH_MAX], expected[2 * PATH_MAX];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        limits_error_line(&cases[i].error, cases[i].path, line);
+        assert_string_equal(line, cases[i].line);
+    }
+    /* However long the path is, the reason is there. */
+    memset(path, 'p', sizeof(path));
+    path[sizeof(path) - 1] = '\0';
+    memset(longest.text, 't', sizeof(longest.text) - 1);
+    limits_error_line(&longest, path, line);
+    (void)snprintf(expected, sizeof(expected), "--limits=%.*s: line %zu: %s", PATH_MAX, path,
+                   SIZE_MAX, longest.text);
+    assert_string_equal(line, expected);
+}
+
 /* Limits the memory of this process to so many bytes more than it has. */
 static void limit_memory(size_t more)
 {
@@ -746,6 +777,7 @@ int main(void)
         with_directory(exim_agrees_on_random_files),
         with_directory(wrong_lines_are_named),
         with_directory(files_that_are_none_are_refused),
+        cmocka_unit_test(what_is_said_about_errors),
         with_directory(entropy_may_be_missing),
         with_directory(memory_may_be_missing),
         with_directory(many_entries_are_found),
