@@ -3,19 +3,17 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "../tree.h"
+#include "child.h"
+#include "filter.h"
 #include "quota/limits.h"
 #include "random.h"
 #include "system/cleanup.h"
@@ -629,66 +627,56 @@ static void what_is_said_about_errors(void **state)
 }
 
 /* Limits the memory of this process to so many bytes more than it has. */
-static void limit_memory(size_t more)
+static bool limit_memory(size_t more)
 {
     _cleanup_(fclosep) FILE *file = fopen("/proc/self/statm", "r");
     unsigned long pages;
     struct rlimit limit;
 
     if (!file || fscanf(file, "%lu", &pages) != 1)
-        _exit(2);
+        return false;
     limit.rlim_cur = limit.rlim_max = pages * (unsigned long)sysconf(_SC_PAGESIZE) + more;
-    if (setrlimit(RLIMIT_AS, &limit) < 0)
-        _exit(3);
+    return setrlimit(RLIMIT_AS, &limit) == 0;
 }
 
 /* Makes getrandom(2) fail in this process. */
-static void forbid_getrandom(size_t error)
+static bool forbid_getrandom(size_t error)
 {
-    struct sock_filter filter[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_getrandom, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (uint32_t)error),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    struct sock_fprog program = {ARRAY_SIZE(filter), filter};
-
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
-        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0)
-        _exit(4);
+    return filter_install(SYS_getrandom, FILTER_ERRNO((unsigned int)error)) == 0;
 }
 
-/* As check_failure(), in a child that lacks something. */
-static void check_failure_without(void (*take_away)(size_t), size_t argument, const char *path,
-                                  int result, const char *text)
+/* What is taken away from a child, and how its loading fails then. */
+struct want {
+    bool (*take_away)(size_t argument);
+    size_t argument;
+    const char *path;
+    int result;
+    const char *text;
+};
+
+/* As check_failure(). */
+static enum child_result load_in_want(void *userdata)
 {
-    pid_t child = fork();
-    int status;
+    const struct want *want = userdata;
+    struct limits *limits = NULL;
+    struct limits_error error = {.line = 7};
 
-    assert_true(child >= 0);
-    if (child == 0) {
-        struct limits *limits = NULL;
-        struct limits_error error = {.line = 7};
-
-        take_away(argument);
-        _exit(limits_load(path, &limits, &error) == result && !limits && error.line == 0 &&
-                      strcmp(error.text, text) == 0
-                  ? 0
-                  : 1);
-    }
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_true(WIFEXITED(status));
-    assert_int_equal(WEXITSTATUS(status), 0);
+    CHECK(want->take_away(want->argument));
+    CHECK(limits_load(want->path, &limits, &error) == want->result);
+    CHECK(!limits && error.line == 0);
+    CHECK(strcmp(error.text, want->text) == 0);
+    return CHILD_PASSED;
 }
 
 static void entropy_may_be_missing(void **state)
 {
     char path[128];
+    struct want want = {forbid_getrandom, EPERM, path, -EPERM,
+                        "cannot be indexed: Operation not permitted"};
 
     file_path(*state, 0, path);
     write_file(path, "*: 1\n", 5);
-    check_failure_without(forbid_getrandom, EPERM, path, -EPERM,
-                          "cannot be indexed: Operation not permitted");
+    assert_child_passes(load_in_want, &want);
 }
 
 /* There in a program that a sanitizer watches. */
@@ -697,6 +685,10 @@ extern void __sanitizer_print_stack_trace(void) __attribute__((weak));
 static void memory_may_be_missing(void **state)
 {
     char path[128];
+    struct want text = {limit_memory, 32 << 20, path, -ENOMEM,
+                        "cannot be held in memory: Cannot allocate memory"};
+    struct want table = {limit_memory, 9 << 20, path, -ENOMEM,
+                         "cannot be indexed: Cannot allocate memory"};
     FILE *file;
 
     if (__sanitizer_print_stack_trace)
@@ -704,8 +696,7 @@ static void memory_may_be_missing(void **state)
     file_path(*state, 0, path);
     write_file(path, "", 0);
     assert_int_equal(truncate(path, 64 << 20), 0);
-    check_failure_without(limit_memory, 32 << 20, path, -ENOMEM,
-                          "cannot be held in memory: Cannot allocate memory");
+    assert_child_passes(load_in_want, &text);
 
     /* 4 MB of text, for which there is room, and 12 MB of table */
     file = fopen(path, "w");
@@ -713,8 +704,7 @@ static void memory_may_be_missing(void **state)
     for (size_t i = 0; i < 1000000; i++)
         (void)fputs("* 1\n", file);
     assert_int_equal(fclose(file), 0);
-    check_failure_without(limit_memory, 9 << 20, path, -ENOMEM,
-                          "cannot be indexed: Cannot allocate memory");
+    assert_child_passes(load_in_want, &table);
 }
 
 enum {
