@@ -390,7 +390,7 @@ class DaemonTestCase(unittest.TestCase):
         self.addCleanup(client.close)
         return client
 
-    def listen(self, address: Union[Path, tuple], kind: int = socket.SOCK_STREAM,
+    def listen(self, address: Union[Path, str, tuple], kind: int = socket.SOCK_STREAM,
                backlog: int = 128) -> socket.socket:
         """Makes a socket as a service manager does, until the test is over."""
         unix = not isinstance(address, tuple)
@@ -400,6 +400,20 @@ class DaemonTestCase(unittest.TestCase):
         if kind == socket.SOCK_STREAM:
             listener.listen(backlog)
         return listener
+
+    def listen_for_datagrams(self, path: Path) -> socket.socket:
+        """Makes a socket that any user may send to, until the test is over."""
+        listener = self.listen(path, socket.SOCK_DGRAM)
+        path.chmod(0o777)
+        return listener
+
+    def listen_for_notifications(self) -> socket.socket:
+        """Makes a socket that stands for the service manager's, until the test is over."""
+        return self.listen_for_datagrams(self.folder / 'notify')
+
+    def notify_environment(self) -> dict[str, str]:
+        """Returns what makes a daemon, in whose environment it is, tell that socket."""
+        return {'NOTIFY_SOCKET': str(self.folder / 'notify')}
 
     def stop(self, daemon: Daemon) -> None:
         """Ends a daemon by SIGTERM, and fails unless it ends well."""

@@ -289,10 +289,7 @@ class StartingTestCase(FaultsTestCase, OwnSocketTestCase):
         (self.folder / 'limits').write_text('joe@example.org: 2000\n')
         self.pidfile = self.place / 'pid'
         self.log = self.place / 'log'
-        self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.addCleanup(self.notify.close)
-        self.notify.bind(str(self.folder / 'notify'))
-        (self.folder / 'notify').chmod(0o777)
+        self.notify = self.listen_for_notifications()
         self.control = self.faults()
         self.limit: Optional[str] = '2000'
         self.keeps_sockets = False
@@ -308,7 +305,7 @@ class StartingTestCase(FaultsTestCase, OwnSocketTestCase):
 
     def environment(self) -> dict[str, str]:
         """Returns the environment that a service manager gives."""
-        return {**self.control.environment(), 'NOTIFY_SOCKET': str(self.folder / 'notify'),
+        return {**self.control.environment(), **self.notify_environment(),
                 'WATCHDOG_USEC': '60000000'}
 
     def launch(self, *options: str, environment: Optional[dict] = None, **how) -> Daemon:

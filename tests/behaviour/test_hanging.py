@@ -33,30 +33,27 @@ class LimitsTest(DaemonTestCase):
         path = make_maildir(self.root / 'joe')
         hangfs = HangFs(source, shown)
         self.addCleanup(hangfs.stop)
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
-            notify.settimeout(PATIENCE_SECONDS)
-            notify.bind(str(self.folder / 'notify'))
-            (self.folder / 'notify').chmod(0o777)
-            daemon = self.start(f'--limits={shown}/limits',
-                                environment={'NOTIFY_SOCKET': str(self.folder / 'notify')})
+        notify = self.listen_for_notifications()
+        notify.settimeout(PATIENCE_SECONDS)
+        daemon = self.start(f'--limits={shown}/limits', environment=self.notify_environment())
 
-            def wait_for_message(wanted: bytes) -> None:
-                while wanted not in notify.recv(65536).split(b'\n'):
-                    pass
+        def wait_for_message(wanted: bytes) -> None:
+            while wanted not in notify.recv(65536).split(b'\n'):
+                pass
 
-            wait_for_message(b'READY=1')
-            loaded = len(self.told(daemon))
-            hangfs.say('hang look')
-            for _ in range(3):  # the first is amid its work when the others come
-                daemon.process.send(signal.SIGHUP)
-                wait_for_message(b'RELOADING=1')
-                hangfs.say('await 1')
-            self.assertEqual(daemon.usage(path)['limit'], '1024')
-            (source / 'limits').write_text('*: 2K\n')
-            hangfs.say('wake')
-            wait_for_message(b'READY=1')
-            self.assertEqual(daemon.usage(path)['limit'], '2048')
-            self.assertEqual(len(self.told(daemon)), loaded + 1)
+        wait_for_message(b'READY=1')
+        loaded = len(self.told(daemon))
+        hangfs.say('hang look')
+        for _ in range(3):  # the first is amid its work when the others come
+            daemon.process.send(signal.SIGHUP)
+            wait_for_message(b'RELOADING=1')
+            hangfs.say('await 1')
+        self.assertEqual(daemon.usage(path)['limit'], '1024')
+        (source / 'limits').write_text('*: 2K\n')
+        hangfs.say('wake')
+        wait_for_message(b'READY=1')
+        self.assertEqual(daemon.usage(path)['limit'], '2048')
+        self.assertEqual(len(self.told(daemon)), loaded + 1)
 
     def told(self, daemon: Daemon) -> list[str]:
         """Returns what the log says of limits that were loaded."""
@@ -72,10 +69,7 @@ class HangingTest(DaemonTestCase):
         self.prepare_root()
         self.make_near()
         self.make_far()
-        self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.addCleanup(self.notify.close)
-        self.notify.bind(str(self.folder / 'notify'))
-        (self.folder / 'notify').chmod(0o777)
+        self.notify = self.listen_for_notifications()
 
     def prepare_root(self) -> None:
         """Does what has to be done with the root before there are mailboxes in it."""
@@ -104,7 +98,7 @@ class HangingTest(DaemonTestCase):
         """Starts a daemon that remembers nothing, so that each count reads directories."""
         daemon = self.start('--cache-mailboxes=0', '--on-error=defer',
                             f'--scan-timeout={SCAN_TIMEOUT_SECONDS * 1000}',
-                            environment={'NOTIFY_SOCKET': str(self.folder / 'notify')})
+                            environment=self.notify_environment())
         wait_for(daemon.answers, 'it answers')
         return daemon
 

@@ -137,10 +137,7 @@ class SyslogTest(LogTest):
         dev.mkdir()
         for name in 'null', 'urandom':
             (dev / name).touch()
-        log = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.addCleanup(log.close)
-        log.bind(str(dev / 'log'))
-        (dev / 'log').chmod(0o777)
+        log = self.listen_for_datagrams(dev / 'log')
         log.settimeout(PATIENCE_SECONDS)
         for option in '--log=syslog', '-lsyslog':
             daemon = self.start(option, log=None, wrapper=(
@@ -165,10 +162,7 @@ class JournalTest(LogTest):
         super().setUp()
         place = self.folder / 'run' / 'systemd' / 'journal'
         place.mkdir(parents=True)
-        self.journal = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.addCleanup(self.journal.close)
-        self.journal.bind(str(place / 'socket'))
-        (place / 'socket').chmod(0o777)
+        self.journal = self.listen_for_datagrams(place / 'socket')
         self.wrapper = ('/usr/bin/unshare', '--mount', '/bin/sh', '-ec',
                         f'mount --bind {self.folder}/run /run; exec "$0" "$@"')
 

@@ -18,18 +18,14 @@ class NotifyTest(DaemonTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.path = make_maildir(self.root / 'joe', [123])
-        self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.addCleanup(self.notify.close)
-        self.notify.bind(str(self.folder / 'notify'))
-        (self.folder / 'notify').chmod(0o777)
+        self.notify = self.listen_for_notifications()
 
     def start_and_listen(self, *options: str, **more: str) -> Daemon:
         """Starts a daemon that tells us what it does, and waits for nothing.
 
         more is what else is in its environment.
         """
-        return self.start(*options, environment={
-            'NOTIFY_SOCKET': str(self.folder / 'notify'), **more})
+        return self.start(*options, environment={**self.notify_environment(), **more})
 
     def wait_for_message(self, *wanted: str) -> list[str]:
         """Waits for a message with all these lines, or beginnings of lines. Returns its lines."""
@@ -49,7 +45,7 @@ class NotifyTest(DaemonTestCase):
 
     def test_not_ready_before_it_answers(self):
         self.run_to_end(f'--socket={self.folder}/missing/socket', '--foreground',
-                        environment={'NOTIFY_SOCKET': str(self.folder / 'notify')})
+                        environment=self.notify_environment())
         self.assertFalse(select.select([self.notify], [], [], 0)[0])
 
     def test_status(self):
@@ -78,7 +74,7 @@ class NotifyTest(DaemonTestCase):
     def test_stopping_when_idle(self):
         listener = self.listen(self.folder / 'a')
         how = passing([listener])
-        how['environment']['NOTIFY_SOCKET'] = str(self.folder / 'notify')
+        how['environment'] |= self.notify_environment()
         self.spawn('--exit-idle-time=50ms', **how)
         self.wait_for_message('STOPPING=1')
 
@@ -144,9 +140,7 @@ class NotifyTest(DaemonTestCase):
         # As a container's service manager has it: within reach from within the sandbox, too.
         name = f'exim-quotad-test-{os.getpid()}'
         self.notify.close()
-        self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.addCleanup(self.notify.close)
-        self.notify.bind(f'\0{name}')
+        self.notify = self.listen(f'\0{name}', socket.SOCK_DGRAM)
         daemon = self.start_and_listen(NOTIFY_SOCKET=f'@{name}')
         self.wait_for_message('READY=1')
         daemon.process.send(signal.SIGTERM)
