@@ -27,6 +27,20 @@ def write_maildirsize(path: Path, header: str, *lines: str, age_seconds: int = 0
     return file
 
 
+def make_questions(file: Path, root: Path, count: int) -> None:
+    """Makes twice that many mailboxes, half of which need counting, and the questions about them.
+
+    The file has them as tests/bench/load.c reads them.
+    """
+    lines = []
+    for number in range(count):
+        counted = make_maildir(root / f'counted-{number}', [number, 1, 2, 3])
+        summed = make_maildir(root / f'summed-{number}')
+        write_maildirsize(summed, '0S', f'{number} 1')
+        lines += [f'{counted}\t{number + 6}\n', f'{summed}\t{number}\n']
+    file.write_text(''.join(lines), 'utf-8')
+
+
 def make_slow_maildir(path: Path, beside: Path, folders: int) -> tuple[int, int]:
     """Makes a Maildir that takes long to count, for it has to ask each message for its size.
 

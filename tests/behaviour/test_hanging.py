@@ -12,7 +12,7 @@ import time
 from daemon import (FULL, PATIENCE_SECONDS, Daemon, DaemonTestCase, connect, parse_pairs, read_all,
                     wait_for)
 from hangfs import HangFs, needs_hangfs
-from mailboxes import make_maildir, write_maildirsize
+from mailboxes import make_maildir, make_questions, write_maildirsize
 
 NEAR = 100  # mailboxes of each kind on the disk, which are asked about in turn
 QUESTIONS = 2000
@@ -67,25 +67,15 @@ class HangingTest(DaemonTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.prepare_root()
-        self.make_near()
+        make_questions(self.folder / 'questions', self.root, NEAR)
         self.make_far()
         self.notify = self.listen_for_notifications()
 
     def prepare_root(self) -> None:
         """Does what has to be done with the root before there are mailboxes in it."""
 
-    def make_near(self) -> None:
-        """Makes the mailboxes on the disk, and the questions about them: half need counting."""
-        lines = []
-        for number in range(NEAR):
-            counted = make_maildir(self.root / f'counted-{number}', [number, 1, 2, 3])
-            summed = make_maildir(self.root / f'summed-{number}')
-            write_maildirsize(summed, '0S', f'{number} 1')
-            lines += [f'{counted}\t{number + 6}\n', f'{summed}\t{number}\n']
-        (self.folder / 'questions').write_text(''.join(lines), 'utf-8')
-
     def make_far(self) -> None:
-        """Makes the others: each holds 7 bytes, and says that it holds 150 of 100."""
+        """Makes those that hang: each holds 7 bytes, and says that it holds 150 of 100."""
         for number in range(FAR):
             mailbox = make_maildir(self.folder / 'source' / str(number), [7])
             write_maildirsize(mailbox, '100S', '75 1', '75 1')

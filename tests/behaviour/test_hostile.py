@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Iterator
 
 from daemon import Daemon, DaemonTestCase, is_long, wait_for
-from mailboxes import make_maildir, write_maildirsize
+from mailboxes import make_questions
 
 MAILBOXES = 200
 CLIENTS = 8
@@ -66,13 +66,7 @@ class HostileTest(DaemonTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.questions = self.folder / 'questions'
-        lines = []
-        for number in range(MAILBOXES // 2):
-            counted = make_maildir(self.root / f'counted-{number}', [number, 1, 2, 3])
-            summed = make_maildir(self.root / f'summed-{number}')
-            write_maildirsize(summed, '0S', f'{number} 1')
-            lines += [f'{counted}\t{number + 6}\n', f'{summed}\t{number}\n']
-        self.questions.write_text(''.join(lines), 'utf-8')
+        make_questions(self.questions, self.root, MAILBOXES // 2)
 
     crowded = False  # there are fewer places than clients
     failures = 0  # honest questions without an answer
