@@ -34,13 +34,6 @@ class AclOptions(DebianScenario):
             macros['CHECK_RCPT_LOCAL_ACL_FILE'] = OWN_ACL
         self.exim.configure_split(macros, {'own.acl': own_acl})
 
-    def filled(self, address: str, *sizes: int) -> str:
-        """Gives the address a Maildir with messages of these sizes, and returns its path."""
-        maildir = self.mailboxes.add_maildir(address)
-        for size in sizes:
-            self.mailboxes.drop(maildir, size)
-        return maildir
-
     def test_limit_from_a_lookup(self):
         looked_up, other = 'lookedup@quota.example', 'notlisted@quota.example'
         self.container.put_file(OWN_LIMITS, f'{looked_up}: 2000, 3C\n')  # mind the blank

@@ -32,13 +32,6 @@ class Verdicts(DebianScenario):
         self.set_limits(self.limits)
         self.addCleanup(self.exim.clear_queue)
 
-    def filled(self, address: str, *sizes: int) -> str:
-        """Gives the address a Maildir with messages of these sizes, and returns its path."""
-        maildir = self.mailboxes.add_maildir(address)
-        for size in sizes:
-            self.mailboxes.drop(maildir, size)
-        return maildir
-
     def send(self, *recipients: str, size: int, announced: int = -1) -> list[str]:
         """Sends a message, whose size is announced if that is not negative; returns all replies."""
         with self.exim.session() as session:

@@ -261,6 +261,17 @@ class Container:
         """
         return self.call(_connect, socket.AF_INET, (address, port), timeout, source)
 
+    def wait_for_tcp(self, port: int) -> None:
+        """Waits until somebody listens on the port inside."""
+        def listens() -> bool:
+            try:
+                self.connect_tcp(port).close()
+                return True
+            except ConnectionRefusedError:
+                return False
+
+        wait_until(listens, f'a listener on port {port}')
+
     def connect_unix(self, path: str, timeout: float = 30) -> socket.socket:
         """Connects to a stream socket inside, as root, and returns the connected socket."""
         return self.call(_connect, socket.AF_UNIX, path, timeout)

@@ -6,7 +6,7 @@ import socket
 from typing import NamedTuple, Optional
 
 from . import places
-from .container import Container, wait_until
+from .container import Container
 from .mailboxes import PASSWORD
 
 CONFIGURATION = '/etc/dovecot/dovecot.conf'
@@ -33,7 +33,7 @@ class Dovecot:
         self._container.put_file(CONFIGURATION, text)
         self._container.run(['doveconf', '-n'])  # says what is wrong with the file
         self._container.run(['systemctl', 'restart', 'dovecot.service'])
-        wait_until(self._listens, 'Dovecot listening on port 143')
+        self._container.wait_for_tcp(143)
 
     def doveadm(self, *arguments: str) -> str:
         """Runs doveadm and returns what it prints."""
@@ -61,13 +61,6 @@ class Dovecot:
         session = _Imap(self._container)
         session.login(address, PASSWORD)
         return session
-
-    def _listens(self) -> bool:
-        try:
-            self._container.connect_tcp(143).close()
-            return True
-        except ConnectionRefusedError:
-            return False
 
 
 def _usages(table: str) -> dict[str, Usage]:

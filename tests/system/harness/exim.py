@@ -41,7 +41,7 @@ class Exim:
         # forgets how often it was started in the last seconds, which systemd limits
         self._container.run(['systemctl', 'reset-failed', 'exim4.service'])
         self._container.run(['systemctl', 'restart', 'exim4.service'])
-        wait_until(self._listens, 'Exim listening on port 25')
+        self._container.wait_for_tcp(25)
 
     def session(self) -> smtp.Session:
         """Opens an SMTP session, up to and with EHLO."""
@@ -99,10 +99,3 @@ class Exim:
         """Returns what was said in the sessions since the last call, and forgets it."""
         sessions, self._sessions = self._sessions, []
         return '\n--\n'.join(session.dialogue() for session in sessions)
-
-    def _listens(self) -> bool:
-        try:
-            self._container.connect_tcp(25).close()
-            return True
-        except ConnectionRefusedError:
-            return False

@@ -143,6 +143,13 @@ class DebianScenario(Scenario):
             print(f'{announced}RCPT TO:<{address}>\n  {reply}')
         return replies
 
+    def filled(self, address: str, *sizes: int) -> str:
+        """Gives the address a Maildir with messages of these sizes, and returns its path."""
+        maildir = self.mailboxes.add_maildir(address)
+        for size in sizes:
+            self.mailboxes.drop(maildir, size)
+        return maildir
+
     def set_limits(self, text: str) -> None:
         """Changes the limits file, and reloads the service."""
         self.container.put_file(LIMITS_FILE, text)
