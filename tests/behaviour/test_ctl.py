@@ -20,8 +20,8 @@ import unittest
 from pathlib import Path
 from typing import Callable, Iterator, Mapping, Optional
 
-from daemon import (PATIENCE_SECONDS, SANITIZER_REPORT, Daemon, DaemonTestCase, Ended, is_long,
-                    needs_root, parse_pairs)
+from daemon import (PATIENCE_SECONDS, SANITIZER_REPORT, DaemonTestCase, Ended, is_long, needs_root,
+                    parse_pairs)
 from faults import Table, make_faults, needs_faults
 from mailboxes import make_maildir, write_maildirsize
 

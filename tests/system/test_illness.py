@@ -9,7 +9,6 @@ import os
 import re
 import socket
 import threading
-import time
 from pathlib import Path
 
 from harness import smtp

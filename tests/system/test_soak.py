@@ -15,7 +15,6 @@ import time
 from pathlib import Path
 from typing import Callable, NamedTuple
 
-from harness.container import wait_until
 from harness.mailboxes import SPOOL
 from harness.scenario import MailScenario, is_long
 from harness.service import (ENVIRONMENT_FILE, SERVICE, SOCKET, SOCKET_PATH, Service, answer_of,
