@@ -111,8 +111,8 @@ static inline void box_remove(const struct box *box, const char *name)
     assert_return_code(tree_remove(box_path(box, name, path)), errno);
 }
 
-/* Makes a mailbox without anything in it, in a folder of its own beneath parent. */
-static inline void box_init_in(struct box *box, const char *parent)
+/* Makes the temporary folder beneath parent, and names the mailbox, which is not there yet. */
+static inline void box_init_root(struct box *box, const char *parent)
 {
     assert_in_range(snprintf(box->root, sizeof(box->root), "%s/quotad-XXXXXX", parent), 1,
                     sizeof(box->root) - 1);
@@ -120,11 +120,23 @@ static inline void box_init_in(struct box *box, const char *parent)
     assert_return_code(chmod(box->root, 0755), errno);
     assert_in_range(snprintf(box->path, sizeof(box->path), "%s/box", box->root), 1,
                     sizeof(box->path) - 1);
-    assert_return_code(mkdir(box->path, 0755), errno);
+}
+
+/* Opens the mailbox, and confines to its root. */
+static inline void box_open(struct box *box)
+{
     box->fd = open(box->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
     assert_return_code(box->fd, errno);
     assert_int_equal(confine_new(CONFINE_AUTO, &box->confine), 0);
     assert_int_equal(confine_add_root(box->confine, box->root), 0);
+}
+
+/* Makes a mailbox without anything in it, in a folder of its own beneath parent. */
+static inline void box_init_in(struct box *box, const char *parent)
+{
+    box_init_root(box, parent);
+    assert_return_code(mkdir(box->path, 0755), errno);
+    box_open(box);
 }
 
 static inline void box_init(struct box *box)

@@ -296,18 +296,13 @@ static inline void server_start(struct server *server, const struct node *nodes,
     server->nodes_count = nodes_count;
     for (size_t i = 0; i < nodes_count; i++)
         server->nodes[i].mtime = server->nodes[i].ctime = (struct timespec){.tv_sec = OLD_SEC};
-    (void)snprintf(box->root, sizeof(box->root), "/tmp/quotad-XXXXXX");
-    assert_non_null(mkdtemp(box->root));
-    (void)snprintf(box->path, sizeof(box->path), "%s/box", box->root);
+    box_init_root(box, "/tmp");
     server->fuse = fuse_new(&args, &operations, sizeof(operations), server);
     fuse_opt_free_args(&args);
     assert_non_null(server->fuse);
     assert_int_equal(fuse_mount(server->fuse, box->root), 0);
     assert_int_equal(pthread_create(&server->thread, NULL, server_thread, server), 0);
-    box->fd = open(box->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    assert_return_code(box->fd, errno);
-    assert_int_equal(confine_new(CONFINE_AUTO, &box->confine), 0);
-    assert_int_equal(confine_add_root(box->confine, box->root), 0);
+    box_open(box);
 }
 
 static inline void server_stop(struct server *server)

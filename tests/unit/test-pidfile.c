@@ -363,26 +363,24 @@ static void dropped(void **state)
     pidfile_release(pidfile);
 }
 
-static enum child_result permissions_child(void *userdata)
+static enum child_result refused_child(const struct fixture *fixture, int result)
 {
-    const struct fixture *fixture = userdata;
     struct pidfile *pidfile;
     pid_t other;
 
     CHECK(child_become_nobody());
-    CHECK(pidfile_acquire(fixture->path, &pidfile, &other) == -EACCES);
+    CHECK(pidfile_acquire(fixture->path, &pidfile, &other) == result);
     return CHILD_PASSED;
+}
+
+static enum child_result permissions_child(void *userdata)
+{
+    return refused_child(userdata, -EACCES);
 }
 
 static enum child_result foreign_owner_child(void *userdata)
 {
-    const struct fixture *fixture = userdata;
-    struct pidfile *pidfile;
-    pid_t other;
-
-    CHECK(child_become_nobody());
-    CHECK(pidfile_acquire(fixture->path, &pidfile, &other) == -EPERM);
-    return CHILD_PASSED;
+    return refused_child(userdata, -EPERM);
 }
 
 static void permissions(void **state)
