@@ -9,8 +9,7 @@ import re
 
 from harness.mailboxes import SPOOL
 from harness.scenario import DebianScenario
-
-SOCKET_PATH = '/run/exim-quotad/socket'
+from harness.service import SOCKET_PATH
 
 # Our ACL, and then a reply that tells what the service has answered, whatever it was.
 TELL = r'''

@@ -10,11 +10,7 @@ from harness import smtp
 from harness.container import wait_until
 from harness.identity import call_as, status_of
 from harness.scenario import MailScenario
-
-SOCKET = 'exim-quotad.socket'
-SERVICE = 'exim-quotad.service'
-ACCEPT_SOCKET = 'exim-quotad-accept.socket'
-SOCKET_PATH = '/run/exim-quotad/socket'
+from harness.service import ACCEPT_SOCKET, SERVICE, SOCKET, SOCKET_PATH, Service
 
 MESSAGE_BYTES = 20000
 OVER_QUOTA = '451 Mailbox over quota'
@@ -276,16 +272,11 @@ class Privileges(Answers):
             ['stat', '--format=%A %U:%G', SOCKET_PATH]).stdout.strip()
         print(f'{SOCKET_PATH}: {permissions}')
         self.assertEqual(permissions, 'srw-rw---- root:Debian-exim')
-        ask = ['python3', '-c',
-               'import socket, sys\n'
-               'with socket.socket(socket.AF_UNIX) as connection:\n'
-               '    connection.connect(sys.argv[1])\n'
-               '    connection.sendall(sys.argv[2].encode() + b"\\n")\n'
-               '    print(connection.makefile().read(), end="")\n', SOCKET_PATH, self.maildir]
-        answered = self.container.run(ask, user='Debian-exim')
+        service = Service(self.container)
+        answered = service.ask_as('Debian-exim', self.maildir)
         print(f'Debian-exim asks: {answered.stdout.strip()}')
         self.assertGreater(int(answered.stdout), MESSAGE_BYTES)
-        refused = self.container.run(ask, user='www-data', check=False)
+        refused = service.ask_as('www-data', self.maildir)
         print(f'www-data asks: {refused.stderr.splitlines()[-1]}')
         self.assertIn('PermissionError', refused.stderr)
 

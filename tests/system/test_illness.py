@@ -13,9 +13,8 @@ from pathlib import Path
 
 from harness import smtp
 from harness.container import wait_until
-from harness.scenario import SERVICE, SOCKET, DebianScenario
-
-SOCKET_PATH = '/run/exim-quotad/socket'
+from harness.scenario import DebianScenario
+from harness.service import SERVICE, SOCKET, SOCKET_PATH
 
 ACCEPTED = '250 Accepted'
 FULL = '452 4.2.2 Mailbox is full'

@@ -17,10 +17,10 @@ from harness.dovecot import Dovecot, Usage
 from harness.exim import Exim
 from harness.mailboxes import DOVECOT_USERS, EXIM_MAILDIRS, PASSWORD, SPOOL, Mailboxes
 from harness.scenario import Scenario
+from harness.service import SOCKET_PATH
 from random_maildirs import Count, Counter, Maildir, Rule
 
 SEED_VARIABLE = 'EXIM_QUOTAD_SEED'
-SOCKET_PATH = '/run/exim-quotad/socket'
 MAILBOXES = 400
 QUOTA = 2 ** 50
 

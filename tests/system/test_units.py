@@ -2,9 +2,7 @@
 """The unit files, as they are installed."""
 
 from harness.scenario import Scenario
-
-SOCKET = 'exim-quotad.socket'
-ACCEPT_SOCKET = 'exim-quotad-accept.socket'
+from harness.service import ACCEPT_SOCKET, SOCKET
 
 
 class Units(Scenario):

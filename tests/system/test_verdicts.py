@@ -10,7 +10,8 @@ from pathlib import Path
 
 from harness import smtp
 from harness.container import wait_until
-from harness.scenario import LIMITS_FILE, SERVICE, DebianScenario
+from harness.scenario import LIMITS_FILE, DebianScenario
+from harness.service import SERVICE
 
 ACCEPTED = '250 Accepted'
 FULL = '452 4.2.2 Mailbox is full'

@@ -14,11 +14,9 @@ from .debian_exim import DebianExim
 from .dovecot import Dovecot
 from .exim import Exim
 from .mailboxes import SPOOL, Mailboxes
+from .service import ENVIRONMENT_FILE, SERVICE, SOCKET
 
-ENVIRONMENT_FILE = '/etc/default/exim-quotad'
 LIMITS_FILE = '/etc/exim4/limits'
-SOCKET = 'exim-quotad.socket'
-SERVICE = 'exim-quotad.service'
 
 RELEASE_VARIABLE = 'EXIM_QUOTAD_RELEASE'
 LONG_VARIABLE = 'EXIM_QUOTAD_LONG'
