@@ -14,23 +14,12 @@
 #include "quota/hash.h"
 #include "quota/names.h"
 #include "quota/size.h"
+#include "quota/stamp.h"
 #include "system/cleanup.h"
-#include "system/clock.h"
 #include "system/confine.h"
 
 /* How much of a directory is read at once. */
 #define BUFFER_BYTES ((size_t)256 * 1024)
-
-/* What changes when a directory changes. Without padding, so that memcmp() compares it. */
-struct stamp {
-    uint64_t inode;
-    int64_t mtime_sec;
-    int64_t ctime_sec;
-    uint32_t mtime_nsec;
-    uint32_t ctime_nsec;
-    uint32_t device_major;
-    uint32_t device_minor;
-};
 
 enum directory_state {
     DIRECTORY_UNKNOWN,    /* never read, or read too soon after a change */
@@ -73,7 +62,6 @@ struct maildir_memory {
                                        enum folder_kind, its name with the leading dot, NUL */
 };
 
-_Static_assert(sizeof(struct stamp) == 40, "a stamp has no padding");
 _Static_assert(sizeof(struct directory) == 64, "the header tells the bytes of a memory");
 _Static_assert(sizeof(struct maildir_memory) == 64, "the header tells the bytes of a memory");
 
@@ -179,43 +167,10 @@ static int stamp_get(int fd, const char *name, struct stamp *ret)
     struct statx st;
 
     if (statx(fd, name, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_FORCE_SYNC,
-              STATX_TYPE | STATX_INO | STATX_MTIME | STATX_CTIME, &st) < 0)
+              STATX_TYPE | STAMP_STATX_MASK, &st) < 0)
         return -errno;
-    *ret = (struct stamp){
-        .inode = st.stx_ino,
-        .mtime_sec = st.stx_mtime.tv_sec,
-        .ctime_sec = st.stx_ctime.tv_sec,
-        .mtime_nsec = st.stx_mtime.tv_nsec,
-        .ctime_nsec = st.stx_ctime.tv_nsec,
-        .device_major = st.stx_dev_major,
-        .device_minor = st.stx_dev_minor,
-    };
+    *ret = stamp_from_statx(&st);
     return 0;
-}
-
-static bool stamp_equal(const struct stamp *a, const struct stamp *b)
-{
-    return memcmp(a, b, sizeof(*a)) == 0;
-}
-
-/*
- * Returns the time by the clock that the kernel stamps changes with. Any other may run ahead of it
- * by a tick.
- */
-static int64_t stamp_now_sec(void)
-{
-    return (int64_t)(clock_usec(CLOCK_REALTIME_COARSE) / USEC_PER_SEC);
-}
-
-/*
- * Says whether every change after the time read_sec, when a reading began, gives the directory
- * another stamp than this one. Whole seconds are compared, so that the age is more than the bound.
- */
-static bool stamp_is_settled(const struct stamp *stamp, int64_t read_sec)
-{
-    int64_t newest = stamp->mtime_sec > stamp->ctime_sec ? stamp->mtime_sec : stamp->ctime_sec;
-
-    return newest > 0 && newest < read_sec - MAILDIR_SETTLED_SEC;
 }
 
 /* Writes the path of place from the mailbox on into text. Returns 0 or -ENAMETOOLONG. */

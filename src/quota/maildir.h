@@ -36,7 +36,7 @@
  * but turns out to have changed by the time that `cur` has been read, both are read again.
  *
  * Two messages of one base name are two where nothing moves. Where `new` or `cur` changed less than
- * MAILDIR_SETTLED_SEC before it was read, or has changed since, they may be taken for one.
+ * STAMP_SETTLED_SEC before it was read, or has changed since, they may be taken for one.
  *
  * No more than NAMES_MAX base names of a directory are kept (quota/names.h), and none once the
  * count is over. If there are more in `new`, it is read again after `cur` if it has changed: what
@@ -50,13 +50,13 @@
  * For each `new` and `cur` the sums, and the device, inode, mtime and ctime of the directory they
  * were read from; for the mailbox itself the list of its folders in the same way. A count looks at
  * each with one statx(2) and reads those that differ. That is safe only if every later change makes
- * a difference, so a directory that had changed less than MAILDIR_SETTLED_SEC before it was read is
+ * a difference, so a directory that had changed less than STAMP_SETTLED_SEC before it was read is
  * not remembered: a change after the reading could bear the same stamp. Nor is one whose stamp lies
  * in the future or at the epoch (there, the file system keeps no stamps), nor one with an untagged
  * entry that is no regular file, such as a link, since what it leads to may change by itself.
  *
  * A network file system is asked, not its cache in this kernel, whether a directory changed. Its
- * server's clock must not run behind ours by more than MAILDIR_SETTLED_SEC less one tick of its
+ * server's clock must not run behind ours by more than STAMP_SETTLED_SEC less one tick of its
  * stamps, or a second change within one tick of the first may be missed until the third.
  *
  * It takes 64 bytes, 64 more for each `new` and `cur`, and the names of the folders, each with two
@@ -69,13 +69,6 @@
 #include <stdint.h>
 
 struct confine;
-
-/*
- * How old a directory's last change must be for its sums to be remembered, in seconds. FAT keeps
- * the time of a change to two seconds, older disk formats and servers to one, the others to a tick
- * of the kernel's clock, at most 10 ms.
- */
-#define MAILDIR_SETTLED_SEC 2
 
 /*
  * The bytes that the memory of one mailbox may take: some 7,000 folders. A mailbox with more is

@@ -30,6 +30,7 @@
 #include "../tree.h"
 #include "quota/maildir.h"
 #include "quota/size.h"
+#include "quota/stamp.h"
 #include "system/cleanup.h"
 #include "system/confine.h"
 
@@ -183,7 +184,7 @@ static void mailbox_make(struct mailbox *mailbox, const struct bench *bench, con
 /* Waits until all that has changed is old enough to be remembered. */
 static void settle(void)
 {
-    const struct timespec wait = {.tv_sec = MAILDIR_SETTLED_SEC + 1, .tv_nsec = 20000000};
+    const struct timespec wait = {.tv_sec = STAMP_SETTLED_SEC + 1, .tv_nsec = 20000000};
 
     (void)nanosleep(&wait, NULL);
 }

@@ -21,6 +21,7 @@
 
 #include "../tree.h"
 #include "quota/maildir.h"
+#include "quota/stamp.h"
 #include "system/confine.h"
 
 struct box {
@@ -189,7 +190,7 @@ static inline struct maildir_count box_count(const struct box *box, struct maild
  */
 static inline void box_settle(void)
 {
-    const struct timespec wait = {.tv_sec = MAILDIR_SETTLED_SEC + 1, .tv_nsec = 20000000};
+    const struct timespec wait = {.tv_sec = STAMP_SETTLED_SEC + 1, .tv_nsec = 20000000};
 
     assert_return_code(nanosleep(&wait, NULL), errno);
 }

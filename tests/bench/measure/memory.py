@@ -17,7 +17,7 @@ KIB_PER_MIB = 1024
 # The bound for memory is meant for so many mailboxes.
 DEMANDED_MAILBOXES = 10000
 
-# A directory that has just changed is not remembered: MAILDIR_SETTLED_SEC, and a tick.
+# A directory that has just changed is not remembered: STAMP_SETTLED_SEC, and a tick.
 SETTLE_SECONDS = 3.1
 
 
