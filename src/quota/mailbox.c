@@ -299,6 +299,14 @@ int mailbox_open(const struct mailbox_settings *settings, char *path, struct mai
     return r;
 }
 
+/* Whether a device is that of the root which answers path. */
+static bool lies_on_root(const struct confine *confine, const char *path, dev_t device)
+{
+    struct confine_target target;
+
+    return confine_find(confine, path, &target) == 0 && confine_target_device(&target) == device;
+}
+
 /*
  * Opens the Maildir at path by its maildirsize alone: most mailboxes have one, and that way takes
  * half of the system calls. Only on the file system of the root, where it is known beforehand
@@ -310,19 +318,22 @@ static bool open_directly(const struct opener *opener, const char *path, struct 
     struct confine *confine = opener->settings->confine;
     struct mailbox mailbox = {.kind = MAILBOX_MAILDIR, .fd = -1};
     _cleanup_(closep) int fd = -1;
+    struct confine_target target;
     bool cached;
 
-    mailbox.device = confine_device(confine, path);
+    if (confine_find(confine, path, &target) < 0)
+        return false;
+    mailbox.device = confine_target_device(&target);
     if (mailbox.device == 0 ||
         opener->device_kind(mailbox.device, opener->userdata) == FILESYSTEM_UNKNOWN)
         return false;
     cached = must_not_wait(opener, mailbox.device);
-    fd = confine_open_entry(confine, path, "maildirsize", MAILDIRSIZE_FLAGS, cached);
+    fd = confine_open_entry(confine, &target, "maildirsize", MAILDIRSIZE_FLAGS, cached);
     if (fd < 0)
         return false;
     if (parent_length(path) > 0) {
         _cleanup_(closep) int folder_fd =
-            confine_open_entry(confine, path, "maildirfolder", O_PATH, cached);
+            confine_open_entry(confine, &target, "maildirfolder", O_PATH, cached);
 
         if (folder_fd != -ENOENT)
             return false;
@@ -346,7 +357,7 @@ int mailbox_open_cached(const struct mailbox_settings *settings, char *path,
     r = open_once(&opener, path, ret);
     *direct = r == 0 && ret->kind == MAILBOX_MAILDIR &&
               ret->maildirsize_state == USAGE_RULE_TRUSTED &&
-              ret->device == confine_device(settings->confine, path);
+              lies_on_root(settings->confine, path, ret->device);
     if (r == -EOPNOTSUPP || r == -ESTALE)
         r = -EAGAIN;
     if (r == -EAGAIN)

@@ -37,7 +37,7 @@
 #define ST_NOSYMFOLLOW 0x2000 /* of statfs(2), since Linux 5.10 */
 #endif
 
-struct root {
+struct confine_root {
     char *path;
     int fd;
     dev_t device;
@@ -48,18 +48,12 @@ struct confine {
     enum confine_method method;
     atomic_bool openat2_missing; /* every openat2() fails */
     atomic_bool cached_missing;  /* every openat2() with RESOLVE_CACHED fails */
-    struct root *roots;
+    struct confine_root *roots;
     size_t roots_count;
 };
 
-/* A path that was asked for: its root, and what follows the root, never empty nor absolute. */
-struct target {
-    const struct root *root;
-    const char *rest;
-};
-
 struct walk {
-    const struct root *root;
+    const struct confine_root *root;
     int flags;          /* to open the last component with */
     bool cached;        /* wait for nothing */
     dev_t waits_for;    /* the device that was not waited for, 0: unknown */
@@ -98,7 +92,8 @@ static bool is_dot_dot(const char *component, size_t length)
  * Matches path with a root. Returns what follows the root in path and the number of components that
  * the two have in common, or NULL.
  */
-static const char *match_root(const struct root *root, const char *path, size_t *ret_components)
+static const char *match_root(const struct confine_root *root, const char *path,
+                              size_t *ret_components)
 {
     const char *prefix = root->path;
     size_t length, prefix_length;
@@ -119,7 +114,7 @@ static const char *match_root(const struct root *root, const char *path, size_t 
     }
 }
 
-static int find_target(const struct confine *confine, const char *path, struct target *ret)
+int confine_find(const struct confine *confine, const char *path, struct confine_target *ret)
 {
     size_t longest = 0;
 
@@ -127,14 +122,14 @@ static int find_target(const struct confine *confine, const char *path, struct t
         return -EXDEV;
     if (strnlen(path, PATH_MAX) == PATH_MAX)
         return -ENAMETOOLONG;
-    *ret = (struct target){};
+    *ret = (struct confine_target){};
     for (size_t i = 0; i < confine->roots_count; i++) {
         size_t components;
         const char *rest = match_root(&confine->roots[i], path, &components);
 
         if (!rest || (ret->root && components <= longest))
             continue;
-        *ret = (struct target){&confine->roots[i], rest[0] != '\0' ? rest : "."};
+        *ret = (struct confine_target){&confine->roots[i], rest[0] != '\0' ? rest : "."};
         longest = components;
     }
     return ret->root ? 0 : -EXDEV;
@@ -174,7 +169,7 @@ static bool openat2_is_refused(int error, uint64_t resolve)
     return sys_openat2(-1, ".", O_PATH, resolve) == error;
 }
 
-static int open_by_kernel(const struct target *target, int flags, uint64_t resolve)
+static int open_by_kernel(const struct confine_target *target, int flags, uint64_t resolve)
 {
     int fd = -EAGAIN;
 
@@ -267,7 +262,8 @@ static void walk_reset(struct walk *walk)
     walk->current = walk->root->fd;
 }
 
-static void walk_init(struct walk *walk, const struct target *target, int flags, bool cached)
+static void walk_init(struct walk *walk, const struct confine_target *target, int flags,
+                      bool cached)
 {
     size_t length = strlen(target->rest);
 
@@ -473,7 +469,8 @@ static int walk_run(struct walk *walk)
     }
 }
 
-static int open_by_walk(const struct target *target, int flags, bool cached, dev_t *ret_waits_for)
+static int open_by_walk(const struct confine_target *target, int flags, bool cached,
+                        dev_t *ret_waits_for)
 {
     struct walk walk;
     int fd;
@@ -530,7 +527,7 @@ int confine_add_root(struct confine *confine, const char *path)
 {
     _cleanup_(freep) char *copy = NULL;
     _cleanup_(closep) int fd = -1;
-    struct root *roots;
+    struct confine_root *roots;
     size_t length;
 
     if (!path_is_root_name(path))
@@ -546,7 +543,7 @@ int confine_add_root(struct confine *confine, const char *path)
         return -ENOMEM;
     confine->roots = roots;
     (void)next_component(path, &length);
-    roots[confine->roots_count++] = (struct root){
+    roots[confine->roots_count++] = (struct confine_root){
         .path = steal_pointer(&copy),
         .fd = fd,
         .device = file_device(fd),
@@ -556,11 +553,9 @@ int confine_add_root(struct confine *confine, const char *path)
     return 0;
 }
 
-dev_t confine_device(const struct confine *confine, const char *path)
+dev_t confine_target_device(const struct confine_target *target)
 {
-    struct target target;
-
-    return find_target(confine, path, &target) < 0 ? 0 : target.root->device;
+    return target->root->device;
 }
 
 size_t confine_roots(const struct confine *confine)
@@ -585,13 +580,13 @@ static void set(atomic_bool *flag)
 
 int confine_open(struct confine *confine, const char *path, int flags)
 {
-    struct target target;
+    struct confine_target target;
     dev_t waits_for;
     int fd;
 
     if (!flags_are_sound(flags))
         return -EINVAL;
-    fd = find_target(confine, path, &target);
+    fd = confine_find(confine, path, &target);
     if (fd < 0)
         return fd;
     if (confine->method != CONFINE_WALK && !is_set(&confine->openat2_missing)) {
@@ -606,9 +601,15 @@ int confine_open(struct confine *confine, const char *path, int flags)
     return open_by_walk(&target, flags, false, &waits_for);
 }
 
+/* Whether what the kernel alone can do, looking up what it has in memory for one, can be done. */
+static bool may_ask_kernel(struct confine *confine)
+{
+    return confine->method != CONFINE_WALK && !is_set(&confine->cached_missing);
+}
+
 int confine_open_cached(struct confine *confine, const char *path, int flags, dev_t *ret_device)
 {
-    struct target target;
+    struct confine_target target;
     dev_t device = 0;
     int fd;
 
@@ -617,10 +618,10 @@ int confine_open_cached(struct confine *confine, const char *path, int flags, de
     *ret_device = 0;
     if (!flags_are_sound(flags) || !(flags & O_PATH))
         return -EINVAL;
-    fd = find_target(confine, path, &target);
+    fd = confine_find(confine, path, &target);
     if (fd < 0)
         return fd;
-    if (confine->method == CONFINE_WALK || is_set(&confine->cached_missing))
+    if (!may_ask_kernel(confine))
         return -EOPNOTSUPP;
     fd = open_by_kernel(&target, flags, RESOLVE_CACHED);
     if (openat2_is_refused(fd, RESOLVE_CACHED)) {
@@ -632,25 +633,34 @@ int confine_open_cached(struct confine *confine, const char *path, int flags, de
     return open_by_walk(&target, flags, true, ret_device);
 }
 
-int confine_open_entry(struct confine *confine, const char *path, const char *name, int flags,
-                       bool cached)
+/* Writes the path of name in the directory into text. Returns 0 or -ENAMETOOLONG. */
+static int join_path(const char *directory, const char *name, char text[static PATH_MAX])
+{
+    size_t length = strlen(directory), name_size = strlen(name) + 1;
+
+    if (length + 1 + name_size > PATH_MAX)
+        return -ENAMETOOLONG;
+    memcpy(text, directory, length);
+    text[length] = '/';
+    memcpy(text + length + 1, name, name_size);
+    return 0;
+}
+
+int confine_open_entry(struct confine *confine, const struct confine_target *directory,
+                       const char *name, int flags, bool cached)
 {
     uint64_t resolve = RESOLVE_NO_XDEV | (cached ? RESOLVE_CACHED : 0);
     char text[PATH_MAX];
-    struct target target;
-    int fd, length;
+    struct confine_target target = {directory->root, text};
+    int r;
 
     if (!flags_are_sound(flags) || !is_name(name))
         return -EINVAL;
-    fd = find_target(confine, path, &target);
-    if (fd < 0)
-        return fd;
-    if (confine->method == CONFINE_WALK || is_set(&confine->cached_missing))
+    if (!may_ask_kernel(confine))
         return -EOPNOTSUPP;
-    length = snprintf(text, sizeof(text), "%s/%s", target.rest, name);
-    if (length >= (int)sizeof(text))
-        return -ENAMETOOLONG;
-    target.rest = text;
-    fd = open_by_kernel(&target, flags | O_NOFOLLOW, resolve);
-    return openat2_is_refused(fd, resolve) ? -EOPNOTSUPP : fd;
+    r = join_path(directory->rest, name, text);
+    if (r < 0)
+        return r;
+    r = open_by_kernel(&target, flags | O_NOFOLLOW, resolve);
+    return openat2_is_refused(r, resolve) ? -EOPNOTSUPP : r;
 }

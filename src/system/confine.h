@@ -32,6 +32,7 @@ enum confine_method {
 };
 
 struct confine;
+struct confine_root;
 
 /*
  * Makes a set of no roots. Returns 0 and the set, which the caller releases with confine_free(), or
@@ -58,10 +59,26 @@ size_t confine_roots(const struct confine *confine);
 int confine_root_fd(const struct confine *confine, size_t index);
 
 /*
- * Returns the device number of the root that answers path, as it was when the root was added; 0 if
- * there is no such root, or it could not be told without waiting.
+ * A path, and the root that answers it, found once for several calls. Good as long as the set and
+ * the path are, and no root is added.
  */
-dev_t confine_device(const struct confine *confine, const char *path);
+struct confine_target {
+    const struct confine_root *root;
+    const char *rest; /* what follows the root in the path, never empty nor absolute */
+};
+
+/*
+ * Finds the root that answers path. Returns 0 and *ret, or
+ * -EXDEV         the path is not absolute or lies beneath no root,
+ * -ENAMETOOLONG  it has PATH_MAX bytes or more.
+ */
+int confine_find(const struct confine *confine, const char *path, struct confine_target *ret);
+
+/*
+ * Returns the device number of the root, as it was when the root was added; 0 if it could not be
+ * told without waiting.
+ */
+dev_t confine_target_device(const struct confine_target *target);
 
 /*
  * Opens path beneath its root. flags are those of open(2): O_RDONLY with any of O_DIRECTORY,
@@ -106,9 +123,9 @@ int confine_open_cached(struct confine *confine, const char *path, int flags, de
 int confine_open_name(int directory_fd, const char *name, int flags, bool cached);
 
 /*
- * Opens the entry called name, one component, in the directory path as confine_open() does, but
- * only if the way to it stays on the root's own mount, and never through a symbolic link at its
- * end. So the file lies on the file system of confine_device(), and the caller can know beforehand
+ * Opens the entry called name, one component, in the directory as confine_open() does, but only if
+ * the way to it stays on the root's own mount, and never through a symbolic link at its end. So the
+ * file lies on the file system of confine_target_device(), and the caller can know beforehand
  * whether opening it may wait. With cached it never waits to find it, as confine_open_cached().
  * Returns a descriptor that the caller closes, or
  * -EINVAL    any other flag, or name is empty, `..` or a path,
@@ -117,5 +134,5 @@ int confine_open_name(int directory_fd, const char *name, int flags, bool cached
  * -EOPNOTSUPP  this system cannot do it (no openat2, no RESOLVE_CACHED, or CONFINE_WALK),
  * -ELOOP, -ENOTDIR, -ENOENT, -ENAMETOOLONG, ... as confine_open().
  */
-int confine_open_entry(struct confine *confine, const char *path, const char *name, int flags,
-                       bool cached);
+int confine_open_entry(struct confine *confine, const struct confine_target *directory,
+                       const char *name, int flags, bool cached);
