@@ -484,40 +484,39 @@ bool connections_full(const struct connections *connections)
     return connections->count >= connections->max;
 }
 
-bool connections_blocked(struct connections *connections)
+/*
+ * Gives the clients that have kept us waiting for longest their turn, since what they are waited
+ * for may have come meanwhile, until there are fewer connections than count or one is waited for in
+ * vain. Returns that one, or NULL.
+ */
+static struct connection *find_in_vain(struct connections *connections, size_t count)
 {
-    while (connections_full(connections)) {
-        struct deadline *first = deadline_first(&connections->deadlines);
+    struct deadline *first;
 
-        if (!first)
-            return true;
-        /* What it is waited for may have come meanwhile. */
+    while (connections->count >= count && (first = deadline_first(&connections->deadlines))) {
         on_ready(connection_of_deadline(first));
         if (deadline_first(&connections->deadlines) == first)
-            return false; /* it is in vain until now: there is one to make room */
+            return connection_of_deadline(first);
     }
-    return false;
+    return NULL;
+}
+
+bool connections_blocked(struct connections *connections)
+{
+    return connections_full(connections) && !find_in_vain(connections, connections->max) &&
+           connections_full(connections);
 }
 
 bool connections_make_room(struct connections *connections, const char *text)
 {
-    struct deadline *first;
+    size_t count = connections->count;
+    struct connection *connection = find_in_vain(connections, count);
 
-    while ((first = deadline_first(&connections->deadlines))) {
-        struct connection *connection = connection_of_deadline(first);
-        size_t count = connections->count;
-
-        /* What it was waited for may have come meanwhile. */
-        on_ready(connection);
-        if (connections->count < count)
-            return true;
-        if (deadline_first(&connections->deadlines) != first)
-            continue; /* it waits for us now */
-        connection->evicted = true;
-        give_up(connection, REASON_OVERLOADED, text);
-        return true;
-    }
-    return false;
+    if (!connection)
+        return connections->count < count;
+    connection->evicted = true;
+    give_up(connection, REASON_OVERLOADED, text);
+    return true;
 }
 
 size_t connections_count(const struct connections *connections)
