@@ -9,6 +9,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "quota/stamp.h"
 #include "system/cleanup.h"
 #include "system/clock.h"
 
@@ -18,9 +19,8 @@
 /* How a mailbox is opened: from memory alone, or not. */
 struct opener {
     const struct mailbox_settings *settings;
-    mailbox_device_kind_fn device_kind; /* NULL: waiting is allowed */
-    void *userdata;
-    dev_t waits_for; /* the device that it would have had to wait for */
+    struct mailbox_memory *memory; /* NULL: waiting is allowed */
+    dev_t waits_for;               /* the device that it would have had to wait for */
 };
 
 void mailbox_normalise_path(char *path)
@@ -54,9 +54,14 @@ static size_t parent_length(const char *path)
     return slash == path ? 1 : (size_t)(slash - path);
 }
 
+static enum filesystem_kind device_kind(const struct opener *opener, dev_t device)
+{
+    return opener->memory->device_kind(device, opener->memory->userdata);
+}
+
 static int open_path(struct opener *opener, const char *path)
 {
-    if (opener->device_kind)
+    if (opener->memory)
         return confine_open_cached(opener->settings->confine, path, O_PATH, &opener->waits_for);
     return confine_open(opener->settings->confine, path, O_PATH);
 }
@@ -67,8 +72,7 @@ static int open_path(struct opener *opener, const char *path)
  */
 static bool must_not_wait(const struct opener *opener, dev_t device)
 {
-    return opener->device_kind &&
-           opener->device_kind(device, opener->userdata) != FILESYSTEM_MEMORY;
+    return opener->memory && device_kind(opener, device) != FILESYSTEM_MEMORY;
 }
 
 /* Opens one name in a directory of the device, never through a symbolic link. */
@@ -80,9 +84,9 @@ static int open_name(const struct opener *opener, dev_t device, int directory_fd
 
 static int stat_descriptor(const struct opener *opener, int fd, struct statx *ret)
 {
-    int flags = AT_EMPTY_PATH | (opener->device_kind ? AT_STATX_DONT_SYNC : 0);
+    int flags = AT_EMPTY_PATH | (opener->memory ? AT_STATX_DONT_SYNC : 0);
 
-    if (statx(fd, "", flags, STATX_TYPE | STATX_SIZE | STATX_MTIME, ret) < 0)
+    if (statx(fd, "", flags, STATX_TYPE | MAILDIRSIZE_MEMORY_STATX_MASK, ret) < 0)
         return -errno;
     return 0;
 }
@@ -173,13 +177,14 @@ static bool is_passing(int error)
 }
 
 /*
- * Takes in maildirsize, which fd is open on, or the errno of opening it. That it cannot be read is
- * no error but a reason to count; being short of descriptors or memory is one.
+ * Takes in maildirsize, which fd is open on, or the errno of opening it; and in *st what the file
+ * was before it was read, if it could be. That it cannot be read is no error but a reason to count;
+ * being short of descriptors or memory is one.
  */
-static int take_maildirsize(const struct opener *opener, struct mailbox *mailbox, int fd)
+static int take_maildirsize(const struct opener *opener, struct mailbox *mailbox, int fd,
+                            struct statx *st)
 {
     char text[MAILDIRSIZE_BYTES_MAX];
-    struct statx st;
     ssize_t length;
     int r;
 
@@ -190,17 +195,17 @@ static int take_maildirsize(const struct opener *opener, struct mailbox *mailbox
     }
     if (fd < 0)
         return is_passing(fd) ? fd : 0;
-    r = stat_descriptor(opener, fd, &st);
+    r = stat_descriptor(opener, fd, st);
     if (r < 0)
         return is_passing(r) ? r : 0;
-    if (!S_ISREG(st.stx_mode))
+    if (!S_ISREG(st->stx_mode))
         return 0;
-    length = read_maildirsize(opener, mailbox->device, fd, st.stx_size, text);
+    length = read_maildirsize(opener, mailbox->device, fd, st->stx_size, text);
     if (length < 0)
         return is_passing((int)length) ? (int)length : 0;
     mailbox->maildirsize_state =
         rule_from_parse(maildirsize_parse(text, (size_t)length, &mailbox->maildirsize));
-    mailbox->maildirsize_modified_usec = statx_time_usec(&st.stx_mtime);
+    mailbox->maildirsize_modified_usec = statx_time_usec(&st->stx_mtime);
     return 0;
 }
 
@@ -208,8 +213,9 @@ static int load_maildirsize(const struct opener *opener, struct mailbox *mailbox
 {
     _cleanup_(closep) int fd =
         open_name(opener, mailbox->device, mailbox->fd, "maildirsize", MAILDIRSIZE_FLAGS);
+    struct statx st;
 
-    return take_maildirsize(opener, mailbox, fd);
+    return take_maildirsize(opener, mailbox, fd, &st);
 }
 
 /* Finds out what lies at path. Where that is a directory, mailbox->fd is open on it. */
@@ -229,12 +235,11 @@ static int open_target(struct opener *opener, const char *path, struct mailbox *
     if (r < 0)
         return r;
     mailbox->device = statx_device(&st);
-    if (opener->device_kind &&
-        opener->device_kind(mailbox->device, opener->userdata) == FILESYSTEM_UNKNOWN) {
+    if (opener->memory && device_kind(opener, mailbox->device) == FILESYSTEM_UNKNOWN) {
         opener->waits_for = mailbox->device;
         return -EAGAIN;
     }
-    if (!opener->device_kind)
+    if (!opener->memory)
         mailbox->device_kind = filesystem_kind(fd);
     if (S_ISREG(st.stx_mode)) {
         mailbox->kind = MAILBOX_MBOX;
@@ -308,6 +313,58 @@ static bool lies_on_root(const struct confine *confine, const char *path, dev_t 
 }
 
 /*
+ * Takes in the maildirsize of the directory, known by that id, from memory: it is neither opened
+ * for reading nor read. Returns whether it is known and did not change.
+ */
+static bool recall_maildirsize(const struct opener *opener, const struct confine_target *directory,
+                               uint64_t id, struct mailbox *mailbox)
+{
+    struct maildirsize_memory *memory = opener->memory->maildirsizes;
+    _cleanup_(closep) int fd = -1;
+    struct statx st;
+
+    if (!maildirsize_memory_has(memory, id))
+        return false;
+    fd = confine_open_entry(opener->settings->confine, directory, "maildirsize", O_PATH,
+                            must_not_wait(opener, mailbox->device));
+    if (fd < 0 || stat_descriptor(opener, fd, &st) < 0 ||
+        !maildirsize_memory_recall(memory, id, &st, &mailbox->maildirsize))
+        return false;
+    mailbox->maildirsize_state = USAGE_RULE_TRUSTED;
+    mailbox->maildirsize_modified_usec = statx_time_usec(&st.stx_mtime);
+    return true;
+}
+
+/* Reads the maildirsize of the directory, and remembers it. Returns whether its sums are good. */
+static bool read_maildirsize_directly(const struct opener *opener,
+                                      const struct confine_target *directory, uint64_t id,
+                                      struct mailbox *mailbox)
+{
+    int64_t read_sec = stamp_now_sec();
+    struct statx st;
+    _cleanup_(closep) int fd =
+        confine_open_entry(opener->settings->confine, directory, "maildirsize", MAILDIRSIZE_FLAGS,
+                           must_not_wait(opener, mailbox->device));
+
+    if (fd < 0 || take_maildirsize(opener, mailbox, fd, &st) < 0 ||
+        mailbox->maildirsize_state != USAGE_RULE_TRUSTED)
+        return false;
+    maildirsize_memory_put(opener->memory->maildirsizes, id, &st, read_sec, &mailbox->maildirsize);
+    return true;
+}
+
+/* Whether the directory is known to be no folder of a mailbox. */
+static bool is_no_folder(const struct opener *opener, const struct confine_target *directory,
+                         dev_t device)
+{
+    _cleanup_(closep) int fd =
+        confine_open_entry(opener->settings->confine, directory, "maildirfolder", O_PATH,
+                           must_not_wait(opener, device));
+
+    return fd == -ENOENT;
+}
+
+/*
  * Opens the Maildir at path by its maildirsize alone: most mailboxes have one, and that way takes
  * half of the system calls. Only on the file system of the root, where it is known beforehand
  * whether a file may be opened. Returns whether that answers; all else, errors too, is the other
@@ -315,54 +372,55 @@ static bool lies_on_root(const struct confine *confine, const char *path, dev_t 
  */
 static bool open_directly(const struct opener *opener, const char *path, struct mailbox *ret)
 {
-    struct confine *confine = opener->settings->confine;
     struct mailbox mailbox = {.kind = MAILBOX_MAILDIR, .fd = -1};
-    _cleanup_(closep) int fd = -1;
-    struct confine_target target;
-    bool cached;
+    struct confine_target directory;
+    uint64_t id;
 
-    if (confine_find(confine, path, &target) < 0)
+    if (confine_find(opener->settings->confine, path, &directory) < 0)
         return false;
-    mailbox.device = confine_target_device(&target);
-    if (mailbox.device == 0 ||
-        opener->device_kind(mailbox.device, opener->userdata) == FILESYSTEM_UNKNOWN)
+    mailbox.device = confine_target_device(&directory);
+    if (mailbox.device == 0 || device_kind(opener, mailbox.device) == FILESYSTEM_UNKNOWN)
         return false;
-    cached = must_not_wait(opener, mailbox.device);
-    fd = confine_open_entry(confine, &target, "maildirsize", MAILDIRSIZE_FLAGS, cached);
-    if (fd < 0)
+    id = maildirsize_memory_id(opener->memory->maildirsizes, path);
+    if (!recall_maildirsize(opener, &directory, id, &mailbox) &&
+        !read_maildirsize_directly(opener, &directory, id, &mailbox))
         return false;
-    if (parent_length(path) > 0) {
-        _cleanup_(closep) int folder_fd =
-            confine_open_entry(confine, &target, "maildirfolder", O_PATH, cached);
-
-        if (folder_fd != -ENOENT)
-            return false;
-    }
-    if (take_maildirsize(opener, &mailbox, fd) < 0 ||
-        mailbox.maildirsize_state != USAGE_RULE_TRUSTED)
+    if (parent_length(path) > 0 && !is_no_folder(opener, &directory, mailbox.device))
         return false;
     *ret = mailbox;
     return true;
 }
 
-int mailbox_open_cached(const struct mailbox_settings *settings, char *path,
-                        mailbox_device_kind_fn device_kind, void *userdata, bool *direct,
-                        struct mailbox *ret, dev_t *ret_device)
+int mailbox_open_cached(const struct mailbox_settings *settings, struct mailbox_memory *memory,
+                        char *path, struct mailbox *ret, dev_t *ret_device)
 {
-    struct opener opener = {.settings = settings, .device_kind = device_kind, .userdata = userdata};
+    struct opener opener = {.settings = settings, .memory = memory};
     int r;
 
-    if (*direct && open_directly(&opener, path, ret))
+    if (memory->direct && open_directly(&opener, path, ret))
         return 0;
     r = open_once(&opener, path, ret);
-    *direct = r == 0 && ret->kind == MAILBOX_MAILDIR &&
-              ret->maildirsize_state == USAGE_RULE_TRUSTED &&
-              lies_on_root(settings->confine, path, ret->device);
+    memory->direct = r == 0 && ret->kind == MAILBOX_MAILDIR &&
+                     ret->maildirsize_state == USAGE_RULE_TRUSTED &&
+                     lies_on_root(settings->confine, path, ret->device);
     if (r == -EOPNOTSUPP || r == -ESTALE)
         r = -EAGAIN;
     if (r == -EAGAIN)
         *ret_device = opener.waits_for;
     return r;
+}
+
+int mailbox_memory_init(struct mailbox_memory *memory, size_t max_mailboxes,
+                        mailbox_device_kind_fn kind, void *userdata)
+{
+    *memory = (struct mailbox_memory){.device_kind = kind, .userdata = userdata};
+    return maildirsize_memory_new(max_mailboxes, &memory->maildirsizes);
+}
+
+void mailbox_memory_done(struct mailbox_memory *memory)
+{
+    maildirsize_memory_free(memory->maildirsizes);
+    *memory = (struct mailbox_memory){};
 }
 
 void mailbox_restore_path(const struct mailbox *mailbox, char *path)

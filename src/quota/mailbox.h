@@ -17,6 +17,7 @@
 
 #include "quota/maildir.h"
 #include "quota/maildirsize.h"
+#include "quota/maildirsize_memory.h"
 #include "quota/usage.h"
 #include "quota/verdict.h"
 #include "system/confine.h"
@@ -62,8 +63,16 @@ struct mailbox {
         .fd = -1                                                                                   \
     }
 
-/* Tells what kind of file system a device is. Must not wait. */
+/* Tells what kind of file system a device is: on which files may be opened. Must not wait. */
 typedef enum filesystem_kind (*mailbox_device_kind_fn)(dev_t device, void *userdata);
+
+/* What mailbox_open_cached() knows, and leaves for the next call. Not for several threads. */
+struct mailbox_memory {
+    mailbox_device_kind_fn device_kind;
+    void *userdata;
+    struct maildirsize_memory *maildirsizes;
+    bool direct; /* the last mailbox was a Maildir with a maildirsize on the root's file system */
+};
 
 /*
  * Brings an absolute path into the form that stands for its mailbox: no `//`, no `/./`, no slash at
@@ -83,18 +92,30 @@ void mailbox_normalise_path(char *path);
 int mailbox_open(const struct mailbox_settings *settings, char *path, struct mailbox *ret);
 
 /*
- * As mailbox_open(), from what the kernel holds in memory. Returns also -EAGAIN where it would have
- * to wait, and in *ret_device for which device as far as that is known (else 0); then path is as it
- * was. device_kind() tells it which devices it may open files on.
- *
- * *direct is what one call leaves for the next, false at first: whether the mailbox was a Maildir
- * with a maildirsize on the root's own file system. Such a one is looked for first then, which
- * takes half of the system calls if it is there, one more if not, and finds the same. The mailbox's
- * descriptor is -1 in that case.
+ * Makes a memory that remembers the maildirsize of some max_mailboxes, as maildirsize_memory_new()
+ * does, for a device_kind() that gets userdata. Returns 0, or that function's negative errno; to be
+ * released with mailbox_memory_done() either way.
  */
-int mailbox_open_cached(const struct mailbox_settings *settings, char *path,
-                        mailbox_device_kind_fn device_kind, void *userdata, bool *direct,
-                        struct mailbox *ret, dev_t *ret_device);
+int mailbox_memory_init(struct mailbox_memory *memory, size_t max_mailboxes,
+                        mailbox_device_kind_fn device_kind, void *userdata);
+
+/* Releases what the memory holds. One of zeroes holds nothing. */
+void mailbox_memory_done(struct mailbox_memory *memory);
+
+/*
+ * As mailbox_open(), from what is in memory, the kernel's and ours. Returns also -EAGAIN where it
+ * would have to wait, and in *ret_device for which device as far as that is known (else 0); then
+ * path is as it was.
+ *
+ * A Maildir with a maildirsize on the root's own file system is looked for first if the last one
+ * was such, which takes half of the system calls if it is there, one more if not, and finds the
+ * same. The mailbox's descriptor is -1 in that case. If such a maildirsize has changed neither its
+ * stamp nor its size since it was read and its stamp was settled then (quota/stamp.h), it is not
+ * read again. What is written through a mapping changes no stamp for a while; nothing that knows
+ * the file does that.
+ */
+int mailbox_open_cached(const struct mailbox_settings *settings, struct mailbox_memory *memory,
+                        char *path, struct mailbox *ret, dev_t *ret_device);
 
 /* Makes path, shortened by mailbox_open() or not, what it was before. */
 void mailbox_restore_path(const struct mailbox *mailbox, char *path);

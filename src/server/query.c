@@ -16,6 +16,9 @@
 /* Looks that wait for a thread. Each takes a few hundred bytes, and its client a connection. */
 #define QUEUE_MAX 1024
 
+/* So many maildirsize files are remembered: 7 MiB, once there are as many mailboxes. */
+#define MAILDIRSIZES_MAX ((size_t)131072)
+
 /* As much of a line that is no request is shown. */
 #define SHOWN_BYTES_MAX 100
 
@@ -31,9 +34,16 @@ struct query_service {
     struct devices devices;
     struct query_counters counters;
     uint64_t started_usec;
-    bool direct; /* of mailbox_open_cached() */
+    struct mailbox_memory memory;
     struct reply reply;
 };
+
+static enum filesystem_kind device_kind(dev_t device, void *userdata)
+{
+    const struct query_service *service = userdata;
+
+    return devices_kind(&service->devices, device);
+}
 
 static int service_init(sd_event *event, struct query_service *service, size_t connections_max)
 {
@@ -49,6 +59,10 @@ static int service_init(sd_event *event, struct query_service *service, size_t c
     if (r < 0)
         return r;
     r = cache_new(settings->cache_mailboxes, &service->cache);
+    if (r < 0)
+        return r;
+    r = mailbox_memory_init(&service->memory, settings->cache_mailboxes > 0 ? MAILDIRSIZES_MAX : 0,
+                            device_kind, service);
     if (r < 0)
         return r;
     r = pool_new(event, settings->scan_threads, QUEUE_MAX, &service->pool);
@@ -91,6 +105,7 @@ bool query_service_end(struct query_service *service)
     limits_store_free(service->limits);
     report_free(service->report);
     cache_free(service->cache);
+    mailbox_memory_done(&service->memory);
     free(service);
     return true;
 }
@@ -157,13 +172,6 @@ static void finish_usage(struct query_service *service, const struct query *quer
     report_answer(service->report, &entry, &judgement);
 }
 
-static enum filesystem_kind device_kind(dev_t device, void *userdata)
-{
-    const struct query_service *service = userdata;
-
-    return devices_kind(&service->devices, device);
-}
-
 /* How a candidate, the mailbox at one path, was looked at from memory. */
 enum look {
     LOOK_ANSWERED,
@@ -180,8 +188,8 @@ static enum look look_at(struct query_service *service, struct query *query, cha
     int r;
 
     query->waiter.have_sums = false;
-    r = mailbox_open_cached(&service->settings->quota.mailbox, path, device_kind, service,
-                            &service->direct, &mailbox, ret_device);
+    r = mailbox_open_cached(&service->settings->quota.mailbox, &service->memory, path, &mailbox,
+                            ret_device);
     if (r == -EAGAIN)
         return LOOK_WAITS;
     if (r < 0 && target_goes_on(&query->target, &service->settings->quota, r, USAGE_NONE))

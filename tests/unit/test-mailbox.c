@@ -618,11 +618,19 @@ static enum filesystem_kind on_device_kind(dev_t device, void *userdata)
 
 #define ALWAYS INT_MAX
 
-static int open_directly(const struct fixture *fixture, char *path, struct kinds kinds,
+/* Opens it with a memory that holds nothing but whether the last one was found directly. */
+static int open_directly(const struct mailbox_settings *settings, char *path, struct kinds kinds,
                          bool *direct, struct mailbox *ret, dev_t *ret_device)
 {
-    return mailbox_open_cached(&fixture->settings, path, on_device_kind, &kinds, direct, ret,
-                               ret_device);
+    struct mailbox_memory memory;
+    int r;
+
+    assert_int_equal(mailbox_memory_init(&memory, 0, on_device_kind, &kinds), 0);
+    memory.direct = *direct;
+    r = mailbox_open_cached(settings, &memory, path, ret, ret_device);
+    *direct = memory.direct;
+    mailbox_memory_done(&memory);
+    return r;
 }
 
 static int open_cached(const struct fixture *fixture, char *path, struct kinds kinds,
@@ -630,7 +638,7 @@ static int open_cached(const struct fixture *fixture, char *path, struct kinds k
 {
     bool direct = false;
 
-    return open_directly(fixture, path, kinds, &direct, ret, ret_device);
+    return open_directly(&fixture->settings, path, kinds, &direct, ret, ret_device);
 }
 
 /* Whether this machine can open what is in memory at all. */
@@ -750,7 +758,7 @@ static bool check_cached(const struct fixture *fixture, const char *name, enum f
 
     path_of(fixture, name, before);
     r = mailbox_open(&fixture->settings, path_of(fixture, name, path), &mailbox);
-    cached_r = open_directly(fixture, path_of(fixture, name, cached_path),
+    cached_r = open_directly(&fixture->settings, path_of(fixture, name, cached_path),
                              (struct kinds){kind, ALWAYS}, &direct, &cached, &device);
     if (cached_r == -EAGAIN) {
         assert_string_equal(cached_path, before);
@@ -864,7 +872,7 @@ static void a_maildirsize_leads_to_the_next_one(void **state)
         path_of(fixture, cases[i].name, path);
         for (int attempts = 0; attempts < 1000; attempts++) {
             direct = was;
-            r = open_directly(fixture, path, kinds, &direct, &mailbox, &device);
+            r = open_directly(&fixture->settings, path, kinds, &direct, &mailbox, &device);
             if (r != -EAGAIN)
                 break;
             /* what is asked for in the other way is in memory afterwards */
@@ -1006,9 +1014,8 @@ static void a_walk_is_never_from_memory(void **state)
     settings.confine = walk;
     put_folder(fixture);
     path_of(fixture, ".Sub", path);
-    assert_int_equal(mailbox_open_cached(&settings, path, on_device_kind,
-                                         &(struct kinds){FILESYSTEM_DISK, ALWAYS}, &(bool){true},
-                                         &mailbox, &device),
+    assert_int_equal(open_directly(&settings, path, (struct kinds){FILESYSTEM_DISK, ALWAYS},
+                                   &(bool){true}, &mailbox, &device),
                      -EAGAIN);
     assert_int_equal(device, 0);
     assert_string_equal(path + strlen(path) - 5, "/.Sub");
