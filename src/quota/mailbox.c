@@ -209,13 +209,22 @@ static int take_maildirsize(const struct opener *opener, struct mailbox *mailbox
     return 0;
 }
 
-static int load_maildirsize(const struct opener *opener, struct mailbox *mailbox)
+/* Reads the maildirsize of the mailbox, which is at path. Returns 0 or -errno. */
+static int load_maildirsize(const struct opener *opener, const char *path, struct mailbox *mailbox)
 {
     _cleanup_(closep) int fd =
         open_name(opener, mailbox->device, mailbox->fd, "maildirsize", MAILDIRSIZE_FLAGS);
+    int64_t read_sec = stamp_now_sec();
     struct statx st;
+    int r = take_maildirsize(opener, mailbox, fd, &st);
 
-    return take_maildirsize(opener, mailbox, fd, &st);
+    if (r == 0 && opener->memory && mailbox->maildirsize_state == USAGE_RULE_TRUSTED) {
+        struct maildirsize_memory *memory = opener->memory->maildirsizes;
+
+        maildirsize_memory_put(memory, maildirsize_memory_id(memory, path), &st, read_sec,
+                               &mailbox->maildirsize);
+    }
+    return r;
 }
 
 /* Finds out what lies at path. Where that is a directory, mailbox->fd is open on it. */
@@ -282,7 +291,7 @@ static int open_once(struct opener *opener, char *path, struct mailbox *ret)
         }
     }
     if (r == 0 && mailbox.kind == MAILBOX_MAILDIR)
-        r = load_maildirsize(opener, &mailbox);
+        r = load_maildirsize(opener, path, &mailbox);
     if (r < 0) {
         path[parent] = cut;
         if (opener->waits_for == 0)
@@ -304,14 +313,6 @@ int mailbox_open(const struct mailbox_settings *settings, char *path, struct mai
     return r;
 }
 
-/* Whether a device is that of the root which answers path. */
-static bool lies_on_root(const struct confine *confine, const char *path, dev_t device)
-{
-    struct confine_target target;
-
-    return confine_find(confine, path, &target) == 0 && confine_target_device(&target) == device;
-}
-
 /*
  * Takes in the maildirsize of the directory, known by that id, from memory: it is neither opened
  * for reading nor read. Returns whether it is known and did not change.
@@ -325,67 +326,39 @@ static bool recall_maildirsize(const struct opener *opener, const struct confine
 
     if (!maildirsize_memory_has(memory, id))
         return false;
-    fd = confine_open_entry(opener->settings->confine, directory, "maildirsize", O_PATH,
-                            must_not_wait(opener, mailbox->device));
+    fd = confine_open_entry(opener->settings->confine, directory, "maildirsize");
     if (fd < 0 || stat_descriptor(opener, fd, &st) < 0 ||
+        device_kind(opener, statx_device(&st)) == FILESYSTEM_UNKNOWN ||
         !maildirsize_memory_recall(memory, id, &st, &mailbox->maildirsize))
         return false;
+    mailbox->device = statx_device(&st);
     mailbox->maildirsize_state = USAGE_RULE_TRUSTED;
     mailbox->maildirsize_modified_usec = statx_time_usec(&st.stx_mtime);
     return true;
 }
 
-/* Reads the maildirsize of the directory, and remembers it. Returns whether its sums are good. */
-static bool read_maildirsize_directly(const struct opener *opener,
-                                      const struct confine_target *directory, uint64_t id,
-                                      struct mailbox *mailbox)
-{
-    int64_t read_sec = stamp_now_sec();
-    struct statx st;
-    _cleanup_(closep) int fd =
-        confine_open_entry(opener->settings->confine, directory, "maildirsize", MAILDIRSIZE_FLAGS,
-                           must_not_wait(opener, mailbox->device));
-
-    if (fd < 0 || take_maildirsize(opener, mailbox, fd, &st) < 0 ||
-        mailbox->maildirsize_state != USAGE_RULE_TRUSTED)
-        return false;
-    maildirsize_memory_put(opener->memory->maildirsizes, id, &st, read_sec, &mailbox->maildirsize);
-    return true;
-}
-
 /* Whether the directory is known to be no folder of a mailbox. */
-static bool is_no_folder(const struct opener *opener, const struct confine_target *directory,
-                         dev_t device)
+static bool is_no_folder(const struct opener *opener, const struct confine_target *directory)
 {
     _cleanup_(closep) int fd =
-        confine_open_entry(opener->settings->confine, directory, "maildirfolder", O_PATH,
-                           must_not_wait(opener, device));
+        confine_open_entry(opener->settings->confine, directory, "maildirfolder");
 
     return fd == -ENOENT;
 }
 
 /*
- * Opens the Maildir at path by its maildirsize alone: most mailboxes have one, and that way takes
- * half of the system calls. Only on the file system of the root, where it is known beforehand
- * whether a file may be opened. Returns whether that answers; all else, errors too, is the other
- * way's.
+ * Opens the Maildir at path by what is remembered of its maildirsize, which takes half of the
+ * system calls. Returns whether that answers; all else, errors too, is the other way's.
  */
-static bool open_directly(const struct opener *opener, const char *path, struct mailbox *ret)
+static bool open_remembered(const struct opener *opener, const char *path, struct mailbox *ret)
 {
     struct mailbox mailbox = {.kind = MAILBOX_MAILDIR, .fd = -1};
     struct confine_target directory;
-    uint64_t id;
 
-    if (confine_find(opener->settings->confine, path, &directory) < 0)
-        return false;
-    mailbox.device = confine_target_device(&directory);
-    if (mailbox.device == 0 || device_kind(opener, mailbox.device) == FILESYSTEM_UNKNOWN)
-        return false;
-    id = maildirsize_memory_id(opener->memory->maildirsizes, path);
-    if (!recall_maildirsize(opener, &directory, id, &mailbox) &&
-        !read_maildirsize_directly(opener, &directory, id, &mailbox))
-        return false;
-    if (parent_length(path) > 0 && !is_no_folder(opener, &directory, mailbox.device))
+    if (confine_find(opener->settings->confine, path, &directory) < 0 ||
+        !recall_maildirsize(opener, &directory,
+                            maildirsize_memory_id(opener->memory->maildirsizes, path), &mailbox) ||
+        (parent_length(path) > 0 && !is_no_folder(opener, &directory)))
         return false;
     *ret = mailbox;
     return true;
@@ -397,12 +370,9 @@ int mailbox_open_cached(const struct mailbox_settings *settings, struct mailbox_
     struct opener opener = {.settings = settings, .memory = memory};
     int r;
 
-    if (memory->direct && open_directly(&opener, path, ret))
+    if (open_remembered(&opener, path, ret))
         return 0;
     r = open_once(&opener, path, ret);
-    memory->direct = r == 0 && ret->kind == MAILBOX_MAILDIR &&
-                     ret->maildirsize_state == USAGE_RULE_TRUSTED &&
-                     lies_on_root(settings->confine, path, ret->device);
     if (r == -EOPNOTSUPP || r == -ESTALE)
         r = -EAGAIN;
     if (r == -EAGAIN)

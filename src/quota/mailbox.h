@@ -66,12 +66,11 @@ struct mailbox {
 /* Tells what kind of file system a device is: on which files may be opened. Must not wait. */
 typedef enum filesystem_kind (*mailbox_device_kind_fn)(dev_t device, void *userdata);
 
-/* What mailbox_open_cached() knows, and leaves for the next call. Not for several threads. */
+/* What mailbox_open_cached() keeps from one call to the next. Not for several threads. */
 struct mailbox_memory {
     mailbox_device_kind_fn device_kind;
     void *userdata;
     struct maildirsize_memory *maildirsizes;
-    bool direct; /* the last mailbox was a Maildir with a maildirsize on the root's file system */
 };
 
 /*
@@ -107,12 +106,11 @@ void mailbox_memory_done(struct mailbox_memory *memory);
  * would have to wait, and in *ret_device for which device as far as that is known (else 0); then
  * path is as it was.
  *
- * A Maildir with a maildirsize on the root's own file system is looked for first if the last one
- * was such, which takes half of the system calls if it is there, one more if not, and finds the
- * same. The mailbox's descriptor is -1 in that case. If such a maildirsize has changed neither its
- * stamp nor its size since it was read and its stamp was settled then (quota/stamp.h), it is not
- * read again. What is written through a mapping changes no stamp for a while; nothing that knows
- * the file does that.
+ * If the maildirsize of a Maildir has changed neither its stamp nor its size since it was read and
+ * its stamp was settled then (quota/stamp.h), it is not read again, and the mailbox's descriptor is
+ * -1. (It is on file systems in memory, which keep no record of the maildirfolder that is not
+ * there.) What is written through a mapping changes no stamp for a while; nothing that knows the
+ * file does that.
  */
 int mailbox_open_cached(const struct mailbox_settings *settings, struct mailbox_memory *memory,
                         char *path, struct mailbox *ret, dev_t *ret_device);

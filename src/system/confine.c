@@ -40,7 +40,6 @@
 struct confine_root {
     char *path;
     int fd;
-    dev_t device;
     bool is_whole; /* the root `/` */
 };
 
@@ -546,16 +545,10 @@ int confine_add_root(struct confine *confine, const char *path)
     roots[confine->roots_count++] = (struct confine_root){
         .path = steal_pointer(&copy),
         .fd = fd,
-        .device = file_device(fd),
         .is_whole = length == 0,
     };
     (void)steal_fd(&fd);
     return 0;
-}
-
-dev_t confine_target_device(const struct confine_target *target)
-{
-    return target->root->device;
 }
 
 size_t confine_roots(const struct confine *confine)
@@ -601,10 +594,22 @@ int confine_open(struct confine *confine, const char *path, int flags)
     return open_by_walk(&target, flags, false, &waits_for);
 }
 
-/* Whether what the kernel alone can do, looking up what it has in memory for one, can be done. */
-static bool may_ask_kernel(struct confine *confine)
+/*
+ * Opens what the kernel has in memory. Returns a descriptor or -errno, -EOPNOTSUPP where it cannot
+ * tell.
+ */
+static int open_cached_by_kernel(struct confine *confine, const struct confine_target *target,
+                                 int flags)
 {
-    return confine->method != CONFINE_WALK && !is_set(&confine->cached_missing);
+    int fd;
+
+    if (confine->method == CONFINE_WALK || is_set(&confine->cached_missing))
+        return -EOPNOTSUPP;
+    fd = open_by_kernel(target, flags, RESOLVE_CACHED);
+    if (!openat2_is_refused(fd, RESOLVE_CACHED))
+        return fd;
+    set(&confine->cached_missing);
+    return -EOPNOTSUPP;
 }
 
 int confine_open_cached(struct confine *confine, const char *path, int flags, dev_t *ret_device)
@@ -621,13 +626,7 @@ int confine_open_cached(struct confine *confine, const char *path, int flags, de
     fd = confine_find(confine, path, &target);
     if (fd < 0)
         return fd;
-    if (!may_ask_kernel(confine))
-        return -EOPNOTSUPP;
-    fd = open_by_kernel(&target, flags, RESOLVE_CACHED);
-    if (openat2_is_refused(fd, RESOLVE_CACHED)) {
-        set(&confine->cached_missing);
-        return -EOPNOTSUPP;
-    }
+    fd = open_cached_by_kernel(confine, &target, flags);
     if (fd != -EAGAIN)
         return fd;
     return open_by_walk(&target, flags, true, ret_device);
@@ -647,20 +646,16 @@ static int join_path(const char *directory, const char *name, char text[static P
 }
 
 int confine_open_entry(struct confine *confine, const struct confine_target *directory,
-                       const char *name, int flags, bool cached)
+                       const char *name)
 {
-    uint64_t resolve = RESOLVE_NO_XDEV | (cached ? RESOLVE_CACHED : 0);
     char text[PATH_MAX];
     struct confine_target target = {directory->root, text};
     int r;
 
-    if (!flags_are_sound(flags) || !is_name(name))
+    if (!is_name(name))
         return -EINVAL;
-    if (!may_ask_kernel(confine))
-        return -EOPNOTSUPP;
     r = join_path(directory->rest, name, text);
     if (r < 0)
         return r;
-    r = open_by_kernel(&target, flags | O_NOFOLLOW, resolve);
-    return openat2_is_refused(r, resolve) ? -EOPNOTSUPP : r;
+    return open_cached_by_kernel(confine, &target, O_PATH | O_NOFOLLOW);
 }

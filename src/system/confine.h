@@ -75,12 +75,6 @@ struct confine_target {
 int confine_find(const struct confine *confine, const char *path, struct confine_target *ret);
 
 /*
- * Returns the device number of the root, as it was when the root was added; 0 if it could not be
- * told without waiting.
- */
-dev_t confine_target_device(const struct confine_target *target);
-
-/*
  * Opens path beneath its root. flags are those of open(2): O_RDONLY with any of O_DIRECTORY,
  * O_NOFOLLOW, O_NONBLOCK, O_NOCTTY, O_NOATIME, or O_PATH with any of O_DIRECTORY, O_NOFOLLOW;
  * O_CLOEXEC is added. Safe to call from several threads at once. Waits as long as the file system
@@ -123,16 +117,14 @@ int confine_open_cached(struct confine *confine, const char *path, int flags, de
 int confine_open_name(int directory_fd, const char *name, int flags, bool cached);
 
 /*
- * Opens the entry called name, one component, in the directory as confine_open() does, but only if
- * the way to it stays on the root's own mount, and never through a symbolic link at its end. So the
- * file lies on the file system of confine_target_device(), and the caller can know beforehand
- * whether opening it may wait. With cached it never waits to find it, as confine_open_cached().
- * Returns a descriptor that the caller closes, or
- * -EINVAL    any other flag, or name is empty, `..` or a path,
- * -EXDEV     the way leads to another mount, or outside the root,
- * -EAGAIN    with cached, the answer is not in memory, or the way leads to another mount,
+ * Opens with O_PATH the entry called name, one component, in the directory: what is there itself,
+ * be it a symbolic link, on the way to which confine_open_cached() would go. Never waits. Returns a
+ * descriptor that the caller closes, or
+ * -EINVAL    name is empty, `..` or a path,
+ * -EAGAIN    the answer is not in memory, or the way to it leads through a symbolic link that is
+ *            not: confine_open_cached() may still find it,
  * -EOPNOTSUPP  this system cannot do it (no openat2, no RESOLVE_CACHED, or CONFINE_WALK),
- * -ELOOP, -ENOTDIR, -ENOENT, -ENAMETOOLONG, ... as confine_open().
+ * -EXDEV, -ELOOP, -ENOTDIR, -ENOENT, -ENAMETOOLONG, ... as confine_open().
  */
 int confine_open_entry(struct confine *confine, const struct confine_target *directory,
-                       const char *name, int flags, bool cached);
+                       const char *name);

@@ -5,6 +5,8 @@
  */
 #include "box.h"
 
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/syscall.h>
 
 #include "child.h"
@@ -38,7 +40,6 @@ static int set_up(void **state)
     box_init(&fixture->box);
     fixture->settings.confine = fixture->box.confine;
     assert_int_equal(mailbox_memory_init(&fixture->memory, BOUND, on_device_kind, fixture), 0);
-    fixture->memory.direct = true;
     *state = fixture;
     return 0;
 }
@@ -88,7 +89,6 @@ static int open_once(struct fixture *fixture, const char *mailbox, struct mailbo
     dev_t device;
 
     *ret = (struct mailbox)MAILBOX_NULL;
-    fixture->memory.direct = true;
     return mailbox_open_cached(&fixture->settings, &fixture->memory,
                                path_of(fixture, mailbox, NULL, path), ret, &device);
 }
@@ -150,16 +150,16 @@ static void assert_true_answer(struct fixture *fixture, const char *mailbox)
     mailbox_close(&opened);
 }
 
-static enum child_result read_nothing(void *userdata)
+/* Opens a mailbox that is remembered, where nothing can be read. */
+static enum child_result check_recalled(struct fixture *fixture, const char *name)
 {
-    struct fixture *fixture = userdata;
     struct mailbox mailbox;
     int r;
 
     CHECK(filter_install(SYS_preadv2, FILTER_ERRNO(EIO)) == 0);
     CHECK(filter_install(SYS_read, FILTER_ERRNO(EIO)) == 0);
     for (int attempts = 0; attempts < 1000; attempts++) {
-        r = open_once(fixture, "box", &mailbox);
+        r = open_once(fixture, name, &mailbox);
         if (r == 0 && mailbox.fd < 0)
             break;
         /* for once the kernel had forgotten the name */
@@ -175,23 +175,66 @@ static enum child_result read_nothing(void *userdata)
     return CHILD_PASSED;
 }
 
+static enum child_result read_nothing(void *userdata)
+{
+    return check_recalled(userdata, "box");
+}
+
 /* That it can be read no more is not even noticed, until it changes. */
 static void what_is_remembered_is_not_read(void **state)
 {
     struct fixture *fixture = *state;
     struct mailbox mailbox;
 
+    if (filesystem_kind(fixture->box.fd) != FILESYSTEM_DISK)
+        skip(); /* that there is no maildirfolder is kept in memory for disks alone */
     put_text(fixture, "box", "maildirsize", O_TRUNC, TEXT);
     box_settle();
     if (!becomes_remembered(fixture, "box"))
         fail_msg("it is not remembered");
-    assert_int_equal(child_run(read_nothing, fixture), CHILD_PASSED);
+    assert_child_passes(read_nothing, fixture);
     put_text(fixture, "box", "maildirsize", O_APPEND, "1 1\n");
     mailbox = open_mailbox(fixture, "box");
     assert_int_equal(mailbox.maildirsize.bytes, 501);
     assert_int_equal(maildirsize_memory_count(fixture->memory.maildirsizes),
                      0); /* what was known is not kept */
     mailbox_close(&mailbox);
+}
+
+static enum child_result read_nothing_of_another_mount(void *userdata)
+{
+    struct fixture *fixture = userdata;
+    struct mailbox mailbox = MAILBOX_NULL;
+    char path[PATH_MAX];
+    int r = -EAGAIN;
+
+    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+        mount(fixture->box.path, path_of(fixture, "mounted", NULL, path), NULL, MS_BIND, NULL) < 0)
+        return CHILD_SKIPPED;
+    /* the root as it is in this mount namespace */
+    CHECK(confine_new(CONFINE_AUTO, &fixture->settings.confine) == 0 &&
+          confine_add_root(fixture->settings.confine, fixture->box.root) == 0);
+    for (int attempts = 0; attempts < 1000 && r == -EAGAIN; attempts++) {
+        CHECK(mailbox_open(&fixture->settings, path, &mailbox) == 0);
+        mailbox_close(&mailbox);
+        r = open_once(fixture, "mounted", &mailbox);
+    }
+    CHECK(r == 0);
+    mailbox_close(&mailbox);
+    return check_recalled(fixture, "mounted");
+}
+
+/* Mailboxes often lie on a file system of their own beneath the root. */
+static void another_mount_is_remembered_too(void **state)
+{
+    struct fixture *fixture = *state;
+
+    if (filesystem_kind(fixture->box.fd) != FILESYSTEM_DISK)
+        skip();
+    put_text(fixture, "box", "maildirsize", O_TRUNC, TEXT);
+    box_mkdir(&fixture->box, "../mounted");
+    box_settle();
+    assert_child_passes(read_nothing_of_another_mount, fixture);
 }
 
 /* What may happen to a maildirsize, or to its mailbox, that is remembered. */
@@ -385,6 +428,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_is_remembered_is_not_read, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(another_mount_is_remembered_too, set_up, tear_down),
         cmocka_unit_test_setup_teardown(every_change_is_seen, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_has_just_changed_is_not_remembered, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_from_the_future_is_not_remembered, set_up,

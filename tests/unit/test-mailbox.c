@@ -618,17 +618,15 @@ static enum filesystem_kind on_device_kind(dev_t device, void *userdata)
 
 #define ALWAYS INT_MAX
 
-/* Opens it with a memory that holds nothing but whether the last one was found directly. */
-static int open_directly(const struct mailbox_settings *settings, char *path, struct kinds kinds,
-                         bool *direct, struct mailbox *ret, dev_t *ret_device)
+/* Opens it with a memory that remembers nothing. */
+static int open_cached_with(const struct mailbox_settings *settings, char *path, struct kinds kinds,
+                            struct mailbox *ret, dev_t *ret_device)
 {
     struct mailbox_memory memory;
     int r;
 
     assert_int_equal(mailbox_memory_init(&memory, 0, on_device_kind, &kinds), 0);
-    memory.direct = *direct;
     r = mailbox_open_cached(settings, &memory, path, ret, ret_device);
-    *direct = memory.direct;
     mailbox_memory_done(&memory);
     return r;
 }
@@ -636,9 +634,7 @@ static int open_directly(const struct mailbox_settings *settings, char *path, st
 static int open_cached(const struct fixture *fixture, char *path, struct kinds kinds,
                        struct mailbox *ret, dev_t *ret_device)
 {
-    bool direct = false;
-
-    return open_directly(&fixture->settings, path, kinds, &direct, ret, ret_device);
+    return open_cached_with(&fixture->settings, path, kinds, ret, ret_device);
 }
 
 /* Whether this machine can open what is in memory at all. */
@@ -748,8 +744,7 @@ static void assert_same_mailbox(const struct mailbox *a, const struct mailbox *b
 }
 
 /* Asks for name both ways. Returns whether it was in memory. */
-static bool check_cached(const struct fixture *fixture, const char *name, enum filesystem_kind kind,
-                         bool direct)
+static bool check_cached(const struct fixture *fixture, const char *name, enum filesystem_kind kind)
 {
     struct mailbox mailbox = MAILBOX_NULL, cached = MAILBOX_NULL;
     char path[PATH_MAX], cached_path[PATH_MAX], before[PATH_MAX];
@@ -758,8 +753,8 @@ static bool check_cached(const struct fixture *fixture, const char *name, enum f
 
     path_of(fixture, name, before);
     r = mailbox_open(&fixture->settings, path_of(fixture, name, path), &mailbox);
-    cached_r = open_directly(&fixture->settings, path_of(fixture, name, cached_path),
-                             (struct kinds){kind, ALWAYS}, &direct, &cached, &device);
+    cached_r = open_cached(fixture, path_of(fixture, name, cached_path),
+                           (struct kinds){kind, ALWAYS}, &cached, &device);
     if (cached_r == -EAGAIN) {
         assert_string_equal(cached_path, before);
         assert_int_equal(cached.fd, -1);
@@ -824,69 +819,17 @@ static void what_is_in_memory_answers_the_same(void **state)
     make_fifo(fixture, "@/fifo");
     make_socket(fixture, "@/socket");
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
-        for (int way = 0; way < 4; way++) {
-            enum filesystem_kind kind = way & 1 ? FILESYSTEM_MEMORY : FILESYSTEM_DISK;
+        for (int way = 0; way < 2; way++) {
+            enum filesystem_kind kind = way ? FILESYSTEM_MEMORY : FILESYSTEM_DISK;
             /* What is no disk may not be able to read without waiting. */
             bool certain = is_disk || (!cases[i].on_disk && kind == FILESYSTEM_MEMORY);
             int attempts = 0;
 
             /* Names may be forgotten at any time, but not all the time. */
-            while (!check_cached(fixture, cases[i].name, kind, way & 2) && certain)
+            while (!check_cached(fixture, cases[i].name, kind) && certain)
                 if (++attempts == 1000)
                     fail_msg("%s is never in memory", cases[i].name);
         }
-}
-
-/* Only one that is found tells that the next may be looked for in the same way. */
-static void a_maildirsize_leads_to_the_next_one(void **state)
-{
-    static const struct {
-        const char *name;
-        bool direct;
-    } cases[] = {
-        {"", true}, {".Sub", true},   {"@/mbox", false}, {"@/nothing", false}, {"@/bare", false},
-        {"", true}, {"@/odd", false}, {"", true},        {"@/fifo", false},
-    };
-    struct fixture *fixture = *state;
-    bool is_disk = filesystem_kind(fixture->box.fd) == FILESYSTEM_DISK;
-    bool direct = false;
-
-    if (!has_cached(fixture))
-        skip();
-    put_folder(fixture);
-    box_put(&fixture->box, "../mbox", 1);
-    box_mkdir(&fixture->box, "../bare");
-    box_mkdir(&fixture->box, "../odd");
-    make_fifo(fixture, "@/odd/maildirsize");
-    make_fifo(fixture, "@/fifo");
-    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        struct kinds kinds = {is_disk ? FILESYSTEM_DISK : FILESYSTEM_MEMORY, ALWAYS};
-        struct mailbox mailbox = MAILBOX_NULL;
-        bool was = direct;
-        char path[PATH_MAX];
-        dev_t device;
-        int r;
-
-        if (strcmp(cases[i].name, "@/nothing") == 0 && !is_disk)
-            continue; /* elsewhere, absent names are not kept in memory */
-        path_of(fixture, cases[i].name, path);
-        for (int attempts = 0; attempts < 1000; attempts++) {
-            direct = was;
-            r = open_directly(&fixture->settings, path, kinds, &direct, &mailbox, &device);
-            if (r != -EAGAIN)
-                break;
-            /* what is asked for in the other way is in memory afterwards */
-            (void)mailbox_open(&fixture->settings, path_of(fixture, cases[i].name, path), &mailbox);
-            mailbox_close(&mailbox);
-        }
-        assert_int_not_equal(r, -EAGAIN);
-        assert_int_equal(direct, cases[i].direct);
-        if (was && cases[i].direct && cases[i].name[0] == '\0') {
-            assert_int_equal(mailbox.fd, -1); /* and this was one */
-            assert_int_equal(mailbox.maildirsize.bytes, 500);
-        }
-        mailbox_close(&mailbox);
-    }
 }
 
 static void what_would_wait_says_for_which_device(void **state)
@@ -1014,8 +957,8 @@ static void a_walk_is_never_from_memory(void **state)
     settings.confine = walk;
     put_folder(fixture);
     path_of(fixture, ".Sub", path);
-    assert_int_equal(open_directly(&settings, path, (struct kinds){FILESYSTEM_DISK, ALWAYS},
-                                   &(bool){true}, &mailbox, &device),
+    assert_int_equal(open_cached_with(&settings, path, (struct kinds){FILESYSTEM_DISK, ALWAYS},
+                                      &mailbox, &device),
                      -EAGAIN);
     assert_int_equal(device, 0);
     assert_string_equal(path + strlen(path) - 5, "/.Sub");
@@ -1347,7 +1290,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_mailbox_of_a_folder_is_its_parent, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_parent_of_a_root_is_outside, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_in_memory_answers_the_same, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_maildirsize_leads_to_the_next_one, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_would_wait_says_for_which_device, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_file_on_disk_is_not_waited_for, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_path_is_restored_where_the_parent_would_wait, set_up,
