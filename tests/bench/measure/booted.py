@@ -74,18 +74,21 @@ class Booted:
         return Inside(self.container.pid_outside(self.service.main_pid()), Path(SOCKET_PATH))
 
     @contextlib.contextmanager
-    def bare(self, threads: int) -> Iterator[Inside]:
-        """Runs the bare server inside, by systemd as the service is, but not confined."""
+    def bare(self, threads: int, address: str = BARE_SOCKET) -> Iterator[Inside]:
+        """Runs the bare server inside, by systemd as the service is, but not confined.
+
+        Everybody may ask it.
+        """
         run = self.container.run
-        run(['systemd-run', '--quiet', '--collect', f'--unit={BARE_UNIT}', f'{PROGRAMS}/bare',
-             BARE_SOCKET, str(threads)])
+        run(['systemd-run', '--quiet', '--collect', f'--unit={BARE_UNIT}', '--property=UMask=0',
+             f'{PROGRAMS}/bare', address, str(threads)])
         try:
-            run(f'until [ -S {BARE_SOCKET} ]; do sleep 0.02; done')
+            run(f'until [ -S {address} ]; do sleep 0.02; done')
             pid = int(self.container.unit(BARE_UNIT, 'MainPID')['MainPID'])
-            yield Inside(self.container.pid_outside(pid), Path(BARE_SOCKET))
+            yield Inside(self.container.pid_outside(pid), Path(address))
         finally:
             run(['systemctl', 'stop', BARE_UNIT], check=False)
-            run(['rm', '-f', BARE_SOCKET])
+            run(['rm', '-f', address])
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ import functools
 import statistics
 import time
 from pathlib import Path
+from typing import Iterable
 
 import figures
 import mail
@@ -16,6 +17,7 @@ from harness.container import wait_until
 from harness.dovecot import CONFIGURATION as DOVECOT_CONFIGURATION
 from harness.exim import CONFIGURATION as EXIM_CONFIGURATION
 from harness.mailboxes import DOVECOT_USERS, EXIM_MAILDIRS, PASSWORD, SPOOL
+from harness.service import SERVICE, SOCKET, SOCKET_PATH
 from harness.smtp import Session
 from results import Results, Section
 
@@ -29,6 +31,8 @@ OURS = 'exim-quotad, by exim-quotad.acl'
 MINIMAL = 'exim-quotad, by the minimal variant'
 EXIM = "Exim's `verify = recipient/quota=no_cache`"
 DOVECOT = "Dovecot's quota-status, by `${readsocket}`"
+
+FLOOR = 'the bare server in its place, by the minimal variant'
 
 # The port of each check in neighbours/exim.conf, and how many recipients a session names.
 CHECKS = {NONE: (25, 100), OURS: (2501, 100), MINIMAL: (2502, 100), EXIM: (2503, 20),
@@ -47,10 +51,9 @@ def measure(bench: Bench, booted: Booted, results: Results) -> None:
     addresses = [mailbox.address for mailbox in mailboxes]
     for check, (port, _) in CHECKS.items():
         _must_check(booted, check, port, addresses[0], full.address)
-    measured = in_turn(2 * bench.plan.rounds, {
-        check: functools.partial(_rcpt_usec, booted, port, addresses[:recipients])
-        for check, (port, recipients) in CHECKS.items()})
-    _report(measured, booted, results)
+    measured = _measure_checks(bench, booted, addresses, CHECKS)
+    floor = _measure_floor(bench, booted, addresses)
+    _report(measured, floor, booted, results)
     _measure_dovecot(bench, booted, addresses, results)
 
 
@@ -95,6 +98,28 @@ def _must_check(booted: Booted, check: str, port: int, roomy: str, full: str) ->
                                 f'{booted.container.journal("-n", "20")}')
 
 
+def _measure_checks(bench: Bench, booted: Booted, addresses: list[str],
+                    checks: Iterable[str]) -> dict[str, list[float]]:
+    """Returns what an RCPT took with each of the checks, in turn, in µs."""
+    return in_turn(2 * bench.plan.rounds, {
+        check: functools.partial(_rcpt_usec, booted, CHECKS[check][0], addresses[:CHECKS[check][1]])
+        for check in checks})
+
+
+def _measure_floor(bench: Bench, booted: Booted, addresses: list[str]) -> list[float]:
+    """Returns what an RCPT took more than without a check, in µs, with the least of all servers."""
+    booted.container.run(['systemctl', 'stop', SOCKET, SERVICE])
+    with booted.bare(1, SOCKET_PATH):
+        measured = _measure_checks(bench, booted, addresses, (NONE, MINIMAL))
+    booted.start_service()
+    return _added(measured, MINIMAL)
+
+
+def _added(measured: dict[str, list[float]], check: str) -> list[float]:
+    """Returns what the check added to an RCPT in each round."""
+    return [with_check - without for with_check, without in zip(measured[check], measured[NONE])]
+
+
 def _rcpt_usec(booted: Booted, port: int, addresses: list[str]) -> float:
     """Names the recipients in a session, and returns the median of how long each took, in µs."""
     times = []
@@ -109,10 +134,9 @@ def _rcpt_usec(booted: Booted, port: int, addresses: list[str]) -> float:
     return statistics.median(times)
 
 
-def _report(measured: dict[str, list[float]], booted: Booted, results: Results) -> None:
-    adds = {check: statistics.median(with_check - without for with_check, without
-                                     in zip(samples, measured[NONE]))
-            for check, samples in measured.items()}
+def _report(measured: dict[str, list[float]], floor: list[float], booted: Booted,
+            results: Results) -> None:
+    adds = {check: statistics.median(_added(measured, check)) for check in measured}
     if adds[OURS] <= 0:
         raise CannotMeasure('what our check adds to an RCPT is lost in the noise')
     section = Section(f'An SMTP RCPT, in a container of {booted.release}', (
@@ -121,7 +145,11 @@ def _report(measured: dict[str, list[float]], booted: Booted, results: Results) 
         times = f'{adds[check] / adds[OURS]:.1f}' if check != NONE else ''
         section.rows.append((check, figures.usec(statistics.median(samples)),
                              figures.usec(adds[check]) if check != NONE else '', times))
-    section.notes.append('Medians, from the command to the reply; the client is part of each.')
+    adds[FLOOR] = statistics.median(floor)
+    section.rows.append((FLOOR, '', figures.usec(adds[FLOOR]), f'{adds[FLOOR] / adds[OURS]:.1f}'))
+    section.notes.append('Medians, from the command to the reply; the client is part of each. '
+                         'No server that Exim asks by `${readsocket}` can add less than the bare '
+                         'one.')
     results.sections.append(section)
     for check, limit in ((EXIM, 50), (DOVECOT, 20)):
         times = adds[check] / adds[OURS]
