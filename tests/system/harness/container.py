@@ -134,7 +134,8 @@ class Container:
             options.append('--keep-unit')  # nobody there to make a scope for it
         for bind, where in (('--bind', self._binds), ('--bind-ro', self._read_only_binds)):
             for inside, outside in where.items():
-                options.append(f'{bind}={_escape(outside)}:{_escape(inside)}')
+                # What is mounted beneath the folder stays outside: the image is, for one.
+                options.append(f'{bind}={_escape(outside)}:{_escape(inside)}:norbind')
         return options
 
     def _wait_for_leader(self, deadline: float) -> int:
