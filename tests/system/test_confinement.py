@@ -67,6 +67,11 @@ BEYOND_THE_UNIT = {
                           ('sethostname', 'x', 1), ('swapoff', '/'), ('reboot', 0)],
 }
 
+# What is not there for the service, beneath directories that are: not even Landlock is asked. The
+# last two are where systemd puts a service's mounts together, of which no copy shall stay behind.
+HIDDEN = ('/sys/kernel', '/run/dbus', '/run/systemd/mount-rootfs/usr',
+          '/run/systemd/unit-root/usr')
+
 REFUSALS = (errno.EPERM, errno.EACCES, errno.EROFS, errno.EAFNOSUPPORT)
 
 
@@ -135,6 +140,16 @@ class Attacks(ConfinementScenario):
 
         self.container.run(['test', '-S', '/run/dbus/system_bus_socket'])
         self.assertEqual((call.returned, call.errno), (-1, errno.ENOENT))
+
+    def test_what_it_has_no_use_for_is_hidden(self):
+        self.service.start()
+        self.assertEqual(self.service.ask(MAILBOX), '700')
+        pid = self.service.main_pid()
+
+        for path in HIDDEN:
+            with self.subTest(path):
+                opened = self.call(pid, 'open', path, os.O_RDONLY | os.O_DIRECTORY)
+                self.assertEqual((opened.returned, opened.errno), (-1, errno.ENOENT))
 
     def test_landlock_is_what_refuses_other_files(self):
         self.service.start()
