@@ -34,6 +34,9 @@ _ENVIRONMENT = {
     'SYSTEMD_PAGER': '',
 }
 
+# Control groups as Debian 12 and 13 have them, whatever this machine has.
+_NSPAWN_ENVIRONMENT = {'SYSTEMD_NSPAWN_LOCK': '0', 'SYSTEMD_NSPAWN_UNIFIED_HIERARCHY': '1'}
+
 Command = Union[str, Sequence[str]]
 
 
@@ -83,7 +86,7 @@ class Container:
             ['setpriv', '--pdeathsig', 'TERM', sys.executable, str(LAUNCH),
              ':'.join(map(str, folders)), 'systemd-nspawn', *self._nspawn_options()],
             stdin=subprocess.DEVNULL, stdout=self._console, stderr=subprocess.STDOUT,
-            env={**os.environ, 'SYSTEMD_NSPAWN_LOCK': '0'}, start_new_session=True)
+            env={**os.environ, **_NSPAWN_ENVIRONMENT}, start_new_session=True)
         try:
             deadline = time.monotonic() + BOOT_SECONDS
             self._leader = self._wait_for_leader(deadline)
