@@ -72,6 +72,11 @@ BEYOND_THE_UNIT = {
 HIDDEN = ('/sys/kernel', '/run/dbus', '/run/systemd/mount-rootfs/usr',
           '/run/systemd/unit-root/usr')
 
+# Mounts that are not read-only for the service, and where nobody but root may make anything: what it
+# executes, and what is no place for files.
+WRITABLE = {DAEMON, '/usr/lib', '/usr/lib32', '/usr/lib64', '/lib', '/lib32', '/lib64', '/proc',
+            '/dev/hugepages', '/dev/mqueue', '/dev/pts'}
+
 REFUSALS = (errno.EPERM, errno.EACCES, errno.EROFS, errno.EAFNOSUPPORT)
 
 
@@ -150,6 +155,20 @@ class Attacks(ConfinementScenario):
             with self.subTest(path):
                 opened = self.call(pid, 'open', path, os.O_RDONLY | os.O_DIRECTORY)
                 self.assertEqual((opened.returned, opened.errno), (-1, errno.ENOENT))
+
+    def test_every_other_mount_is_read_only(self):
+        self.service.start()
+        self.assertEqual(self.service.ask(MAILBOX), '700')
+        mounts = [line.split() for line in self.container.run(
+            ['cat', f'/proc/{self.service.main_pid()}/mountinfo']).stdout.splitlines()]
+        options = {fields[4]: fields[5].split(',') for fields in mounts}
+        print('\n'.join(f'{where} {",".join(how)}' for where, how in sorted(options.items())))
+        for where in ('/', '/tmp', '/var/tmp', '/dev/shm', '/run', '/home'):
+            self.assertIn('ro', options[where], where)
+        for where in ('/', '/tmp', '/var/tmp', '/dev/shm'):
+            self.assertIn('noexec', options[where], where)
+        self.assertLessEqual({where for where, how in options.items() if 'ro' not in how},
+                             WRITABLE)
 
     def test_landlock_is_what_refuses_other_files(self):
         self.service.start()
