@@ -107,6 +107,13 @@ struct scan {
     struct maildir_count count;
 };
 
+/* How far the entries in the scan's buffer have been taken. */
+struct cursor {
+    size_t offset;
+    size_t length;
+    int error; /* of reading more */
+};
+
 /* Where a directory stands. */
 struct place {
     const char *folder; /* NULL: in the mailbox itself */
@@ -226,7 +233,7 @@ static int place_open(const struct scan *scan, const struct place *place, bool *
  * Reads the next entries of the directory into the scan's buffer. Returns their bytes, 0 at the
  * end, or a negative errno.
  */
-static ssize_t scan_entries(struct scan *scan, int fd)
+static ssize_t read_entries(struct scan *scan, int fd)
 {
     ssize_t n;
 
@@ -240,9 +247,27 @@ static ssize_t scan_entries(struct scan *scan, int fd)
     return n < 0 ? -errno : n;
 }
 
-static const struct dirent64 *scan_entry(const struct scan *scan, ssize_t offset)
+/*
+ * Returns the next entry of the directory that is open on fd, good until the next is asked for, or
+ * NULL: at the end, with an error of 0 in the cursor, or at a negative errno there.
+ */
+static const struct dirent64 *next_entry(struct scan *scan, int fd, struct cursor *cursor)
 {
-    return (const void *)(scan->buffer + offset);
+    const struct dirent64 *entry;
+
+    if (cursor->offset == cursor->length) {
+        ssize_t length = read_entries(scan, fd);
+
+        *cursor = (struct cursor){
+            .length = length > 0 ? (size_t)length : 0,
+            .error = length < 0 ? (int)length : 0,
+        };
+        if (length <= 0)
+            return NULL;
+    }
+    entry = (const void *)(scan->buffer + cursor->offset);
+    cursor->offset += entry->d_reclen;
+    return entry;
 }
 
 /*
@@ -347,22 +372,18 @@ static int directory_add(struct directory *directory, struct scan *scan, const s
 static int directory_sum(struct directory *directory, struct scan *scan, const struct place *place,
                          int fd)
 {
-    for (;;) {
-        ssize_t length = scan_entries(scan, fd);
+    struct cursor cursor = {};
+    const struct dirent64 *entry;
 
-        if (length <= 0)
-            return (int)length;
-        for (ssize_t offset = 0; offset < length;) {
-            const struct dirent64 *entry = scan_entry(scan, offset);
-            int r = 0;
+    while ((entry = next_entry(scan, fd, &cursor))) {
+        int r = 0;
 
-            if (entry->d_name[0] != '.')
-                r = directory_add(directory, scan, place, fd, entry->d_name);
-            if (r < 0)
-                return r;
-            offset += entry->d_reclen;
-        }
+        if (entry->d_name[0] != '.')
+            r = directory_add(directory, scan, place, fd, entry->d_name);
+        if (r < 0)
+            return r;
     }
+    return cursor.error;
 }
 
 /*
@@ -615,20 +636,16 @@ static int folder_list_add_entry(struct folder_list *list, const struct scan *sc
 
 static int folder_list_read(struct folder_list *list, struct scan *scan, int fd)
 {
-    for (;;) {
-        ssize_t length = scan_entries(scan, fd);
+    struct cursor cursor = {};
+    const struct dirent64 *entry;
 
-        if (length <= 0)
-            return (int)length;
-        for (ssize_t offset = 0; offset < length;) {
-            const struct dirent64 *entry = scan_entry(scan, offset);
-            int r = folder_list_add_entry(list, scan, fd, entry);
+    while ((entry = next_entry(scan, fd, &cursor))) {
+        int r = folder_list_add_entry(list, scan, fd, entry);
 
-            if (r < 0)
-                return r;
-            offset += entry->d_reclen;
-        }
+        if (r < 0)
+            return r;
     }
+    return cursor.error;
 }
 
 static int compare_folders(const void *a, const void *b)
