@@ -54,7 +54,7 @@ static size_t parent_length(const char *path)
     return slash == path ? 1 : (size_t)(slash - path);
 }
 
-static enum filesystem_kind device_kind(const struct opener *opener, dev_t device)
+static enum filesystem_kind kind_of(const struct opener *opener, dev_t device)
 {
     return opener->memory->device_kind(device, opener->memory->userdata);
 }
@@ -72,7 +72,7 @@ static int open_path(struct opener *opener, const char *path)
  */
 static bool must_not_wait(const struct opener *opener, dev_t device)
 {
-    return opener->memory && device_kind(opener, device) != FILESYSTEM_MEMORY;
+    return opener->memory && kind_of(opener, device) != FILESYSTEM_MEMORY;
 }
 
 /* Opens one name in a directory of the device, never through a symbolic link. */
@@ -218,7 +218,9 @@ static int load_maildirsize(const struct opener *opener, const char *path, struc
     struct statx st;
     int r = take_maildirsize(opener, mailbox, fd, &st);
 
-    if (r == 0 && opener->memory && mailbox->maildirsize_state == USAGE_RULE_TRUSTED) {
+    /* Where absent names are not kept, a maildirfolder would have to be looked for each time. */
+    if (r == 0 && must_not_wait(opener, mailbox->device) &&
+        mailbox->maildirsize_state == USAGE_RULE_TRUSTED) {
         struct maildirsize_memory *memory = opener->memory->maildirsizes;
 
         maildirsize_memory_put(memory, maildirsize_memory_id(memory, path), &st, read_sec,
@@ -244,7 +246,7 @@ static int open_target(struct opener *opener, const char *path, struct mailbox *
     if (r < 0)
         return r;
     mailbox->device = statx_device(&st);
-    if (opener->memory && device_kind(opener, mailbox->device) == FILESYSTEM_UNKNOWN) {
+    if (opener->memory && kind_of(opener, mailbox->device) == FILESYSTEM_UNKNOWN) {
         opener->waits_for = mailbox->device;
         return -EAGAIN;
     }
@@ -328,7 +330,7 @@ static bool recall_maildirsize(const struct opener *opener, const struct confine
         return false;
     fd = confine_open_entry(opener->settings->confine, directory, "maildirsize");
     if (fd < 0 || stat_descriptor(opener, fd, &st) < 0 ||
-        device_kind(opener, statx_device(&st)) == FILESYSTEM_UNKNOWN ||
+        kind_of(opener, statx_device(&st)) == FILESYSTEM_UNKNOWN ||
         !maildirsize_memory_recall(memory, id, &st, &mailbox->maildirsize))
         return false;
     mailbox->device = statx_device(&st);
@@ -381,9 +383,9 @@ int mailbox_open_cached(const struct mailbox_settings *settings, struct mailbox_
 }
 
 int mailbox_memory_init(struct mailbox_memory *memory, size_t max_mailboxes,
-                        mailbox_device_kind_fn kind, void *userdata)
+                        mailbox_device_kind_fn device_kind, void *userdata)
 {
-    *memory = (struct mailbox_memory){.device_kind = kind, .userdata = userdata};
+    *memory = (struct mailbox_memory){.device_kind = device_kind, .userdata = userdata};
     return maildirsize_memory_new(max_mailboxes, &memory->maildirsizes);
 }
 

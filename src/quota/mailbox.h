@@ -106,11 +106,10 @@ void mailbox_memory_done(struct mailbox_memory *memory);
  * would have to wait, and in *ret_device for which device as far as that is known (else 0); then
  * path is as it was.
  *
- * If the maildirsize of a Maildir has changed neither its stamp nor its size since it was read and
- * its stamp was settled then (quota/stamp.h), it is not read again, and the mailbox's descriptor is
- * -1. (It is on file systems in memory, which keep no record of the maildirfolder that is not
- * there.) What is written through a mapping changes no stamp for a while; nothing that knows the
- * file does that.
+ * If the maildirsize of a Maildir on a disk has changed neither its stamp nor its size since it was
+ * read, and its stamp was settled then (quota/stamp.h), it is not read again, and the mailbox's
+ * descriptor is -1. What is written through a mapping may never change the stamp; nothing that
+ * knows the file does that.
  */
 int mailbox_open_cached(const struct mailbox_settings *settings, struct mailbox_memory *memory,
                         char *path, struct mailbox *ret, dev_t *ret_device);

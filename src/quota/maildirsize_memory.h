@@ -4,9 +4,12 @@
  * changed need not be read again. Bounded in number. Not for several threads.
  *
  * Neither paths nor stamps are kept but keyed hashes of them, 64 bits each: who does not know the
- * key cannot bring it about that two are taken for one, and chance needs both to be the same. A
- * mailbox takes 56 bytes, and half as much to three times as much again in room for others. Where
- * there is little room, now and then one makes room that has been used lately.
+ * key cannot bring it about that two are taken for one, and by chance it happens to one in 2^64.
+ *
+ * A file takes 56 bytes, and up to twice as much again in room for others, which comes by doubling:
+ * some milliseconds for the largest tables. A file has few places where it may be; where they are
+ * taken, one that is there is forgotten, which in a table that is three quarters full has happened
+ * to one in twenty.
  */
 #pragma once
 

@@ -21,6 +21,7 @@
 
 struct fixture {
     struct box box; /* beneath whose root the mailboxes are */
+    enum filesystem_kind kind;
     struct mailbox_settings settings;
     struct mailbox_memory memory;
 };
@@ -28,7 +29,7 @@ struct fixture {
 static enum filesystem_kind on_device_kind(dev_t device, void *userdata)
 {
     (void)device;
-    return filesystem_kind(((struct fixture *)userdata)->box.fd);
+    return ((struct fixture *)userdata)->kind;
 }
 
 static int set_up(void **state)
@@ -38,6 +39,7 @@ static int set_up(void **state)
     assert_non_null(fixture);
     (void)umask(022);
     box_init(&fixture->box);
+    fixture->kind = filesystem_kind(fixture->box.fd);
     fixture->settings.confine = fixture->box.confine;
     assert_int_equal(mailbox_memory_init(&fixture->memory, BOUND, on_device_kind, fixture), 0);
     *state = fixture;
@@ -52,6 +54,13 @@ static int tear_down(void **state)
     box_done(&fixture->box);
     free(fixture);
     return 0;
+}
+
+/* Skips a test elsewhere than on a disk, where alone anything is remembered. */
+static void need_disk(const struct fixture *fixture)
+{
+    if (fixture->kind != FILESYSTEM_DISK)
+        skip();
 }
 
 /* Writes the path of a file in a mailbox; of the mailbox, if it is NULL. */
@@ -69,7 +78,8 @@ static void put_text(const struct fixture *fixture, const char *mailbox, const c
     _cleanup_(closep) int fd = -1;
     char path[PATH_MAX];
 
-    fd = open(path_of(fixture, mailbox, file, path), O_WRONLY | O_CREAT | O_CLOEXEC | flags, 0644);
+    fd = open(path_of(fixture, mailbox, file, path),
+              O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC | flags, 0644);
     assert_return_code(fd, errno);
     assert_int_equal(write(fd, text, strlen(text)), strlen(text));
 }
@@ -93,10 +103,7 @@ static int open_once(struct fixture *fixture, const char *mailbox, struct mailbo
                                path_of(fixture, mailbox, NULL, path), ret, &device);
 }
 
-/*
- * Opens a mailbox from memory, as soon as it is there: the kernel may forget at any time. Skips the
- * test where it never is, as on file systems that remember no absent names.
- */
+/* Opens a mailbox from memory, as soon as it is there: the kernel may forget at any time. */
 static struct mailbox open_mailbox(struct fixture *fixture, const char *mailbox)
 {
     struct mailbox cached, opened = MAILBOX_NULL;
@@ -109,8 +116,6 @@ static struct mailbox open_mailbox(struct fixture *fixture, const char *mailbox)
         mailbox_close(&opened);
         r = open_once(fixture, mailbox, &cached);
     }
-    if (r == -EAGAIN)
-        skip();
     assert_int_equal(r, 0);
     return cached;
 }
@@ -137,6 +142,7 @@ static void assert_true_answer(struct fixture *fixture, const char *mailbox)
     assert_int_equal(
         mailbox_open(&fixture->settings, path_of(fixture, mailbox, NULL, path), &opened), 0);
     assert_int_equal(cached.kind, opened.kind);
+    assert_int_equal(cached.device, opened.device);
     assert_int_equal(cached.path_cut, opened.path_cut);
     assert_int_equal(cached.maildirsize_state, opened.maildirsize_state);
     assert_int_equal(cached.maildirsize_modified_usec, opened.maildirsize_modified_usec);
@@ -186,8 +192,7 @@ static void what_is_remembered_is_not_read(void **state)
     struct fixture *fixture = *state;
     struct mailbox mailbox;
 
-    if (filesystem_kind(fixture->box.fd) != FILESYSTEM_DISK)
-        skip(); /* that there is no maildirfolder is kept in memory for disks alone */
+    need_disk(fixture);
     put_text(fixture, "box", "maildirsize", O_TRUNC, TEXT);
     box_settle();
     if (!becomes_remembered(fixture, "box"))
@@ -229,8 +234,7 @@ static void another_mount_is_remembered_too(void **state)
 {
     struct fixture *fixture = *state;
 
-    if (filesystem_kind(fixture->box.fd) != FILESYSTEM_DISK)
-        skip();
+    need_disk(fixture);
     put_text(fixture, "box", "maildirsize", O_TRUNC, TEXT);
     box_mkdir(&fixture->box, "../mounted");
     box_settle();
@@ -316,19 +320,20 @@ static void link_it_out(const struct fixture *fixture, const char *mailbox)
     char path[PATH_MAX];
 
     remove_it(fixture, mailbox);
-    assert_return_code(symlink("/etc/passwd", path_of(fixture, mailbox, "maildirsize", path)),
+    assert_return_code(symlink("/proc/version", path_of(fixture, mailbox, "maildirsize", path)),
                        errno);
 }
 
-/* The very file that was read, now behind a symbolic link: it is none of a Maildir. */
+/* The very file that was read, unchanged but behind a symbolic link: it is none of a Maildir. */
 static void link_to_itself(const struct fixture *fixture, const char *mailbox)
 {
     char path[PATH_MAX], aside[PATH_MAX];
 
-    assert_return_code(rename(path_of(fixture, mailbox, "maildirsize", path),
-                              path_of(fixture, mailbox, "aside", aside)),
-                       errno);
-    assert_return_code(symlink("aside", path), errno);
+    (void)snprintf(aside, sizeof(aside), "%s/before", fixture->box.root);
+    assert_return_code(rename(path_of(fixture, mailbox, NULL, path), aside), errno);
+    assert_return_code(mkdir(path, 0755), errno);
+    assert_return_code(
+        symlink("../before/maildirsize", path_of(fixture, mailbox, "maildirsize", path)), errno);
 }
 
 static void make_directory_of_it(const struct fixture *fixture, const char *mailbox)
@@ -384,6 +389,7 @@ static void every_change_is_seen(void **state)
     };
     struct fixture *fixture = *state;
 
+    need_disk(fixture);
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
         make_mailbox(fixture, cases[i].mailbox);
     box_settle();
@@ -398,12 +404,77 @@ static void every_change_is_seen(void **state)
     }
 }
 
+/* What cannot be trusted is looked at each time, however old it is. */
+static void only_good_sums_are_remembered(void **state)
+{
+    static const struct {
+        const char *mailbox, *text;
+        bool good;
+    } cases[] = {
+        {"good", TEXT, true},
+        {"limit", "1000S\n", true},
+        {"malformed", "x\n1 1\n", false},
+        {"empty", "", false},
+        {"negative", "1000S\n-1 -1\n", false},
+        {"missing", NULL, false},
+    };
+    struct fixture *fixture = *state;
+    char path[PATH_MAX];
+
+    need_disk(fixture);
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        assert_return_code(mkdir(path_of(fixture, cases[i].mailbox, NULL, path), 0755), errno);
+        if (cases[i].text)
+            put_text(fixture, cases[i].mailbox, "maildirsize", O_TRUNC, cases[i].text);
+    }
+    make_mailbox(fixture, "large");
+    assert_return_code(
+        truncate(path_of(fixture, "large", "maildirsize", path), MAILDIRSIZE_BYTES_MAX), errno);
+    make_mailbox(fixture, "directory");
+    make_directory_of_it(fixture, "directory");
+    box_settle();
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        assert_int_equal(becomes_remembered(fixture, cases[i].mailbox), cases[i].good);
+        assert_true_answer(fixture, cases[i].mailbox);
+    }
+    assert_false(becomes_remembered(fixture, "large"));
+    assert_true_answer(fixture, "large");
+    assert_false(becomes_remembered(fixture, "directory"));
+    assert_true_answer(fixture, "directory");
+}
+
+/* On a file system that nobody knows (any more) the loop does nothing. */
+static void what_lies_on_an_unknown_device_waits(void **state)
+{
+    struct fixture *fixture = *state;
+    struct mailbox mailbox;
+
+    need_disk(fixture);
+    put_text(fixture, "box", "maildirsize", O_TRUNC, TEXT);
+    box_settle();
+    assert_true(becomes_remembered(fixture, "box"));
+    fixture->kind = FILESYSTEM_UNKNOWN;
+    assert_int_equal(open_once(fixture, "box", &mailbox), -EAGAIN);
+}
+
+/* There, it would have to be looked each time for a maildirfolder that is not there. */
+static void nothing_in_memory_is_remembered(void **state)
+{
+    struct fixture *fixture = *state;
+
+    put_text(fixture, "box", "maildirsize", O_TRUNC, TEXT);
+    box_settle();
+    fixture->kind = FILESYSTEM_MEMORY;
+    assert_false(becomes_remembered(fixture, "box"));
+}
+
 /* A second change within a tick of the clock could leave the stamp as it is. */
 static void what_has_just_changed_is_not_remembered(void **state)
 {
     struct fixture *fixture = *state;
     char text[64];
 
+    need_disk(fixture);
     put_text(fixture, "box", "maildirsize", O_TRUNC, TEXT);
     for (int i = 0; i < 500; i++) {
         assert_false(becomes_remembered(fixture, "box"));
@@ -417,6 +488,7 @@ static void what_is_from_the_future_is_not_remembered(void **state)
 {
     struct fixture *fixture = *state;
 
+    need_disk(fixture);
     put_text(fixture, "box", "maildirsize", O_TRUNC, TEXT);
     box_touch(&fixture->box, "maildirsize", 3600);
     box_settle();
@@ -430,6 +502,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_is_remembered_is_not_read, set_up, tear_down),
         cmocka_unit_test_setup_teardown(another_mount_is_remembered_too, set_up, tear_down),
         cmocka_unit_test_setup_teardown(every_change_is_seen, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(only_good_sums_are_remembered, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_lies_on_an_unknown_device_waits, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(nothing_in_memory_is_remembered, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_has_just_changed_is_not_remembered, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_from_the_future_is_not_remembered, set_up,
                                         tear_down),

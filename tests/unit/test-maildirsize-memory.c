@@ -201,6 +201,20 @@ static void the_bound_is_kept(void **state)
     }
 }
 
+/* What makes room is not always what came last. */
+static void the_last_few_are_known(void **state)
+{
+    struct maildirsize_memory *memory = new_memory(8);
+
+    (void)state;
+    for (unsigned int i = 0; i < 100; i++) {
+        put(memory, i, 1);
+        for (unsigned int j = i < 7 ? 0 : i - 7; j <= i; j++)
+            assert_true(recalls(memory, j, 1));
+    }
+    maildirsize_memory_free(memory);
+}
+
 /* Nearly all are known as long as there is room, and they take no more than they should. */
 static void many_files(void **state)
 {
@@ -316,6 +330,7 @@ int main(void)
         cmocka_unit_test(only_what_is_settled_is_remembered),
         cmocka_unit_test(a_bound_of_none),
         cmocka_unit_test(the_bound_is_kept),
+        cmocka_unit_test(the_last_few_are_known),
         cmocka_unit_test(many_files),
         cmocka_unit_test(a_random_history),
         cmocka_unit_test(without_memory_it_forgets),
