@@ -60,6 +60,7 @@ class Booted:
         self.container.call(mail.make_whole, mailboxes)
         self.container.call(mail.write_limits, Path(LIMITS), mailboxes)
         self.container.run(['chown', '-R', 'vmail:vmail', SPOOL], timeout=600)
+        mail.settle()
 
     def start_service(self) -> Inside:
         """Starts the service with the options of README.md, and returns it."""

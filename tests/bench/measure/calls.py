@@ -25,6 +25,7 @@ def measure(bench: Bench, results: Results) -> None:
     """Adds a section."""
     mailboxes = mail.group(bench.root, mail.PLAIN, MAILBOXES)
     mail.make_summed(mailboxes)
+    mail.settle()
     mail.write_limits(bench.limits, mailboxes)
     path = bench.load('calls-path', mail.path_questions(mailboxes))
     address = bench.load('calls-address', mail.address_questions(mailboxes))

@@ -54,6 +54,7 @@ def _loads(bench: Bench) -> dict[str, Load]:
             f'lines-{lines}', mail.check_questions(mailboxes))
     full = mail.full(bench.root, MANY_FULL)
     mail.make_whole(full)
+    mail.settle()
     for count, how in ((FEW_FULL, 'once a minute'), (MANY_FULL, 'each time')):
         loads[f'{figures.count(count)}, full, and a file is told {how}'] = bench.load(
             f'full-{count}', mail.full_questions(full[:count]))

@@ -3,6 +3,7 @@
 
 import os
 import random
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Iterable, Sequence
@@ -17,6 +18,9 @@ PER_DOMAIN = 1000
 
 # Folders that mail programs make.
 FOLDERS = ('.Archive', '.Drafts', '.Junk', '.Sent', '.Trash')
+
+# What has just changed is not remembered: STAMP_SETTLED_SEC, whole seconds, and a tick.
+SETTLE_SECONDS = 3.1
 
 # The group of those that have one line in their maildirsize.
 PLAIN = 'plain'
@@ -103,6 +107,11 @@ def write_limits(file: Path, mailboxes: Iterable[Mailbox]) -> None:
     domains = sorted({mailbox.domain for mailbox in mailboxes})
     file.write_text(''.join(f'*@{domain}: {LIMIT_BYTES}\n' for domain in domains) + '*: 1G\n',
                     'ascii')
+
+
+def settle() -> None:
+    """Waits until what was made is as old as what is asked about in life mostly is."""
+    time.sleep(SETTLE_SECONDS)
 
 
 # Questions, with their answers.

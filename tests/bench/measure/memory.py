@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """How much memory exim-quotad has resident: idle, with counts to remember, after many mailboxes."""
 
-import time
-
 import figures
 import mail
 import process
@@ -17,21 +15,17 @@ KIB_PER_MIB = 1024
 # The bound for memory is meant for so many mailboxes.
 DEMANDED_MAILBOXES = 10000
 
-# A directory that has just changed is not remembered: STAMP_SETTLED_SEC, and a tick.
-SETTLE_SECONDS = 3.1
-
 
 def measure(bench: Bench, results: Results) -> None:
     """Adds a section, and what is demanded of memory."""
     counted = mail.group(bench.root, 'counted', bench.plan.remembered)
     mail.make_counted(counted, bench.plan.folders)
-    made = time.monotonic()
     summed = mail.group(bench.root, mail.PLAIN, max(bench.plan.spread))
     mail.make_summed(summed)
     mail.write_limits(bench.limits, summed)
     remember = bench.load('counted', mail.path_questions(counted))
     pass_by = bench.load('passed-by', mail.path_questions(summed))
-    time.sleep(max(0.0, made + SETTLE_SECONDS - time.monotonic()))
+    mail.settle()
 
     with bench.start_quotad() as ours:
         ours.ask(summed[0].path)

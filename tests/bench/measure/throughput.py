@@ -29,6 +29,7 @@ def measure(bench: Bench, results: Results) -> None:
     mailboxes = mail.group(bench.root, mail.PLAIN, MAILBOXES)
     mail.make_summed(mailboxes)
     mail.write_limits(bench.limits, mailboxes)
+    mail.settle()
     loads = {PATH: bench.load('path', mail.path_questions(mailboxes)),
              CHECK: bench.load('check', mail.check_questions(mailboxes)),
              ADDRESS: bench.load('address', mail.address_questions(mailboxes))}
