@@ -93,6 +93,12 @@ class ConfinementScenario(Scenario):
         super().setUp()
         self.addCleanup(self.service.reset)
 
+    def start_and_ask(self) -> int:
+        """Starts the service, which answers. Returns the number of its process inside."""
+        self.service.start()
+        self.assertEqual(self.service.ask(MAILBOX), '700')
+        return self.service.main_pid()
+
     def assert_refused(self, pid: int, attacks: dict) -> int:
         """The process, its number inside, makes the calls in vain, and lives on.
 
@@ -122,9 +128,7 @@ class Attacks(ConfinementScenario):
 
     def test_from_inside_the_service(self):
         before = self._everything()
-        self.service.start()
-        self.assertEqual(self.service.ask(MAILBOX), '700')
-        pid = self.service.main_pid()
+        pid = self.start_and_ask()
 
         message = self.assert_refused(pid, BEYOND_THE_UNIT)
         executed = self.call(pid, 'mmap', 0, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE, message, 0)
@@ -135,9 +139,7 @@ class Attacks(ConfinementScenario):
         self.assertEqual(self._everything(), before)
 
     def test_the_system_bus_is_out_of_reach(self):
-        self.service.start()
-        self.assertEqual(self.service.ask(MAILBOX), '700')
-        pid = self.service.main_pid()
+        pid = self.start_and_ask()
         opened = self.call(pid, 'socket', AF_UNIX, SOCK_STREAM, 0)
         self.assertGreaterEqual(opened.returned, 0)
 
@@ -147,9 +149,7 @@ class Attacks(ConfinementScenario):
         self.assertEqual((call.returned, call.errno), (-1, errno.ENOENT))
 
     def test_what_it_has_no_use_for_is_hidden(self):
-        self.service.start()
-        self.assertEqual(self.service.ask(MAILBOX), '700')
-        pid = self.service.main_pid()
+        pid = self.start_and_ask()
 
         for path in HIDDEN:
             with self.subTest(path):
@@ -157,10 +157,9 @@ class Attacks(ConfinementScenario):
                 self.assertEqual((opened.returned, opened.errno), (-1, errno.ENOENT))
 
     def test_every_other_mount_is_read_only(self):
-        self.service.start()
-        self.assertEqual(self.service.ask(MAILBOX), '700')
+        pid = self.start_and_ask()
         mounts = [line.split() for line in self.container.run(
-            ['cat', f'/proc/{self.service.main_pid()}/mountinfo']).stdout.splitlines()]
+            ['cat', f'/proc/{pid}/mountinfo']).stdout.splitlines()]
         options = {fields[4]: fields[5].split(',') for fields in mounts}
         print('\n'.join(f'{where} {",".join(how)}' for where, how in sorted(options.items())))
         for where in ('/', '/tmp', '/var/tmp', '/dev/shm', '/run', '/home'):
@@ -171,8 +170,7 @@ class Attacks(ConfinementScenario):
                              WRITABLE)
 
     def test_landlock_is_what_refuses_other_files(self):
-        self.service.start()
-        self.assertEqual(self.service.ask(MAILBOX), '700')
+        self.start_and_ask()
         started = self.journal('-t', 'exim-quotad', '-o', 'cat')
         print(started)
         self.assertRegex(started, r'(?m)^confined by Landlock [1-9]')

@@ -12,6 +12,7 @@
 #include "child.h"
 #include "filter.h"
 #include "quota/mailbox.h"
+#include "same_mailbox.h"
 #include "system/cleanup.h"
 
 #define TEXT "1000000S,50C\n500 5\n"
@@ -63,22 +64,27 @@ static void need_disk(const struct fixture *fixture)
         skip();
 }
 
-/* Writes the path of a file in a mailbox; of the mailbox, if it is NULL. */
-static char *path_of(const struct fixture *fixture, const char *mailbox, const char *file,
-                     char path[static PATH_MAX])
+/* Writes the path of a mailbox, as a client asks for it. */
+static char *path_of(const struct fixture *fixture, const char *mailbox, char path[static PATH_MAX])
 {
-    (void)snprintf(path, PATH_MAX, "%s/%s%s%s", fixture->box.root, mailbox, file ? "/" : "",
-                   file ? file : "");
+    (void)snprintf(path, PATH_MAX, "%s/%s", fixture->box.root, mailbox);
     return path;
+}
+
+/* Writes the name of a file in a mailbox, relative to the box; "" is the mailbox itself. */
+static const char *name_of(const char *mailbox, const char *file, char name[static PATH_MAX])
+{
+    (void)snprintf(name, PATH_MAX, "../%s/%s", mailbox, file);
+    return name;
 }
 
 static void put_text(const struct fixture *fixture, const char *mailbox, const char *file,
                      int flags, const char *text)
 {
     _cleanup_(closep) int fd = -1;
-    char path[PATH_MAX];
+    char name[PATH_MAX], path[PATH_MAX];
 
-    fd = open(path_of(fixture, mailbox, file, path),
+    fd = open(box_path(&fixture->box, name_of(mailbox, file, name), path),
               O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC | flags, 0644);
     assert_return_code(fd, errno);
     assert_int_equal(write(fd, text, strlen(text)), strlen(text));
@@ -86,9 +92,9 @@ static void put_text(const struct fixture *fixture, const char *mailbox, const c
 
 static void make_mailbox(const struct fixture *fixture, const char *mailbox)
 {
-    char path[PATH_MAX];
+    char name[PATH_MAX];
 
-    assert_return_code(mkdir(path_of(fixture, mailbox, NULL, path), 0755), errno);
+    box_mkdir(&fixture->box, name_of(mailbox, "", name));
     put_text(fixture, mailbox, "maildirsize", O_TRUNC, TEXT);
 }
 
@@ -100,58 +106,55 @@ static int open_once(struct fixture *fixture, const char *mailbox, struct mailbo
 
     *ret = (struct mailbox)MAILBOX_NULL;
     return mailbox_open_cached(&fixture->settings, &fixture->memory,
-                               path_of(fixture, mailbox, NULL, path), ret, &device);
+                               path_of(fixture, mailbox, path), ret, &device);
 }
 
 /* Opens a mailbox from memory, as soon as it is there: the kernel may forget at any time. */
-static struct mailbox open_mailbox(struct fixture *fixture, const char *mailbox)
+static int open_patiently(struct fixture *fixture, const char *mailbox, struct mailbox *ret)
 {
-    struct mailbox cached, opened = MAILBOX_NULL;
     char path[PATH_MAX];
     int r = -EAGAIN;
 
     for (int attempts = 0; attempts < 1000 && r == -EAGAIN; attempts++) {
-        assert_int_equal(
-            mailbox_open(&fixture->settings, path_of(fixture, mailbox, NULL, path), &opened), 0);
+        struct mailbox opened;
+
+        r = mailbox_open(&fixture->settings, path_of(fixture, mailbox, path), &opened);
+        if (r < 0)
+            return r;
         mailbox_close(&opened);
-        r = open_once(fixture, mailbox, &cached);
+        r = open_once(fixture, mailbox, ret);
     }
-    assert_int_equal(r, 0);
+    return r;
+}
+
+static struct mailbox open_mailbox(struct fixture *fixture, const char *mailbox)
+{
+    struct mailbox cached;
+
+    assert_int_equal(open_patiently(fixture, mailbox, &cached), 0);
     return cached;
 }
 
 /* Reads a mailbox's maildirsize, and says whether it is remembered then. */
 static bool becomes_remembered(struct fixture *fixture, const char *mailbox)
 {
-    char path[PATH_MAX];
+    const struct maildirsize_memory *memory = fixture->memory.maildirsizes;
     struct mailbox opened = open_mailbox(fixture, mailbox);
+    char path[PATH_MAX];
 
     mailbox_close(&opened);
-    return maildirsize_memory_has(
-        fixture->memory.maildirsizes,
-        maildirsize_memory_id(fixture->memory.maildirsizes, path_of(fixture, mailbox, NULL, path)));
+    return maildirsize_memory_has(memory,
+                                  maildirsize_memory_id(memory, path_of(fixture, mailbox, path)));
 }
 
 /* Opens a mailbox both ways, which must tell the same. */
 static void assert_true_answer(struct fixture *fixture, const char *mailbox)
 {
     struct mailbox cached = open_mailbox(fixture, mailbox), opened = MAILBOX_NULL;
-    struct usage cached_usage = {}, opened_usage = {};
     char path[PATH_MAX];
 
-    assert_int_equal(
-        mailbox_open(&fixture->settings, path_of(fixture, mailbox, NULL, path), &opened), 0);
-    assert_int_equal(cached.kind, opened.kind);
-    assert_int_equal(cached.device, opened.device);
-    assert_int_equal(cached.path_cut, opened.path_cut);
-    assert_int_equal(cached.maildirsize_state, opened.maildirsize_state);
-    assert_int_equal(cached.maildirsize_modified_usec, opened.maildirsize_modified_usec);
-    assert_int_equal(cached.maildirsize.entries, opened.maildirsize.entries);
-    assert_int_equal(cached.maildirsize.limit.bytes, opened.maildirsize.limit.bytes);
-    assert_int_equal(cached.maildirsize.limit.messages, opened.maildirsize.limit.messages);
-    assert_int_equal(mailbox_usage(&cached, &cached_usage), mailbox_usage(&opened, &opened_usage));
-    assert_int_equal(cached_usage.bytes, opened_usage.bytes);
-    assert_int_equal(cached_usage.messages, opened_usage.messages);
+    assert_int_equal(mailbox_open(&fixture->settings, path_of(fixture, mailbox, path), &opened), 0);
+    assert_same_mailbox(&cached, &opened);
     mailbox_close(&cached);
     mailbox_close(&opened);
 }
@@ -209,22 +212,16 @@ static void what_is_remembered_is_not_read(void **state)
 static enum child_result read_nothing_of_another_mount(void *userdata)
 {
     struct fixture *fixture = userdata;
-    struct mailbox mailbox = MAILBOX_NULL;
+    struct mailbox mailbox;
     char path[PATH_MAX];
-    int r = -EAGAIN;
 
     if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
-        mount(fixture->box.path, path_of(fixture, "mounted", NULL, path), NULL, MS_BIND, NULL) < 0)
+        mount(fixture->box.path, path_of(fixture, "mounted", path), NULL, MS_BIND, NULL) < 0)
         return CHILD_SKIPPED;
     /* the root as it is in this mount namespace */
     CHECK(confine_new(CONFINE_AUTO, &fixture->settings.confine) == 0 &&
           confine_add_root(fixture->settings.confine, fixture->box.root) == 0);
-    for (int attempts = 0; attempts < 1000 && r == -EAGAIN; attempts++) {
-        CHECK(mailbox_open(&fixture->settings, path, &mailbox) == 0);
-        mailbox_close(&mailbox);
-        r = open_once(fixture, "mounted", &mailbox);
-    }
-    CHECK(r == 0);
+    CHECK(open_patiently(fixture, "mounted", &mailbox) == 0);
     mailbox_close(&mailbox);
     return check_recalled(fixture, "mounted");
 }
@@ -258,14 +255,18 @@ static void truncate_and_write(const struct fixture *fixture, const char *mailbo
     put_text(fixture, mailbox, "maildirsize", O_TRUNC, "1000000S,50C\n700 7\n");
 }
 
-/* Gives a file the times of change of another. */
-static void copy_times(const char *from, const char *to)
+/* Gives a file in a mailbox the times of another. */
+static void copy_times(const struct fixture *fixture, const char *mailbox, const char *from,
+                       const char *to)
 {
+    char name[PATH_MAX], path[PATH_MAX];
     struct stat st;
 
-    assert_return_code(lstat(from, &st), errno);
+    assert_return_code(lstat(box_path(&fixture->box, name_of(mailbox, from, name), path), &st),
+                       errno);
+    box_path(&fixture->box, name_of(mailbox, to, name), path);
     assert_return_code(
-        utimensat(AT_FDCWD, to, (const struct timespec[]){st.st_atim, st.st_mtim}, 0), errno);
+        utimensat(AT_FDCWD, path, (const struct timespec[]){st.st_atim, st.st_mtim}, 0), errno);
 }
 
 static void rename_over(const struct fixture *fixture, const char *mailbox)
@@ -273,20 +274,16 @@ static void rename_over(const struct fixture *fixture, const char *mailbox)
     char from[PATH_MAX], to[PATH_MAX];
 
     put_text(fixture, mailbox, "tmp", O_TRUNC, "1000000S,50C\n800 8\n");
-    copy_times(path_of(fixture, mailbox, "maildirsize", to),
-               path_of(fixture, mailbox, "tmp", from));
-    assert_return_code(rename(from, to), errno);
+    copy_times(fixture, mailbox, "maildirsize", "tmp");
+    box_move(&fixture->box, name_of(mailbox, "tmp", from), name_of(mailbox, "maildirsize", to));
 }
 
 static void overwrite_with_the_old_times(const struct fixture *fixture, const char *mailbox)
 {
-    char path[PATH_MAX], before[PATH_MAX];
-
     put_text(fixture, mailbox, "before", O_TRUNC, "");
-    copy_times(path_of(fixture, mailbox, "maildirsize", path),
-               path_of(fixture, mailbox, "before", before));
+    copy_times(fixture, mailbox, "maildirsize", "before");
     overwrite(fixture, mailbox);
-    copy_times(before, path);
+    copy_times(fixture, mailbox, "before", "maildirsize");
 }
 
 static void empty(const struct fixture *fixture, const char *mailbox)
@@ -301,47 +298,50 @@ static void spoil(const struct fixture *fixture, const char *mailbox)
 
 static void set_times(const struct fixture *fixture, const char *mailbox)
 {
-    static const struct timespec times[] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
-    char path[PATH_MAX];
+    char name[PATH_MAX];
 
-    assert_return_code(
-        utimensat(AT_FDCWD, path_of(fixture, mailbox, "maildirsize", path), times, 0), errno);
+    box_touch(&fixture->box, name_of(mailbox, "maildirsize", name), -1000);
 }
 
 static void remove_it(const struct fixture *fixture, const char *mailbox)
 {
-    char path[PATH_MAX];
+    char name[PATH_MAX];
 
-    assert_return_code(unlink(path_of(fixture, mailbox, "maildirsize", path)), errno);
+    box_remove(&fixture->box, name_of(mailbox, "maildirsize", name));
 }
 
 static void link_it_out(const struct fixture *fixture, const char *mailbox)
 {
-    char path[PATH_MAX];
+    char name[PATH_MAX];
 
     remove_it(fixture, mailbox);
-    assert_return_code(symlink("/proc/version", path_of(fixture, mailbox, "maildirsize", path)),
-                       errno);
+    box_link(&fixture->box, "/proc/version", name_of(mailbox, "maildirsize", name));
+}
+
+/* Moves the mailbox away, and leaves an empty one in its place. */
+static void replace(const struct fixture *fixture, const char *mailbox, const char *aside)
+{
+    char from[PATH_MAX], to[PATH_MAX];
+
+    box_move(&fixture->box, name_of(mailbox, "", from), name_of(aside, "", to));
+    box_mkdir(&fixture->box, from);
 }
 
 /* The very file that was read, unchanged but behind a symbolic link: it is none of a Maildir. */
 static void link_to_itself(const struct fixture *fixture, const char *mailbox)
 {
-    char path[PATH_MAX], aside[PATH_MAX];
+    char name[PATH_MAX];
 
-    (void)snprintf(aside, sizeof(aside), "%s/before", fixture->box.root);
-    assert_return_code(rename(path_of(fixture, mailbox, NULL, path), aside), errno);
-    assert_return_code(mkdir(path, 0755), errno);
-    assert_return_code(
-        symlink("../before/maildirsize", path_of(fixture, mailbox, "maildirsize", path)), errno);
+    replace(fixture, mailbox, "before");
+    box_link(&fixture->box, "../before/maildirsize", name_of(mailbox, "maildirsize", name));
 }
 
 static void make_directory_of_it(const struct fixture *fixture, const char *mailbox)
 {
-    char path[PATH_MAX];
+    char name[PATH_MAX];
 
     remove_it(fixture, mailbox);
-    assert_return_code(mkdir(path_of(fixture, mailbox, "maildirsize", path), 0755), errno);
+    box_mkdir(&fixture->box, name_of(mailbox, "maildirsize", name));
 }
 
 static void make_it_a_folder(const struct fixture *fixture, const char *mailbox)
@@ -351,11 +351,7 @@ static void make_it_a_folder(const struct fixture *fixture, const char *mailbox)
 
 static void exchange_the_mailbox(const struct fixture *fixture, const char *mailbox)
 {
-    char path[PATH_MAX], aside[PATH_MAX];
-
-    (void)snprintf(aside, sizeof(aside), "%s/aside", fixture->box.root);
-    assert_return_code(rename(path_of(fixture, mailbox, NULL, path), aside), errno);
-    assert_return_code(mkdir(path, 0755), errno);
+    replace(fixture, mailbox, "aside");
     put_text(fixture, mailbox, "maildirsize", O_TRUNC, "1000000S,50C\n900 9\n");
 }
 
@@ -416,31 +412,26 @@ static void only_good_sums_are_remembered(void **state)
         {"malformed", "x\n1 1\n", false},
         {"empty", "", false},
         {"negative", "1000S\n-1 -1\n", false},
-        {"missing", NULL, false},
+        {"missing", TEXT, false},
+        {"large", TEXT, false},
+        {"directory", TEXT, false},
     };
     struct fixture *fixture = *state;
-    char path[PATH_MAX];
+    char name[PATH_MAX];
 
     need_disk(fixture);
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        assert_return_code(mkdir(path_of(fixture, cases[i].mailbox, NULL, path), 0755), errno);
-        if (cases[i].text)
-            put_text(fixture, cases[i].mailbox, "maildirsize", O_TRUNC, cases[i].text);
+        make_mailbox(fixture, cases[i].mailbox);
+        put_text(fixture, cases[i].mailbox, "maildirsize", O_TRUNC, cases[i].text);
     }
-    make_mailbox(fixture, "large");
-    assert_return_code(
-        truncate(path_of(fixture, "large", "maildirsize", path), MAILDIRSIZE_BYTES_MAX), errno);
-    make_mailbox(fixture, "directory");
+    remove_it(fixture, "missing");
+    box_put(&fixture->box, name_of("large", "maildirsize", name), MAILDIRSIZE_BYTES_MAX);
     make_directory_of_it(fixture, "directory");
     box_settle();
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         assert_int_equal(becomes_remembered(fixture, cases[i].mailbox), cases[i].good);
         assert_true_answer(fixture, cases[i].mailbox);
     }
-    assert_false(becomes_remembered(fixture, "large"));
-    assert_true_answer(fixture, "large");
-    assert_false(becomes_remembered(fixture, "directory"));
-    assert_true_answer(fixture, "directory");
 }
 
 /* On a file system that nobody knows (any more) the loop does nothing. */

@@ -19,6 +19,7 @@
 #include "filter.h"
 #include "quota/mailbox.h"
 #include "random.h"
+#include "same_mailbox.h"
 #include "system/cleanup.h"
 #include "system/clock.h"
 
@@ -725,22 +726,6 @@ static void the_parent_of_a_root_is_outside(void **state)
         open_cached(fixture, path, (struct kinds){FILESYSTEM_DISK, ALWAYS}, &mailbox, &device),
         -EXDEV);
     assert_string_equal(path, fixture->box.root);
-}
-
-static void assert_same_mailbox(const struct mailbox *a, const struct mailbox *b)
-{
-    struct usage usage_a = {}, usage_b = {};
-
-    assert_int_equal(a->kind, b->kind);
-    assert_int_equal(a->device, b->device);
-    assert_int_equal(a->mbox_bytes, b->mbox_bytes);
-    assert_int_equal(a->maildirsize_state, b->maildirsize_state);
-    assert_int_equal(a->maildirsize_modified_usec, b->maildirsize_modified_usec);
-    assert_int_equal(a->maildirsize.limit.bytes, b->maildirsize.limit.bytes);
-    assert_int_equal(a->maildirsize.entries, b->maildirsize.entries);
-    assert_int_equal(mailbox_usage(a, &usage_a), mailbox_usage(b, &usage_b));
-    assert_int_equal(usage_a.bytes, usage_b.bytes);
-    assert_int_equal(usage_a.messages, usage_b.messages);
 }
 
 /* Asks for name both ways. Returns whether it was in memory. */

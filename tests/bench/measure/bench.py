@@ -64,6 +64,13 @@ class Bench:
         """The file of limits."""
         return self.folder / 'limits'
 
+    def make_plain(self, count: int) -> list[mail.Mailbox]:
+        """Makes so many mailboxes that need no counting, and the file of limits for them."""
+        mailboxes = mail.group(self.root, mail.PLAIN, count)
+        mail.make_summed(mailboxes)
+        mail.write_limits(self.limits, mailboxes)
+        return mailboxes
+
     def load(self, name: str, answers: Sequence[tuple[str, str]]) -> Load:
         """Returns a load of these questions, which are kept under the name."""
         file = self.folder / f'{name}.questions'

@@ -23,10 +23,8 @@ _ROW = re.compile(r'^ *[\d.]+ +[\d.]+ +\d+ +(\d+)(?: +\d+)? +(\w+)$', re.MULTILI
 
 def measure(bench: Bench, results: Results) -> None:
     """Adds a section."""
-    mailboxes = mail.group(bench.root, mail.PLAIN, MAILBOXES)
-    mail.make_summed(mailboxes)
+    mailboxes = bench.make_plain(MAILBOXES)
     mail.settle()
-    mail.write_limits(bench.limits, mailboxes)
     path = bench.load('calls-path', mail.path_questions(mailboxes))
     address = bench.load('calls-address', mail.address_questions(mailboxes))
     section = Section('System calls a question, under strace', ('server', 'clients', 'calls',

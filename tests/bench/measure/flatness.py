@@ -41,9 +41,7 @@ def measure(bench: Bench, results: Results) -> None:
 def _loads(bench: Bench) -> dict[str, Load]:
     """Makes the mailboxes, and returns the questions about them by what they are."""
     loads = {}
-    spread = mail.group(bench.root, mail.PLAIN, max(bench.plan.spread))
-    mail.make_summed(spread)
-    mail.write_limits(bench.limits, spread)
+    spread = bench.make_plain(max(bench.plan.spread))
     for count in bench.plan.spread:
         loads[f'{figures.count(count)}, maildirsize of 1 line'] = bench.load(
             f'spread-{count}', mail.check_questions(spread[:count]))

@@ -20,9 +20,7 @@ def measure(bench: Bench, results: Results) -> None:
     """Adds a section, and what is demanded of memory."""
     counted = mail.group(bench.root, 'counted', bench.plan.remembered)
     mail.make_counted(counted, bench.plan.folders)
-    summed = mail.group(bench.root, mail.PLAIN, max(bench.plan.spread))
-    mail.make_summed(summed)
-    mail.write_limits(bench.limits, summed)
+    summed = bench.make_plain(max(bench.plan.spread))
     remember = bench.load('counted', mail.path_questions(counted))
     pass_by = bench.load('passed-by', mail.path_questions(summed))
     mail.settle()

@@ -26,9 +26,7 @@ Measured = dict[str, list[Sample]]
 
 def measure(bench: Bench, results: Results) -> None:
     """Adds a section, and what is demanded of throughput, latency and processor time."""
-    mailboxes = mail.group(bench.root, mail.PLAIN, MAILBOXES)
-    mail.make_summed(mailboxes)
-    mail.write_limits(bench.limits, mailboxes)
+    mailboxes = bench.make_plain(MAILBOXES)
     mail.settle()
     loads = {PATH: bench.load('path', mail.path_questions(mailboxes)),
              CHECK: bench.load('check', mail.check_questions(mailboxes)),
