@@ -24,6 +24,7 @@
 #include "server/server.h"
 #include "server/sockets.h"
 #include "system/cleanup.h"
+#include "system/confine.h"
 #include "system/daemon.h"
 #include "system/journal.h"
 #include "system/pidfile.h"
@@ -224,7 +225,9 @@ static int open_roots(struct program *program)
     const char *failed;
     int r = quota_settings_open_roots(settings, &failed);
 
-    if (r < 0)
+    if (r == -ENOSYS)
+        complain(CONFINE_UNAVAILABLE);
+    else if (r < 0)
         complain("--root=%s: %s", failed, strerror(-r));
     else if (settings->roots_count == 0)
         journal_log(program->journal, LOG_WARNING,

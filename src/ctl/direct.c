@@ -9,6 +9,7 @@
 #include "protocol/request.h"
 #include "quota/target.h"
 #include "system/clock.h"
+#include "system/confine.h"
 
 /* Writes a line for people; *ret_error stays NULL where there is no memory for it. */
 static int fail(int error, char **ret_error, const char *format, ...)
@@ -44,6 +45,8 @@ int direct_init(struct direct *direct, struct quota_settings *settings, char **r
     int r = quota_settings_open_roots(settings, &failed);
 
     *direct = (struct direct){.settings = settings};
+    if (r == -ENOSYS)
+        return fail(r, ret_error, CONFINE_UNAVAILABLE);
     if (r < 0)
         return fail(r, ret_error, "--root=%s: %s", failed, strerror(-r));
     return load_limits(direct, ret_error);

@@ -159,7 +159,8 @@ static int open_directory(int parent_fd, const char *name, int flags)
 /* Says whether an error of opening tells that there is nothing that should be counted. */
 static bool is_nothing(int error)
 {
-    return error == -ENOENT || error == -ENOTDIR || error == -EXDEV || error == -ELOOP;
+    return error == -ENOENT || error == -ENOLINK || error == -ENOTDIR || error == -EXDEV ||
+           error == -ELOOP;
 }
 
 /* Says whether an error of opening without following links may be due to a link. */

@@ -34,6 +34,7 @@ enum reason reason_from_errno(int error)
     case -EPERM:
         return REASON_PERMISSION_DENIED;
     case -ENOTDIR:
+    case -ENOLINK:
     case -EMEDIUMTYPE:
         return REASON_NOT_A_MAILBOX;
     case -ENAMETOOLONG:
@@ -60,6 +61,10 @@ const char *reason_text_from_errno(int error)
         return "leads outside the roots";
     case -ELOOP:
         return "leads through too many symbolic links, or through one of /proc";
+    case -ENOLINK:
+        return "leads through a symbolic link to nothing";
+    case -ECANCELED:
+        return "cannot be opened while directories are renamed all the time";
     case -EMEDIUMTYPE:
         return "is neither a directory nor a regular file";
     case -E2BIG:

@@ -17,7 +17,7 @@ static int add_root(struct confine *confine, const char *path, const char **ret_
 int quota_settings_open_roots(struct quota_settings *settings, const char **ret_failed)
 {
     struct confine **confine = &settings->mailbox.confine;
-    int r = confine_new(CONFINE_AUTO, confine);
+    int r = confine_new(confine);
 
     *ret_failed = "/";
     if (r == 0 && settings->roots_count == 0)

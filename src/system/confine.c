@@ -1,41 +1,32 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Two ways of opening a file beneath a root: openat2(2), and a walk in its image that opens one
- * name at a time, never through a symbolic link, and never opens `..` by name. What the walk holds
- * a descriptor of was reached downwards from the root; an absolute path is never handed to the
- * kernel. So whoever renames directories or plants symbolic links meanwhile can make it fail, but
- * cannot lead it out.
+ * Every path is opened by openat2(2) beneath the directory of a root; nothing that a client or a
+ * symbolic link says is ever resolved by the kernel from `/`. So whoever renames directories or
+ * plants symbolic links meanwhile can make an attempt fail, but cannot lead it out.
+ *
+ * The kernel decides about every symbolic link. Two things it does not do, and they are done here
+ * once it has refused a path: starting again at the root that an absolute link names, and telling a
+ * link that leads to nothing from a path where there is nothing yet.
  */
 #include "system/confine.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/magic.h>
 #include <linux/openat2.h>
-#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "system/cleanup.h"
 
-#define LINKS_MAX   40 /* as the kernel's own MAXSYMLINKS */
-#define PARENTS_MAX 32 /* descriptors that one walk may hold for `..` */
-#define RACES_MAX   64 /* attempts at what others keep changing under our hands */
-
-/* What a walk has still to resolve: a path, and the symbolic links in it spelt out. */
-#define WALK_TEXT_MAX (2 * PATH_MAX)
-
-#ifndef ST_NOSYMFOLLOW
-#define ST_NOSYMFOLLOW 0x2000 /* of statfs(2), since Linux 5.10 */
-#endif
+#define LINKS_MAX 40 /* followed here; the kernel follows as many in one openat2 */
+#define RACES_MAX 64 /* attempts at what others keep renaming */
 
 struct confine_root {
     char *path;
@@ -44,26 +35,14 @@ struct confine_root {
 };
 
 struct confine {
-    enum confine_method method;
-    atomic_bool openat2_missing; /* every openat2() fails */
-    atomic_bool cached_missing;  /* every openat2() with RESOLVE_CACHED fails */
     struct confine_root *roots;
     size_t roots_count;
 };
 
-struct walk {
+/* The resolution of one path. */
+struct lookup {
     const struct confine_root *root;
-    int flags;          /* to open the last component with */
-    bool cached;        /* wait for nothing */
-    dev_t waits_for;    /* the device that was not waited for, 0: unknown */
-    unsigned int links; /* symbolic links followed */
-
-    int current;                /* the directory reached; the root's own at depth 0 */
-    unsigned int depth;         /* levels beneath the root */
-    unsigned int parents_count; /* of the nearest parents, those that are held */
-    int parents[PARENTS_MAX];   /* that of depth N is at N % PARENTS_MAX */
-    size_t rest;                /* text[rest..] is to be resolved, up to its NUL */
-    char text[WALK_TEXT_MAX];
+    unsigned int races; /* attempts that a rename has spoilt */
 };
 
 /*
@@ -142,6 +121,12 @@ static bool flags_are_sound(int flags)
     return (flags & ~(flags & O_PATH ? path_flags : file_flags)) == 0;
 }
 
+/* Tells whether name is one of what a directory may hold, and no way out of it. */
+static bool is_name(const char *name)
+{
+    return name[0] != '\0' && !strchr(name, '/') && !is_dot_dot(name, strlen(name));
+}
+
 /* Returns a descriptor or -errno. The C library of Debian 12 has no function for it. */
 static int sys_openat2(int directory_fd, const char *path, int flags, uint64_t resolve)
 {
@@ -156,340 +141,242 @@ static int sys_openat2(int directory_fd, const char *path, int flags, uint64_t r
 }
 
 /*
- * Tells whether an openat2() that failed with error did so because the kernel, or a filter in front
- * of it, refuses every such call: ENOSYS, EINVAL for a RESOLVE_ flag that is not known, or the
- * EPERM of filters that were written before openat2. A file system may fail with any of these too;
- * the call that is made here to tell them apart has no descriptor, so it reaches none.
+ * As sys_openat2(), for what the kernel has in memory. Kernels before Linux 5.12 refuse the flag,
+ * which is -EOPNOTSUPP here.
  */
-static bool openat2_is_refused(int error, uint64_t resolve)
+static int sys_openat2_cached(int directory_fd, const char *path, int flags, uint64_t resolve)
 {
-    if (error != -ENOSYS && error != -EINVAL && error != -EPERM)
-        return false;
-    return sys_openat2(-1, ".", O_PATH, resolve) == error;
+    int fd = sys_openat2(directory_fd, path, flags, resolve | RESOLVE_CACHED);
+
+    return fd == -EINVAL ? -EOPNOTSUPP : fd;
 }
 
-static int open_by_kernel(const struct confine_target *target, int flags, uint64_t resolve)
+/* What keeps the kernel beneath the root. */
+static uint64_t resolve_beneath(const struct confine_root *root)
 {
-    int fd = -EAGAIN;
-
-    resolve |= RESOLVE_NO_MAGICLINKS | (target->root->is_whole ? RESOLVE_IN_ROOT : RESOLVE_BENEATH);
-    /* A rename anywhere while the kernel goes up through `..` is EAGAIN; so is what is not cached,
-     * of which one attempt tells enough. */
-    for (int i = 0; fd == -EAGAIN && i < (resolve & RESOLVE_CACHED ? 1 : RACES_MAX); i++)
-        fd = sys_openat2(target->root->fd, target->rest, flags, resolve);
-    return fd;
+    return RESOLVE_NO_MAGICLINKS | (root->is_whole ? RESOLVE_IN_ROOT : RESOLVE_BENEATH);
 }
 
-/* Tells whether name is one of what a directory may hold, and no way out of it. */
-static bool is_name(const char *name)
+/*
+ * Opens path beneath the root. A rename anywhere while the kernel goes up through `..` is EAGAIN,
+ * and is tried again.
+ */
+static int lookup_open(struct lookup *lookup, const char *path, int flags, uint64_t resolve)
 {
-    return name[0] != '\0' && !strchr(name, '/') && !is_dot_dot(name, strlen(name));
-}
+    resolve |= resolve_beneath(lookup->root);
+    for (; lookup->races < RACES_MAX; lookup->races++) {
+        int fd = sys_openat2(lookup->root->fd, path, flags, resolve);
 
-int confine_open_name(int directory_fd, const char *name, int flags, bool cached)
-{
-    int fd;
-
-    if (!is_name(name))
-        return -EINVAL;
-    if (!cached) {
-        fd = openat(directory_fd, name, flags | O_NOFOLLOW | O_CLOEXEC);
-        return fd < 0 ? -errno : fd;
+        if (fd != -EAGAIN)
+            return fd;
     }
-    fd = sys_openat2(directory_fd, name, flags | O_NOFOLLOW, RESOLVE_CACHED);
-    return fd < 0 && openat2_is_refused(fd, RESOLVE_CACHED) ? -EOPNOTSUPP : fd;
+    return -ECANCELED;
+}
+
+/* Opens path, with O_PATH, from memory and through no symbolic link. */
+static int lookup_open_cached(struct lookup *lookup, const char *path, int flags)
+{
+    return sys_openat2_cached(lookup->root->fd, path, flags,
+                              resolve_beneath(lookup->root) | RESOLVE_NO_SYMLINKS);
+}
+
+/* Opens with O_PATH what the path names itself, be it a symbolic link, through no other one. */
+static int lookup_open_itself(struct lookup *lookup, const char *path, bool cached)
+{
+    const int flags = O_PATH | O_NOFOLLOW;
+
+    return cached ? lookup_open_cached(lookup, path, flags)
+                  : lookup_open(lookup, path, flags, RESOLVE_NO_SYMLINKS);
+}
+
+/*
+ * Copies path without what means nothing in it, `.` and further slashes. Returns whether it ends as
+ * only the path of a directory does.
+ */
+static bool copy_path(char *to, const char *path)
+{
+    const char *slash = strrchr(path, '/'), *end = slash ? slash + 1 : path, *begin = to;
+    size_t length;
+
+    for (const char *at = next_component(path, &length); length > 0;
+         at = next_component(at + length, &length)) {
+        if (to != begin)
+            *to++ = '/';
+        memcpy(to, at, length);
+        to += length;
+    }
+    *to = '\0';
+    return end[0] == '\0' || strcmp(end, ".") == 0;
+}
+
+/* Returns where the last component of path[0..length) begins. */
+static size_t last_component(const char *path, size_t length)
+{
+    while (length > 0 && path[length - 1] != '/')
+        length--;
+    return length;
+}
+
+/*
+ * Opens the longest part of path, whole components, that can be opened through no symbolic link; it
+ * may be one itself. path is one that copy_path() made; it is cut meanwhile and whole again then.
+ * Returns a descriptor and the length of that part, 0 for the root itself, or -errno.
+ */
+static int lookup_open_longest(struct lookup *lookup, char *path, bool cached, size_t *ret_length)
+{
+    _cleanup_(closep) int longest_fd = -1;
+    size_t longest = 0, limit = strlen(path), length = limit;
+
+    /* Where a component cannot be opened, none behind it can: half of them are left each time. */
+    while (longest < limit) {
+        char cut = path[length];
+        int fd;
+
+        path[length] = '\0';
+        fd = lookup_open_itself(lookup, path, cached);
+        path[length] = cut;
+        if (fd < 0) {
+            limit = last_component(path, length);
+            limit -= limit > 0;
+        } else {
+            closep(&longest_fd);
+            longest_fd = fd;
+            longest = length;
+        }
+        length = longest + (limit - longest + 1) / 2;
+        length += strcspn(path + length, "/");
+    }
+    *ret_length = longest;
+    return longest_fd < 0 ? lookup_open_itself(lookup, ".", cached) : steal_fd(&longest_fd);
 }
 
 /* Asks what is known of a descriptor's file, and no server. Returns 0 or -errno. */
-static int stat_known(int fd, unsigned int mask, struct statx *ret)
+static int stat_known(int fd, struct statx *ret)
 {
-    return statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, mask, ret) < 0 ? -errno : 0;
+    return statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, ret) < 0 ? -errno : 0;
 }
 
-/* Returns the type of a descriptor's file, one of S_IFMT, or -errno. */
-static int file_type(int fd)
+/* Returns the device on which a path that is not in memory is to be found, or 0. */
+static dev_t lookup_device(struct lookup *lookup, const char *rest)
 {
+    char path[PATH_MAX];
+    _cleanup_(closep) int fd = -1;
     struct statx st;
-    int r = stat_known(fd, STATX_TYPE, &st);
-
-    return r < 0 ? r : st.stx_mode & S_IFMT;
-}
-
-static dev_t file_device(int fd)
-{
-    struct statx st;
-
-    return stat_known(fd, 0, &st) < 0 ? 0 : makedev(st.stx_dev_major, st.stx_dev_minor);
-}
-
-static void walk_close_current(const struct walk *walk)
-{
-    if (walk->depth > 0)
-        (void)close(walk->current);
-}
-
-/* Goes back to the parent, which must be held. */
-static void walk_pop(struct walk *walk)
-{
-    walk_close_current(walk);
-    walk->depth--;
-    walk->parents_count--;
-    walk->current = walk->parents[walk->depth % PARENTS_MAX];
-}
-
-/* Goes down to a directory, whose descriptor is the walk's from now on. */
-static void walk_push(struct walk *walk, int fd)
-{
-    int *parent = &walk->parents[walk->depth % PARENTS_MAX];
-
-    if (walk->parents_count < PARENTS_MAX)
-        walk->parents_count++;
-    else if (walk->depth > PARENTS_MAX)
-        (void)close(*parent); /* the furthest one makes room; the root's own stays open */
-    *parent = walk->current;
-    walk->current = fd;
-    walk->depth++;
-}
-
-/* Goes back to the root and closes all that it held. */
-static void walk_reset(struct walk *walk)
-{
-    while (walk->parents_count > 0)
-        walk_pop(walk);
-    walk_close_current(walk);
-    walk->depth = 0;
-    walk->current = walk->root->fd;
-}
-
-static void walk_init(struct walk *walk, const struct confine_target *target, int flags,
-                      bool cached)
-{
-    size_t length = strlen(target->rest);
-
-    walk->root = target->root;
-    walk->flags = flags;
-    walk->cached = cached;
-    walk->waits_for = 0;
-    walk->links = 0;
-    walk->current = target->root->fd;
-    walk->depth = 0;
-    walk->parents_count = 0;
-    walk->rest = sizeof(walk->text) - length - 1;
-    memcpy(walk->text + walk->rest, target->rest, length + 1);
-}
-
-/* Opens one name in the directory reached. Returns a descriptor or -errno. */
-static int walk_open_name(struct walk *walk, const char *name, int flags)
-{
-    int fd = confine_open_name(walk->current, name, flags, walk->cached);
-
-    if (walk->cached && fd == -EAGAIN)
-        walk->waits_for = file_device(walk->current);
-    return fd;
-}
-
-/* Opens whatever has the name with O_PATH. Returns its descriptor and its type, or -errno. */
-static int walk_open_anything(struct walk *walk, const char *name, int *ret_type)
-{
-    _cleanup_(closep) int fd = walk_open_name(walk, name, O_PATH);
-
-    if (fd < 0)
-        return fd;
-    *ret_type = file_type(fd);
-    return *ret_type < 0 ? *ret_type : steal_fd(&fd);
-}
-
-/*
- * Opens one name in the directory reached. Returns its descriptor, or the O_PATH descriptor of a
- * symbolic link that is to be followed, or -errno.
- */
-static int walk_open_component(struct walk *walk, const char *name, int flags, bool *ret_is_link)
-{
-    int fd = -ELOOP;
-
-    *ret_is_link = false;
-    if (flags & O_NOFOLLOW)
-        return walk_open_name(walk, name, flags);
-    if ((flags & (O_PATH | O_DIRECTORY)) == O_PATH) {
-        int type = 0;
-
-        fd = walk_open_anything(walk, name, &type);
-        *ret_is_link = type == S_IFLNK;
-        return fd;
-    }
-    for (int i = 0; i < RACES_MAX; i++) {
-        int type, link_fd;
-
-        /* Most often it is no symbolic link; the error tells where it may be one. */
-        fd = walk_open_name(walk, name, flags);
-        if (fd != -ELOOP && fd != -ENOTDIR)
-            return fd;
-        link_fd = walk_open_anything(walk, name, &type);
-        if (link_fd < 0)
-            return link_fd;
-        if (type == S_IFLNK) {
-            *ret_is_link = true;
-            return link_fd;
-        }
-        (void)close(link_fd);
-        if (type != S_IFDIR && fd == -ENOTDIR)
-            return fd;
-        /* It was a symbolic link a moment ago. */
-    }
-    return fd;
-}
-
-/*
- * Tells whether a symbolic link at the end of a path may be a trap: somebody else's, in a directory
- * where everybody may make one. The kernel asks this where the sysctl fs.protected_symlinks is set.
- */
-static bool is_trap(const struct statx *link, const struct statx *directory)
-{
-    return (directory->stx_mode & S_ISVTX) && (directory->stx_mode & S_IWOTH) &&
-           link->stx_uid != geteuid() && link->stx_uid != directory->stx_uid;
-}
-
-/* Tells whether a symbolic link may be followed. Returns 0 or -errno. */
-static int walk_may_follow(struct walk *walk, int link_fd, bool last)
-{
-    struct statx link, directory;
-    struct statfs filesystem;
-    int r;
-
-    if (walk->links++ >= LINKS_MAX)
-        return -ELOOP;
-    r = stat_known(link_fd, STATX_UID, &link);
-    if (r == 0)
-        r = stat_known(walk->current, STATX_MODE | STATX_UID, &directory);
-    if (r < 0)
-        return r;
-    if (walk->cached && link.stx_dev_major == 0)
-        return -EAGAIN; /* no block device: perhaps a server */
-    if (fstatfs(link_fd, &filesystem) < 0)
-        return -errno;
-    if (filesystem.f_type == PROC_SUPER_MAGIC || (filesystem.f_flags & ST_NOSYMFOLLOW))
-        return -ELOOP;
-    return last && is_trap(&link, &directory) ? -EACCES : 0;
-}
-
-/* Puts what a symbolic link holds in front of what is still to be resolved. Returns 0 or -errno. */
-static int walk_follow(struct walk *walk, int link_fd, bool last)
-{
-    size_t room = walk->rest < PATH_MAX ? walk->rest : PATH_MAX;
     size_t length;
-    ssize_t n;
+
+    (void)copy_path(path, rest);
+    fd = lookup_open_longest(lookup, path, true, &length);
+    if (fd < 0 || stat_known(fd, &st) < 0 || S_ISLNK(st.stx_mode))
+        return 0;
+    return makedev(st.stx_dev_major, st.stx_dev_minor);
+}
+
+/* A path whose symbolic links are followed one after the other. */
+struct way {
+    int flags;    /* to open the end of it with */
+    size_t asked; /* bytes at the end of path that were asked for; the rest is from links */
+    char path[PATH_MAX];
+};
+
+static void way_set(struct way *way, const char *path)
+{
+    if (copy_path(way->path, path))
+        way->flags = (way->flags & ~O_NOFOLLOW) | O_DIRECTORY;
+}
+
+/*
+ * Puts what a symbolic link says, which is at the first length bytes of the way, in their place.
+ * Returns 0, 1 if the link is absolute and the lookup begins again at the root that it names, or
+ * -errno.
+ */
+static int way_follow(struct way *way, const struct confine *confine, struct lookup *lookup,
+                      int link_fd, size_t length)
+{
+    char text[PATH_MAX], path[PATH_MAX];
+    struct confine_target target = {lookup->root, text};
+    const char *rest = way->path + length;
+    size_t rest_length = strlen(rest), parent_length = 0;
+    ssize_t n = readlinkat(link_fd, "", text, sizeof(text));
     int r;
 
-    r = walk_may_follow(walk, link_fd, last);
-    if (r < 0)
-        return r;
-    n = readlinkat(link_fd, "", walk->text, room);
     if (n < 0)
         return -errno;
-    length = (size_t)n;
-    if (length == room)
+    if ((size_t)n == sizeof(text))
         return -ENAMETOOLONG;
-    if (length > 0 && walk->text[0] == '/') {
-        if (!walk->root->is_whole)
-            return -EXDEV;
-        walk_reset(walk);
+    text[n] = '\0';
+    if (text[0] != '/') {
+        parent_length = last_component(way->path, length);
+    } else {
+        r = confine_find(confine, text, &target);
+        if (r < 0)
+            return r;
     }
-    if (!last)
-        walk->text[--walk->rest] = '/';
-    walk->rest -= length;
-    memmove(walk->text + walk->rest, walk->text, length);
-    return 0;
+    r = snprintf(path, sizeof(path), "%.*s%s%s", (int)parent_length, way->path, target.rest, rest);
+    if ((size_t)r >= sizeof(path))
+        return -ENAMETOOLONG;
+    lookup->root = target.root;
+    if (way->asked > rest_length)
+        way->asked = rest_length;
+    way_set(way, path);
+    return text[0] == '/';
 }
 
-/* Goes up one level. Returns 0 or -errno. */
-static int walk_up(struct walk *walk)
+/* Tells whether fd is open on a symbolic link that an open of all of the way would follow. */
+static bool way_is_link(const struct way *way, int fd, size_t length)
 {
-    /* The parent is known, but only who may search a directory may leave it through `..`. */
-    _cleanup_(closep) int here = walk_open_name(walk, ".", O_PATH | O_DIRECTORY);
+    struct statx st;
 
-    if (here < 0)
-        return here;
-    if (walk->depth == 0)
-        return walk->root->is_whole ? 0 : -EXDEV;
-    if (walk->parents_count == 0)
-        return -ENAMETOOLONG;
-    walk_pop(walk);
-    return 0;
+    return stat_known(fd, &st) == 0 && S_ISLNK(st.stx_mode) &&
+           !(way->path[length] == '\0' && (way->flags & O_NOFOLLOW));
 }
 
 /*
- * Takes the next component, `.` left out, from what is still to be resolved. Returns it, valid
- * until the walk follows a symbolic link, or NULL at the end; and whether it is the last one.
+ * Opens path, which the kernel has refused with that error: follows the symbolic links in it up to
+ * an absolute one, and asks the kernel again from there.
  */
-static const char *walk_take(struct walk *walk, bool *ret_last)
+static int lookup_open_by_links(struct lookup *lookup, const struct confine *confine,
+                                const char *path, int flags, int error)
 {
-    size_t length;
-    size_t start = (size_t)(next_component(walk->text + walk->rest, &length) - walk->text);
-    size_t end = start + length;
+    struct way way = {.flags = flags};
 
-    walk->rest = end + strspn(walk->text + end, "/");
-    *ret_last = walk->text[walk->rest] == '\0';
-    if (length == 0)
-        return NULL;
-    if (*ret_last && walk->rest > end) /* a slash at the end demands a directory */
-        walk->flags = (walk->flags & ~O_NOFOLLOW) | O_DIRECTORY;
-    walk->text[end] = '\0';
-    return walk->text + start;
-}
+    way_set(&way, path);
+    way.asked = strlen(way.path);
+    for (unsigned int links = 0;; links++) {
+        size_t length;
+        _cleanup_(closep) int fd = lookup_open_longest(lookup, way.path, false, &length);
+        int r;
 
-/* Resolves to the end. Returns a descriptor that the caller closes, or -errno. */
-static int walk_run(struct walk *walk)
-{
-    for (;;) {
-        bool last, is_link;
-        const char *name = walk_take(walk, &last);
-        int fd, r = 0;
-
-        if (!name)
-            return walk_open_name(walk, ".", walk->flags);
-        if (is_dot_dot(name, strlen(name))) {
-            r = walk_up(walk);
-            if (r < 0)
-                return r;
-            continue;
-        }
-        fd = walk_open_component(walk, name, last ? walk->flags : O_PATH | O_DIRECTORY, &is_link);
         if (fd < 0)
             return fd;
-        if (is_link) {
-            r = walk_follow(walk, fd, last);
-            (void)close(fd);
-            if (r < 0)
-                return r;
-        } else if (last)
-            return fd;
-        else
-            walk_push(walk, fd);
+        if (!way_is_link(&way, fd, length))
+            return error == -ENOENT && length + way.asked < strlen(way.path) ? -ENOLINK : error;
+        if (links == LINKS_MAX)
+            return -ELOOP;
+        r = way_follow(&way, confine, lookup, fd, length);
+        if (r < 0)
+            return r;
+        if (r == 0)
+            continue;
+        error = lookup_open(lookup, way.path[0] != '\0' ? way.path : ".", way.flags, 0);
+        if (error != -EXDEV && error != -ENOENT)
+            return error;
     }
 }
 
-static int open_by_walk(const struct confine_target *target, int flags, bool cached,
-                        dev_t *ret_waits_for)
+/* Tells whether the system has openat2(2): without a descriptor it reaches no file. */
+static bool have_openat2(void)
 {
-    struct walk walk;
-    int fd;
+    int r = sys_openat2(-1, ".", O_PATH, RESOLVE_BENEATH);
 
-    walk_init(&walk, target, flags, cached);
-    fd = walk_run(&walk);
-    walk_reset(&walk);
-    *ret_waits_for = walk.waits_for;
-    return fd;
+    return r != -ENOSYS && r != -EPERM;
 }
 
-int confine_new(enum confine_method method, struct confine **ret)
+int confine_new(struct confine **ret)
 {
-    struct confine *confine = calloc(1, sizeof(*confine));
-
-    if (!confine)
-        return -ENOMEM;
-    confine->method = method;
-    *ret = confine;
-    return 0;
+    if (!have_openat2())
+        return -ENOSYS;
+    *ret = calloc(1, sizeof(**ret));
+    return *ret ? 0 : -ENOMEM;
 }
 
 void confine_free(struct confine *confine)
@@ -561,20 +448,10 @@ int confine_root_fd(const struct confine *confine, size_t index)
     return confine->roots[index].fd;
 }
 
-static bool is_set(atomic_bool *flag)
-{
-    return atomic_load_explicit(flag, memory_order_relaxed);
-}
-
-static void set(atomic_bool *flag)
-{
-    atomic_store_explicit(flag, true, memory_order_relaxed);
-}
-
 int confine_open(struct confine *confine, const char *path, int flags)
 {
     struct confine_target target;
-    dev_t waits_for;
+    struct lookup lookup = {};
     int fd;
 
     if (!flags_are_sound(flags))
@@ -582,39 +459,17 @@ int confine_open(struct confine *confine, const char *path, int flags)
     fd = confine_find(confine, path, &target);
     if (fd < 0)
         return fd;
-    if (confine->method != CONFINE_WALK && !is_set(&confine->openat2_missing)) {
-        fd = open_by_kernel(&target, flags, 0);
-        if (confine->method == CONFINE_OPENAT2)
-            return fd;
-        if (openat2_is_refused(fd, 0))
-            set(&confine->openat2_missing);
-        else if (fd != -EAGAIN) /* whoever keeps renaming directories does not keep the walk */
-            return fd;
-    }
-    return open_by_walk(&target, flags, false, &waits_for);
-}
-
-/*
- * Opens what the kernel has in memory. Returns a descriptor or -errno, -EOPNOTSUPP where it cannot
- * tell.
- */
-static int open_cached_by_kernel(struct confine *confine, const struct confine_target *target,
-                                 int flags)
-{
-    int fd;
-
-    if (confine->method == CONFINE_WALK || is_set(&confine->cached_missing))
-        return -EOPNOTSUPP;
-    fd = open_by_kernel(target, flags, RESOLVE_CACHED);
-    if (!openat2_is_refused(fd, RESOLVE_CACHED))
+    lookup.root = target.root;
+    fd = lookup_open(&lookup, target.rest, flags, 0);
+    if (fd != -EXDEV && fd != -ENOENT)
         return fd;
-    set(&confine->cached_missing);
-    return -EOPNOTSUPP;
+    return lookup_open_by_links(&lookup, confine, target.rest, flags, fd);
 }
 
 int confine_open_cached(struct confine *confine, const char *path, int flags, dev_t *ret_device)
 {
     struct confine_target target;
+    struct lookup lookup = {};
     dev_t device = 0;
     int fd;
 
@@ -626,10 +481,23 @@ int confine_open_cached(struct confine *confine, const char *path, int flags, de
     fd = confine_find(confine, path, &target);
     if (fd < 0)
         return fd;
-    fd = open_cached_by_kernel(confine, &target, flags);
-    if (fd != -EAGAIN)
-        return fd;
-    return open_by_walk(&target, flags, true, ret_device);
+    lookup.root = target.root;
+    fd = lookup_open_cached(&lookup, target.rest, flags);
+    if (fd == -EAGAIN)
+        *ret_device = lookup_device(&lookup, target.rest);
+    return fd == -ELOOP ? -EAGAIN : fd;
+}
+
+int confine_open_name(int directory_fd, const char *name, int flags, bool cached)
+{
+    int fd;
+
+    if (!is_name(name))
+        return -EINVAL;
+    if (cached)
+        return sys_openat2_cached(directory_fd, name, flags | O_NOFOLLOW, 0);
+    fd = openat(directory_fd, name, flags | O_NOFOLLOW | O_CLOEXEC);
+    return fd < 0 ? -errno : fd;
 }
 
 /* Writes the path of name in the directory into text. Returns 0 or -ENAMETOOLONG. */
@@ -648,14 +516,15 @@ static int join_path(const char *directory, const char *name, char text[static P
 int confine_open_entry(struct confine *confine, const struct confine_target *directory,
                        const char *name)
 {
+    struct lookup lookup = {.root = directory->root};
     char text[PATH_MAX];
-    struct confine_target target = {directory->root, text};
-    int r;
+    int fd;
 
+    (void)confine;
     if (!is_name(name))
         return -EINVAL;
-    r = join_path(directory->rest, name, text);
-    if (r < 0)
-        return r;
-    return open_cached_by_kernel(confine, &target, O_PATH | O_NOFOLLOW);
+    fd = join_path(directory->rest, name, text);
+    if (fd == 0)
+        fd = lookup_open_itself(&lookup, text, true);
+    return fd == -ELOOP ? -EAGAIN : fd;
 }

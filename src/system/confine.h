@@ -5,18 +5,13 @@
  * The roots are directories, opened once when they are added: what is renamed or mounted over their
  * names later changes nothing. A path is answered by the root that is its longest prefix, by whole
  * components (`//` and `/./` are ignored, `..` never matches). What follows the root is resolved
- * beneath it: `..` that would leave it, absolute symbolic links and the magic links of /proc are
- * refused, a relative symbolic link that stays beneath works. The root `/` confines nothing: there,
- * absolute symbolic links and `..` mean what they always mean, and only magic links are refused.
+ * beneath it: `..` that would leave it and the magic links of /proc are refused, and a relative
+ * symbolic link that stays beneath works. An absolute symbolic link is resolved as the path that it
+ * says, by the root that is the longest prefix of that; beneath no root, it is refused. The root
+ * `/` confines nothing: there, only magic links are refused.
  *
- * openat2(2) does it in the kernel; where that is not to be had (an old kernel, or a system-call
- * filter such as RestrictSUIDSGID=), a walk over the components does the same from here. The walk
- * differs from the kernel in these alone: it follows no symbolic link of a procfs at all; it
- * applies the rule of the sysctl fs.protected_symlinks whatever the sysctl says; it finds its way
- * up again at most 32 levels (-ENAMETOOLONG beyond), holding a descriptor for each; and the path
- * with the symbolic links in it spelt out may take 8 KiB.
- *
- * Nothing in this file writes to a file system.
+ * The kernel does it: openat2(2), of Linux 5.6 and later, is required. Nothing in this file writes
+ * to a file system.
  */
 #pragma once
 
@@ -24,21 +19,19 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-enum confine_method {
-    CONFINE_AUTO, /* openat2; the walk once the system has refused every openat2, and where others
-                     rename directories without end, which stops openat2 alone */
-    CONFINE_OPENAT2, /* openat2 or an error */
-    CONFINE_WALK,    /* always the walk */
-};
-
 struct confine;
 struct confine_root;
 
+/* What confine_new() has found out where it returns -ENOSYS. */
+#define CONFINE_UNAVAILABLE                                                                        \
+    "openat2(2) is unavailable, by which every path is kept beneath its root: it needs Linux 5.6 " \
+    "or later, and RestrictSUIDSGID= and the filters of some containers block it"
+
 /*
- * Makes a set of no roots. Returns 0 and the set, which the caller releases with confine_free(), or
- * -ENOMEM.
+ * Makes a set of no roots. Returns 0 and the set, which the caller releases with confine_free(),
+ * -ENOMEM, or -ENOSYS where the kernel, or a filter in front of it, has no openat2(2).
  */
-int confine_new(enum confine_method method, struct confine **ret);
+int confine_new(struct confine **ret);
 
 /* Releases the set and closes its roots. NULL is allowed. */
 void confine_free(struct confine *confine);
@@ -80,25 +73,28 @@ int confine_find(const struct confine *confine, const char *path, struct confine
  * O_CLOEXEC is added. Safe to call from several threads at once. Waits as long as the file system
  * does.
  * Returns a descriptor that the caller closes, or
- * -EINVAL    any other flag,
- * -EXDEV     the path is not absolute, lies beneath no root, or leads out of its root,
- * -ELOOP     too many symbolic links, a magic link, or with O_NOFOLLOW a symbolic link at the end,
- * -EAGAIN    with CONFINE_OPENAT2, directories were renamed again and again (anywhere: the kernel
- *            does not tell) during each of many attempts to go up through `..`,
- * -ENOENT, -ENOTDIR, -EACCES, -ENAMETOOLONG, -EMFILE, ... as open(2).
+ * -EINVAL     any other flag,
+ * -EXDEV      the path is not absolute, lies beneath no root, or leads out of its root,
+ * -ELOOP      too many symbolic links, a magic link, or with O_NOFOLLOW a symbolic link at the end,
+ * -ENOENT     nothing is there,
+ * -ENOLINK    nothing is there because a symbolic link, on the way or at the end, leads to nothing,
+ * -ECANCELED  directories were renamed again and again (anywhere: the kernel does not tell) while
+ *             it was attempted to go up through `..`,
+ * -ENOTDIR, -EACCES, -ENAMETOOLONG, -EMFILE, ... as open(2). Of -EAGAIN, see confine_open_cached(),
+ * there is none.
  */
 int confine_open(struct confine *confine, const char *path, int flags);
 
 /*
- * As confine_open(), but never waits for a server, nor for the name of a file to come from a disk:
- * only what the kernel holds in its name cache is looked up. flags must hold O_PATH (opening a file
- * proper may wait, whatever the name cache holds; -EINVAL without it).
+ * As confine_open(), but never waits for a server, nor for the name of a file to come from a disk,
+ * and follows no symbolic link: only what the kernel holds in its name cache is looked up, which
+ * takes no longer than the path is long. flags must hold O_PATH (opening a file proper may wait,
+ * whatever the name cache holds; -EINVAL without it).
  * Returns a descriptor, an error of confine_open(), or
- * -EAGAIN    the answer is not in memory; *ret_device is then the device number of the file system
- *            on which the resolution would have waited, as far as memory tells. It is 0, unknown,
- *            where the way on is in a symbolic link that could not be read without perhaps waiting:
- *            one of a file system that is on no block device.
- * -EOPNOTSUPP  this system cannot tell (no openat2 with RESOLVE_CACHED, or CONFINE_WALK).
+ * -EAGAIN    the answer is not in memory, or behind a symbolic link; *ret_device is then the device
+ *            number of the file system on which the resolution would have waited, as far as memory
+ *            tells, or 0, unknown, where a symbolic link is in the way.
+ * -EOPNOTSUPP  this system cannot tell (Linux before 5.12).
  * ret_device may be NULL; otherwise *ret_device is 0 unless -EAGAIN is returned.
  */
 int confine_open_cached(struct confine *confine, const char *path, int flags, dev_t *ret_device);
@@ -118,13 +114,10 @@ int confine_open_name(int directory_fd, const char *name, int flags, bool cached
 
 /*
  * Opens with O_PATH the entry called name, one component, in the directory: what is there itself,
- * be it a symbolic link, on the way to which confine_open_cached() would go. Never waits. Returns a
- * descriptor that the caller closes, or
+ * be it a symbolic link. Never waits. Returns a descriptor that the caller closes, or
  * -EINVAL    name is empty, `..` or a path,
- * -EAGAIN    the answer is not in memory, or the way to it leads through a symbolic link that is
- *            not: confine_open_cached() may still find it,
- * -EOPNOTSUPP  this system cannot do it (no openat2, no RESOLVE_CACHED, or CONFINE_WALK),
- * -EXDEV, -ELOOP, -ENOTDIR, -ENOENT, -ENAMETOOLONG, ... as confine_open().
+ * -EAGAIN, -EOPNOTSUPP  as confine_open_cached(),
+ * -EXDEV, -ENOTDIR, -ENOENT, -ENAMETOOLONG, ... as confine_open().
  */
 int confine_open_entry(struct confine *confine, const struct confine_target *directory,
                        const char *name);

@@ -20,6 +20,7 @@ import unittest
 from pathlib import Path
 from typing import Callable, Iterator, Mapping, Optional
 
+import without_calls
 from daemon import (PATIENCE_SECONDS, SANITIZER_REPORT, DaemonTestCase, Ended, is_long, needs_root,
                     parse_pairs)
 from faults import Table, make_faults, needs_faults
@@ -441,6 +442,11 @@ class DirectTest(CtlTestCase):
     def test_a_missing_root_is_told(self):
         self.assert_fails(self.ctl('--direct', '--root=/missing', 'usage', '/x'),
                           '--root=/missing: No such file or directory')
+
+    def test_a_system_without_openat2_is_told(self):
+        program, *words = without_calls.command(without_calls.OPENAT2)
+        self.assert_fails(self.ctl(*words, binary(), '--direct', 'usage', '/x', program=program),
+                          'openat2(2) is unavailable')
 
     @needs_root
     def test_it_has_the_rights_of_its_user(self):

@@ -585,16 +585,6 @@ class RunningFaultsTest(StartingTestCase):
         self.assertEqual(daemon.number(self.path), 123)
         self.assertIn('too many mailboxes wait to be read', self.log.read_text())
 
-    def test_no_openat2(self):
-        """A kernel or a filter without it, from the start or from now on."""
-        for error in errno.ENOSYS, errno.EPERM:
-            daemon = self.start_ready()
-            self.assertEqual(daemon.number(self.path), 123)
-            self.control.fail(Fault('openat2', 1, error), 1000000)
-            self.assertEqual(daemon.number(self.path), 123)
-            self.assertGreater(self.control.stop(), 0)
-            self.stop(daemon)
-
     def cpu_seconds(self, daemon: Daemon) -> float:
         """Returns how long the daemon has computed."""
         numbers = Path(f'/proc/{daemon.pid}/stat').read_text('ascii').rpartition(')')[2].split()

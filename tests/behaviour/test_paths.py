@@ -8,6 +8,7 @@ import stat
 from pathlib import Path
 from typing import Union
 
+import without_calls
 from daemon import FULL, Daemon, DaemonTestCase, needs_root
 from mailboxes import make_maildir, write_maildirsize
 
@@ -149,21 +150,42 @@ class OneRootTest(PathTest):
         for name, text in (('up', '../outside'), ('deep/up', '../../outside'),
                            ('absolute', str(self.outside)), ('etc', '/etc/passwd'),
                            ('slash', '/'), ('dots', '..'), ('back', '../mail/joe'),
-                           ('home', str(self.joe)), ('missing', '../missing'),
-                           ('through', 'up'), ('proc', '/proc/self/root')):
+                           ('box', f'{self.root}box/joe'), ('around', f'{self.root}/../outside'),
+                           ('missing', '../missing'), ('through', 'up'), ('twice', 'through/cur'),
+                           ('proc', '/proc/self/root')):
             (self.root / name).symlink_to(text)
-        for path in ('up', 'deep/up', 'absolute', 'etc', 'slash', 'dots', 'back', 'home',
-                     'missing', 'through', 'proc', 'slash/etc/passwd', 'dots/outside',
-                     'dots/mail/joe', 'absolute/cur'):
+        for path in ('up', 'deep/up', 'absolute', 'etc', 'slash', 'dots', 'back', 'box', 'around',
+                     'missing', 'through', 'twice', 'proc', 'slash/etc/passwd', 'dots/outside',
+                     'dots/mail/joe', 'absolute/cur', f'slash{self.joe}'):
             with self.subTest(path=path):
                 self.assert_refused(self.daemon, self.root / path, OUTSIDE)
 
+    def test_absolute_links_that_stay_in_the_root(self):
+        for name, text in (('home', self.joe), ('all', self.root), ('twice', self.root / 'home'),
+                           ('relative', 'all/joe'), ('around', f'/.{self.root}/joe/../joe//.'),
+                           ('file', self.root / 'mbox')):
+            (self.root / name).symlink_to(text)
+        for path in ('home', 'all/joe', 'twice', 'relative', 'around', 'all/all/home/cur/..'):
+            with self.subTest(path=path):
+                self.assert_size(self.daemon, self.root / path, 123)
+        self.assert_size(self.daemon, self.root / 'file', 4567)
+        self.assert_size(self.daemon, self.root / 'all/jim', 0)
+
     def test_links_to_nothing(self):
+        # No mail can be delivered there, which is not the same as a mailbox that is not there yet.
         (self.root / 'dangling').symlink_to('missing')
-        self.assert_size(self.daemon, self.root / 'dangling', 0)
+        (self.root / 'absolute').symlink_to(self.root / 'missing')
+        (self.root / 'through').symlink_to('dangling')
+        for path in ('dangling', 'absolute', 'through', 'absolute/joe', 'dangling/joe'):
+            with self.subTest(path=path):
+                self.assert_refused(self.daemon, self.root / path, NOT_A_MAILBOX)
+
+    def test_links_round_and_round(self):
         (self.root / 'round').symlink_to('about')
         (self.root / 'about').symlink_to('round')
-        self.assert_refused(self.daemon, self.root / 'round', OUTSIDE)
+        (self.root / 'self').symlink_to(self.root / 'self')
+        for path in ('round', 'self'):
+            self.assert_refused(self.daemon, self.root / path, OUTSIDE)
 
     def test_maildirsize_that_is_a_link(self):
         # Whoever owns a mailbox could have us read any file through it: it is counted instead.
@@ -251,12 +273,17 @@ class RootsTest(PathTest):
         inner = self.root / 'inner'
         make_maildir(inner / 'jim', [11])
         (inner / 'up').symlink_to('../joe')
+        (inner / 'over').symlink_to(self.joe)
+        (self.root / 'out').symlink_to(self.outside)
         daemon = self.start('--on-error=defer', f'--root={self.outside}', f'--root={inner}')
         self.assert_size(daemon, self.joe, 123)
         self.assert_size(daemon, self.outside, 999)
         self.assert_size(daemon, inner / 'jim', 11)
-        # The longest root answers, and nothing leads out of it, not even into the other.
+        # The longest root answers, and only an absolute link leads from it into another.
         self.assert_refused(daemon, inner / 'up', OUTSIDE)
+        self.assert_size(daemon, inner / 'over', 123)
+        self.assert_size(daemon, self.root / 'out', 999)
+        self.assert_size(daemon, self.root / 'out' / 'cur' / '..', 999)
         self.assert_refused(daemon, self.folder, OUTSIDE)
 
     def test_root_that_is_a_link_or_has_slashes(self):
@@ -282,6 +309,12 @@ class RootsTest(PathTest):
             with self.subTest(path=path):
                 self.assert_refused(daemon, path, NOT_A_MAILBOX)
         self.assertEqual(len(daemon.warnings()), 3)
+
+    def test_without_openat2(self):
+        said = self.run_to_failure(1, f'--root={self.root}', f'--socket={self.folder}/socket',
+                                   wrapper=without_calls.command(without_calls.OPENAT2))
+        self.assertIn('openat2(2) is unavailable', said)
+        self.assertIn('Linux 5.6', said)
 
     def test_links_of_proc(self):
         daemon = self.start('--on-error=defer', root=Path('/'))

@@ -7,6 +7,7 @@ would stop most of this once more, is taken away, and the other tests have it.
 
 import contextlib
 import ctypes
+import itertools
 import mmap
 import os
 import signal
@@ -30,12 +31,6 @@ RENAME_EXCHANGE = 2
 MS_BIND = 0x1000
 MNT_DETACH = 2
 CLONE_NEWNS = 0x20000
-
-# What the service opens paths by, and the calls that it is left without for that.
-BACK_ENDS = {
-    'openat2': (without_calls.LANDLOCK_CREATE_RULESET,),
-    'walk': (without_calls.LANDLOCK_CREATE_RULESET, without_calls.OPENAT2),
-}
 
 
 class Swap(NamedTuple):
@@ -66,7 +61,9 @@ ESCAPES = (
     '{}/relative', '{}/relative/', '{}/relative/.', '{}/relative/box', '{}/absolute',
     '{}/absolute/box', '{}/absolute/../outside/box', '{}/absolute-mbox', '{}/relative-mbox',
     '{}/to-root', '{}/to-root/etc/passwd', '{}/to-up/outside/box', '{}/in-and-out',
-    '{}/chain', '{}/magic-root', '{}/magic-root{outside}', '{}/magic-cwd', '{}/magic-fd',
+    '{}/chain', '{}/home/../outside/box', '{}/home/relative/box', '{}/home/home/absolute/box',
+    '{}/home-out/box', '{}/home-chain/box', '{}/home/to-up/outside/box', '{}/home{outside}/box',
+    '{}/magic-root', '{}/magic-root{outside}', '{}/magic-cwd', '{}/magic-fd',
     '/proc/self/root{outside}/box', '/proc/self/cwd', '/proc/1/root{outside}/box',
     '/proc/self/root{root}/box', '{outside}/box', '{outside}/mbox', '/etc/passwd', '/', '//', '/.',
     '{}x/box', '{root_up}', '{root_up}/outside/box', '{}/\\../outside/box',
@@ -145,10 +142,10 @@ class EscapeTest(DaemonTestCase):
         path.touch()
         os.truncate(path, size)
 
-    def start_with_back_end(self, name: str, *options: str, wrapper: tuple = ()) -> Daemon:
-        """Starts a daemon that opens paths that way, and has no Landlock."""
-        daemon = self.start('--on-error=defer', '--user=0', *options,
-                            wrapper=(*wrapper, *without_calls.command(*BACK_ENDS[name])))
+    def start_without_landlock(self, *options: str, wrapper: tuple = ()) -> Daemon:
+        """Starts a daemon that has nothing but openat2 to keep it beneath its root."""
+        command = without_calls.command(without_calls.LANDLOCK_CREATE_RULESET)
+        daemon = self.start('--on-error=defer', '--user=0', *options, wrapper=(*wrapper, *command))
         self.assertIn('Landlock is not to be had', str(daemon.entries()))
         return daemon
 
@@ -180,26 +177,27 @@ class PathsTest(EscapeTest):
                 'in-and-out': 'box/../../outside/box', 'chain': 'relative', 'link': '../outside',
                 'magic-root': '/proc/self/root', 'magic-cwd': '/proc/self/cwd',
                 'magic-fd': '/proc/self/fd/3', 'mounted-link': 'to-up/outside',
+                'home': self.root, 'home-out': f'{self.root}/../outside',
+                'home-chain': f'{self.root}/home/relative',
                 'box/.out': '../../outside/box'}.items():
             (self.root / name).symlink_to(target)
 
     def test_paths(self):
         tried = blocked = 0
-        for back_end in BACK_ENDS:
-            daemon = self.start_with_back_end(back_end, f'--mailbox={self.root}/%d/%n',
-                                              f'--mailbox={self.root}/%n')
-            paths = [form.replace('{}', '{root}').format(
-                root=self.root, outside=self.outside, root_up=self.folder) for form in ESCAPES]
-            for target in *paths, *ADDRESSES:
-                for question in (target, f'usage {target}', f'check size=1 {target}'):
-                    if target in ADDRESSES and question == target:
-                        continue
-                    with self.subTest(back_end=back_end, question=question):
-                        tried += 1
-                        self.assert_inside(daemon, os.fsencode(question))
-                        blocked += 1
-            # What the mailbox holds, its folder that leads out left out of it.
-            self.assertEqual(daemon.number(self.root / 'box'), 4000 + 2 * sum(INSIDE_SIZES))
+        daemon = self.start_without_landlock(f'--mailbox={self.root}/%d/%n',
+                                             f'--mailbox={self.root}/%n')
+        paths = [form.replace('{}', '{root}').format(
+            root=self.root, outside=self.outside, root_up=self.folder) for form in ESCAPES]
+        for target in *paths, *ADDRESSES:
+            for question in (target, f'usage {target}', f'check size=1 {target}'):
+                if target in ADDRESSES and question == target:
+                    continue
+                with self.subTest(question=question):
+                    tried += 1
+                    self.assert_inside(daemon, os.fsencode(question))
+                    blocked += 1
+        # What the mailbox holds, its folder that leads out left out of it.
+        self.assertEqual(daemon.number(self.root / 'box'), 4000 + 2 * sum(INSIDE_SIZES))
         print(f'Path escapes tried {tried}, blocked {blocked}')
         self.assertEqual(blocked, tried)
 
@@ -251,28 +249,28 @@ class RacesTest(EscapeTest):
 
     def test_swaps(self):
         swaps = 0
-        for back_end in BACK_ENDS:
-            daemon = self.start_with_back_end(back_end, '--cache-mailboxes=0')
-            for place, target in SWAPS:
-                for absolute in False, True:
-                    with self.subTest(back_end=back_end, place=place, absolute=absolute):
-                        with contextlib.contextmanager(self.swap)(place, absolute) as hammer:
-                            outcomes = self.race(daemon, hammer, self.root / target)
-                        print(f'{back_end}, {place}, {"absolute" if absolute else "relative"}: '
-                              f'{hammer.count} swaps, {outcomes}')
-                        self.assertGreater(hammer.count, 0)
-                        swaps += hammer.count
-                        # Some answers were of the mailbox, unless its parts alone were swapped.
-                        self.assertGreater(outcomes.get('ok', 0), 0)
-            (self.root / 'box' / 'maildirsize').unlink()
-            self.assertEqual(daemon.number(self.root / 'box'), 4000 + 2 * sum(INSIDE_SIZES))
-            self.stop(daemon)
+        (self.root / 'home').symlink_to(self.root)
+        daemon = self.start_without_landlock('--cache-mailboxes=0')
+        for place, target in SWAPS:
+            # By the path itself, and through an absolute link to the root.
+            for way, absolute in itertools.product((self.root, self.root / 'home'), (False, True)):
+                with self.subTest(place=place, way=way, absolute=absolute):
+                    with contextlib.contextmanager(self.swap)(place, absolute) as hammer:
+                        outcomes = self.race(daemon, hammer, way / target)
+                    print(f'{way.name}/{place}, {"absolute" if absolute else "relative"}: '
+                          f'{hammer.count} swaps, {outcomes}')
+                    self.assertGreater(hammer.count, 0)
+                    swaps += hammer.count
+                    # Some answers were of the mailbox, unless its parts alone were swapped.
+                    self.assertGreater(outcomes.get('ok', 0), 0)
+        (self.root / 'box' / 'maildirsize').unlink()
+        self.assertEqual(daemon.number(self.root / 'box'), 4000 + 2 * sum(INSIDE_SIZES))
         print(f'Races: swaps {swaps}, questions {self.questions}, escapes 0')
 
     def test_comes_and_goes(self):
         # Removed and made anew, renamed and back: an answer of either state, or that nothing is
         # there.
-        daemon = self.start_with_back_end('openat2')
+        daemon = self.start_without_landlock()
         box, away = self.root / 'box', self.root / 'away'
 
         def once() -> bool:
@@ -298,38 +296,36 @@ class RacesTest(EscapeTest):
         # the look for it and the end of the path: an error, and nothing else.
         mounted = self.folder / 'mounted'
         make_maildir(mounted, [70000])
-        for back_end in BACK_ENDS:
-            daemon = self.start_with_back_end(
-                back_end, wrapper=('/usr/bin/unshare', '--mount', '--propagation=private', '--'))
-            box = self.root / 'way' / 'box'
-            answers = {4000 + 2 * sum(INSIDE_SIZES), 70000}
-            seen: dict[int, int] = {}
-            mount, umount, setns = libc('mount'), libc('umount2'), libc('setns')
+        daemon = self.start_without_landlock(
+            wrapper=('/usr/bin/unshare', '--mount', '--propagation=private', '--'))
+        box = self.root / 'way' / 'box'
+        answers = {4000 + 2 * sum(INSIDE_SIZES), 70000}
+        seen: dict[int, int] = {}
+        mount, umount, setns = libc('mount'), libc('umount2'), libc('setns')
 
-            def enter(pid: int = daemon.pid) -> None:
-                root = os.open(f'/proc/{pid}/root', os.O_PATH | os.O_DIRECTORY)
-                with open(f'/proc/{pid}/ns/mnt', 'rb') as namespace:
-                    if not setns(namespace.fileno(), CLONE_NEWNS):
-                        os._exit(2)
-                # Joining leads to the root of the mounts, out of a chroot.
-                os.fchdir(root)
-                os.chroot('.')
+        def enter(pid: int = daemon.pid) -> None:
+            root = os.open(f'/proc/{pid}/root', os.O_PATH | os.O_DIRECTORY)
+            with open(f'/proc/{pid}/ns/mnt', 'rb') as namespace:
+                if not setns(namespace.fileno(), CLONE_NEWNS):
+                    os._exit(2)
+            # Joining leads to the root of the mounts, out of a chroot.
+            os.fchdir(root)
+            os.chroot('.')
 
-            def once() -> bool:
-                return (mount(os.fsencode(mounted), os.fsencode(box), None, MS_BIND, None) and
-                        umount(os.fsencode(box), MNT_DETACH))
+        def once() -> bool:
+            return (mount(os.fsencode(mounted), os.fsencode(box), None, MS_BIND, None) and
+                    umount(os.fsencode(box), MNT_DETACH))
 
-            hammer = Hammer(once, enter)
-            end = time.monotonic() + (LONG_SECONDS if is_long() else 8 * SECONDS)
-            while time.monotonic() < end:
-                self.questions += 1
-                number = daemon.number(box)
-                seen[number] = seen.get(number, 0) + 1
-            hammer.stop()
-            print(f'{back_end}: {hammer.count} times mounted over and unmounted, '
-                  f'{self.questions} questions, answers {seen}')
-            self.assertGreater(hammer.count, 0)
-            self.assertLessEqual(set(seen), {*answers, FULL})
-            self.assertLessEqual(daemon.warnings_about(box), [
-                f'{box}: leads outside the roots; answered that it is full: the mail is deferred'])
-            self.stop(daemon)
+        hammer = Hammer(once, enter)
+        end = time.monotonic() + (LONG_SECONDS if is_long() else 8 * SECONDS)
+        while time.monotonic() < end:
+            self.questions += 1
+            number = daemon.number(box)
+            seen[number] = seen.get(number, 0) + 1
+        hammer.stop()
+        print(f'{hammer.count} times mounted over and unmounted, '
+              f'{self.questions} questions, answers {seen}')
+        self.assertGreater(hammer.count, 0)
+        self.assertLessEqual(set(seen), {*answers, FULL})
+        self.assertLessEqual(daemon.warnings_about(box), [
+            f'{box}: leads outside the roots; answered that it is full: the mail is deferred'])

@@ -491,7 +491,7 @@ int main(int argc, char **argv)
     bench.buffer = malloc(BUFFER_BYTES);
     if (!bench.buffer)
         err(EXIT_FAILURE, "cannot measure");
-    r = confine_new(CONFINE_AUTO, &bench.confine);
+    r = confine_new(&bench.confine);
     if (r == 0)
         r = confine_add_root(bench.confine, bench.root);
     if (r < 0)

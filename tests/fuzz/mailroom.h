@@ -87,7 +87,7 @@ static inline void mailroom_init(void)
     mailroom_write("box", "0123456789", 10);
     require(symlinkat("/etc", MAILROOM_FD, "out") == 0);
     require(symlinkat("loop", MAILROOM_FD, "loop") == 0);
-    require(confine_new(CONFINE_AUTO, &mailroom_mailbox_settings.confine) == 0);
+    require(confine_new(&mailroom_mailbox_settings.confine) == 0);
     require(confine_add_root(mailroom_mailbox_settings.confine, MAILROOM) == 0);
     require(atexit(mailroom_remove) == 0);
 }

@@ -128,7 +128,7 @@ static inline void box_open(struct box *box)
 {
     box->fd = open(box->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
     assert_return_code(box->fd, errno);
-    assert_int_equal(confine_new(CONFINE_AUTO, &box->confine), 0);
+    assert_int_equal(confine_new(&box->confine), 0);
     assert_int_equal(confine_add_root(box->confine, box->root), 0);
 }
 

@@ -219,7 +219,7 @@ static enum child_result read_nothing_of_another_mount(void *userdata)
         mount(fixture->box.path, path_of(fixture, "mounted", path), NULL, MS_BIND, NULL) < 0)
         return CHILD_SKIPPED;
     /* the root as it is in this mount namespace */
-    CHECK(confine_new(CONFINE_AUTO, &fixture->settings.confine) == 0 &&
+    CHECK(confine_new(&fixture->settings.confine) == 0 &&
           confine_add_root(fixture->settings.confine, fixture->box.root) == 0);
     CHECK(open_patiently(fixture, "mounted", &mailbox) == 0);
     mailbox_close(&mailbox);

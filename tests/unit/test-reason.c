@@ -25,6 +25,8 @@ static void errors_have_a_reason_and_a_text(void **state)
     } rows[] = {
         {-EXDEV, "outside-root", "leads outside the roots"},
         {-ELOOP, "outside-root", "leads through too many symbolic links, or through one of /proc"},
+        {-ENOLINK, "not-a-mailbox", "leads through a symbolic link to nothing"},
+        {-ECANCELED, "io-error", "cannot be opened while directories are renamed all the time"},
         {-EACCES, "permission-denied", "Permission denied"},
         {-EPERM, "permission-denied", "Operation not permitted"},
         {-EMEDIUMTYPE, "not-a-mailbox", "is neither a directory nor a regular file"},

@@ -148,7 +148,7 @@ static void make_scanner(struct fixture *fixture, struct limits limits)
     };
 
     assert_int_equal(sd_event_new(&fixture->event), 0);
-    assert_int_equal(confine_new(CONFINE_AUTO, &fixture->confine), 0);
+    assert_int_equal(confine_new(&fixture->confine), 0);
     assert_int_equal(confine_add_root(fixture->confine, fixture->box.root), 0);
     if (fixture->mount_point[0] != '\0')
         assert_int_equal(confine_add_root(fixture->confine, fixture->mount_point), 0);
