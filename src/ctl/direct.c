@@ -26,17 +26,23 @@ static int fail(int error, char **ret_error, const char *format, ...)
     return error;
 }
 
+static void say_fault(const char *line, void *userdata)
+{
+    (void)userdata;
+    fprintf(stderr, "exim-quotactl: %s\n", line);
+}
+
 static int load_limits(struct direct *direct, char **ret_error)
 {
     const char *path = direct->settings->limits_path;
-    char line[LIMITS_ERROR_LINE_BYTES_MAX];
-    struct limits_error error;
-    int r = path ? limits_load(path, &direct->limits, &error) : 0;
+    char error[LIMITS_ERROR_BYTES_MAX];
+    int r = path ? limits_load(path, &direct->limits, error) : 0;
 
-    if (r == 0)
-        return 0;
-    limits_error_line(&error, path, line);
-    return fail(r, ret_error, "%s", line);
+    if (r < 0)
+        return fail(r, ret_error, "--limits=%s: %s", path, error);
+    if (path)
+        limits_say_faults(direct->limits, path, say_fault, NULL);
+    return 0;
 }
 
 int direct_init(struct direct *direct, struct quota_settings *settings, char **ret_error)

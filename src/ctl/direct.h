@@ -17,8 +17,9 @@ struct direct {
 };
 
 /*
- * Opens the roots and reads the limits that the settings name. Returns 0, or a negative errno and
- * in *ret_error a line about it, allocated, which is the caller's (NULL: out of memory).
+ * Opens the roots and reads the limits that the settings name, whose faults are said on standard
+ * error. Returns 0, or a negative errno and in *ret_error a line about it, allocated, which is the
+ * caller's (NULL: out of memory).
  */
 int direct_init(struct direct *direct, struct quota_settings *settings, char **ret_error);
 

@@ -24,44 +24,44 @@ struct slot {
 
 _Static_assert(LIMITS_FILE_BYTES_MAX < UINT32_MAX, "an offset in the text fits in a slot");
 
+/* What ends a key, instead of a NUL and its value, that is unusable. No key holds it. */
+#define UNUSABLE '\n'
+
 /*
  * The text is the file's own, squeezed: for each entry the key in lower case and the value, each
- * with a NUL behind it. A value stays text, which is shorter than the limit that it stands for and
- * lies beside its key, where a lookup has to read anyway.
+ * with a NUL behind it; or the key and UNUSABLE. A value stays text, which is shorter than the
+ * limit that it stands for and lies beside its key, where a lookup has to read anyway.
  */
 struct limits {
     char *text;
     size_t text_length;
-    size_t count;
+    size_t count;         /* of limits */
+    size_t entries_count; /* of keys, usable or not */
     struct slot *slots;
     size_t slots_count;
     struct hash_key hash_key;
+    struct limits_faults faults;
 };
 
-__attribute__((format(printf, 4, 5))) static int fail(struct limits_error *error, int r,
-                                                      size_t line, const char *format, ...)
+static int fail(char *error, int r, const char *why)
 {
-    va_list arguments;
-
-    error->line = line;
-    va_start(arguments, format);
-    (void)vsnprintf(error->text, sizeof(error->text), format, arguments);
-    va_end(arguments);
+    (void)snprintf(error, LIMITS_ERROR_BYTES_MAX, "%s", why);
     return r;
 }
 
 /* As fail(), for an errno: says what could not be done, and why. */
-static int fail_errno(struct limits_error *error, int error_number, const char *what)
+static int fail_errno(char *error, int error_number, const char *what)
 {
     errno = error_number;
-    return fail(error, -error_number, 0, "%s: %m", what);
+    (void)snprintf(error, LIMITS_ERROR_BYTES_MAX, "%s: %m", what);
+    return -error_number;
 }
 
 /*
  * Opens path if it is a regular file of a size that we take. Returns a descriptor and the size, or
  * a negative errno.
  */
-static int open_file(const char *path, size_t *ret_length, struct limits_error *error)
+static int open_file(const char *path, size_t *ret_length, char *error)
 {
     _cleanup_(closep) int fd = -1;
     struct stat status;
@@ -73,9 +73,9 @@ static int open_file(const char *path, size_t *ret_length, struct limits_error *
     if (fstat(fd, &status) < 0)
         return fail_errno(error, errno, "cannot be examined");
     if (!S_ISREG(status.st_mode))
-        return fail(error, -EINVAL, 0, "is not a regular file");
+        return fail(error, -EINVAL, "is not a regular file");
     if ((uint64_t)status.st_size > LIMITS_FILE_BYTES_MAX)
-        return fail(error, -EFBIG, 0, "is larger than 1 GiB");
+        return fail(error, -EFBIG, "is larger than 1 GiB");
     *ret_length = (size_t)status.st_size;
     return steal_fd(&fd);
 }
@@ -102,8 +102,7 @@ static int read_all(int fd, char *buffer, size_t size, size_t *ret_length)
  * Reads the file into memory. Returns 0 and the text with its length, and room for one byte more,
  * or a negative errno.
  */
-static int read_file(const char *path, char **ret_text, size_t *ret_length,
-                     struct limits_error *error)
+static int read_file(const char *path, char **ret_text, size_t *ret_length, char *error)
 {
     _cleanup_(closep) int fd = -1;
     _cleanup_(freep) char *text = NULL;
@@ -120,28 +119,27 @@ static int read_file(const char *path, char **ret_text, size_t *ret_length,
     if (r < 0)
         return fail_errno(error, -r, "cannot be read");
     if (got != length)
-        return fail(error, -EAGAIN, 0, "changed its size while it was read");
+        return fail(error, -EAGAIN, "changed its size while it was read");
     *ret_text = steal_pointer(&text);
     *ret_length = length;
     return 0;
 }
 
-/* Checks what would make Exim read something else than what an editor shows. */
-static int check_plain_text(const char *text, size_t length, struct limits_error *error)
+/* Notes what is wrong with a line, unless enough is noted. */
+__attribute__((format(printf, 3, 4))) static void add_fault(struct limits *limits, size_t line,
+                                                            const char *format, ...)
 {
-    static const char byte_order_mark[3] = "\xef\xbb\xbf";
-    const char *nul = memchr(text, '\0', length);
-    size_t line = 1;
+    struct limits_faults *faults = &limits->faults;
+    struct limits_fault *fault;
+    va_list arguments;
 
-    if (length >= sizeof(byte_order_mark) &&
-        memcmp(text, byte_order_mark, sizeof(byte_order_mark)) == 0)
-        return fail(error, -EBADMSG, 1,
-                    "there is a byte order mark, which Exim would read as part of the first line");
-    if (!nul)
-        return 0;
-    for (const char *c = text; c < nul; c++)
-        line += *c == '\n';
-    return fail(error, -EBADMSG, line, "there is a NUL byte; a limits file is plain text");
+    if (faults->count++ >= LIMITS_FAULTS_MAX)
+        return;
+    fault = &faults->first[faults->count - 1];
+    fault->line = line;
+    va_start(arguments, format);
+    (void)vsnprintf(fault->text, sizeof(fault->text), format, arguments);
+    va_end(arguments);
 }
 
 /* Returns why no address can match the key, or NULL. */
@@ -159,16 +157,17 @@ static const char *key_fault(const char *key, size_t length)
     return fault ? fault : address_domain_fault(at + 1, length - local_length - 1);
 }
 
-static int check_key(const struct lsearch_entry *entry, struct limits_error *error)
+/* Returns whether an address can match the key. */
+static bool check_key(struct limits *limits, const struct lsearch_entry *entry)
 {
     const char *fault = key_fault(entry->key, entry->key_length);
 
-    if (!fault)
-        return 0;
-    return fail(error, -EBADMSG, entry->line,
-                "no address can match the key: %s; a key is user@domain, *@domain, domain, or * "
-                "for all others",
-                fault);
+    if (fault)
+        add_fault(limits, entry->line,
+                  "no address can match the key: %s; a key is user@domain, *@domain, domain, or * "
+                  "for all others",
+                  fault);
+    return !fault;
 }
 
 /*
@@ -204,79 +203,91 @@ static void quote_excerpt(const char *value, size_t length, char *buffer, size_t
     buffer[shown] = '\0';
 }
 
-static int check_value(const struct lsearch_entry *entry, struct limits_error *error)
+/* Returns whether the value is a limit. */
+static bool check_value(struct limits *limits, const struct lsearch_entry *entry)
 {
     struct quota_limit limit;
     char excerpt[41];
-    int r;
+    int r = size_parse_limit(entry->value, entry->value_length, &limit);
 
-    if (entry->value_length == 0)
-        return fail(error, -EBADMSG, entry->line,
-                    "there is no limit behind the key; write 0 where there shall be none");
-    r = size_parse_limit(entry->value, entry->value_length, &limit);
+    if (entry->value_length == 0) {
+        add_fault(limits, entry->line, "there is no limit after the key; write 0 for none");
+        return false;
+    }
     if (r == 0)
-        return 0;
+        return true;
     quote_excerpt(entry->value, entry->value_length, excerpt, sizeof(excerpt));
-    if (r == -ERANGE)
-        return fail(error, -EBADMSG, entry->line,
-                    "\"%s\" is too large; the largest limit is 9223372036854775807", excerpt);
-    return fail(error, -EBADMSG, entry->line,
-                "\"%s\" is no limit; write a size (500M; K, M, G, T), a number of messages "
-                "(1000C), both (500M,1000C), or 0 for none; a comment has a line of its own, and "
-                "a line that begins with white space continues the one above",
-                excerpt);
+    if (memchr(entry->value, '\0', entry->value_length))
+        add_fault(limits, entry->line, "there is a NUL byte; a limits file is plain text");
+    else if (r == -ERANGE)
+        add_fault(limits, entry->line,
+                  "\"%s\" is too large; the largest limit is 9223372036854775807", excerpt);
+    else
+        add_fault(limits, entry->line,
+                  "\"%s\" is no limit; write a size (500M; K, M, G, T), a number of messages "
+                  "(1000C), both (500M,1000C), or 0 or unlimited for none; a comment has a line of "
+                  "its own, and a line that begins with white space continues the one above",
+                  excerpt);
+    return false;
 }
 
 /*
- * Appends part[0..length) with a NUL to the squeezed text, which lies in the same memory before it.
- * It never catches up with what is still to be appended or read: between a key and its value there
- * is a byte, and behind a value the end of a line or the byte that read_file() left room for.
+ * Appends part[0..length) and its end to the squeezed text, which lies in the same memory before
+ * it. It never catches up with what is still to be appended or read: between a key and its value
+ * there is a byte, and behind an entry the end of a line or the byte that read_file() left room
+ * for.
  */
-static void append_squeezed(struct limits *limits, const char *part, size_t length)
+static void append_squeezed(struct limits *limits, const char *part, size_t length, char end)
 {
     memmove(limits->text + limits->text_length, part, length);
     limits->text_length += length;
-    limits->text[limits->text_length++] = '\0';
+    limits->text[limits->text_length++] = end;
 }
 
-static int add_entry(struct limits *limits, struct lsearch_entry *entry, struct limits_error *error)
+static void add_entry(struct limits *limits, struct lsearch_entry *entry)
 {
-    int r;
+    bool is_usable;
 
-    r = check_key(entry, error);
-    if (r < 0)
-        return r;
+    if (!check_key(limits, entry))
+        return;
     entry->value_length = squeeze_spaces(entry->value, entry->value_length);
-    r = check_value(entry, error);
-    if (r < 0)
-        return r;
+    is_usable = check_value(limits, entry);
     ascii_lower(entry->key, entry->key_length);
-    append_squeezed(limits, entry->key, entry->key_length);
-    append_squeezed(limits, entry->value, entry->value_length);
+    append_squeezed(limits, entry->key, entry->key_length, is_usable ? '\0' : UNUSABLE);
+    limits->entries_count++;
+    if (!is_usable)
+        return;
+    append_squeezed(limits, entry->value, entry->value_length, '\0');
     limits->count++;
-    return 0;
+}
+
+/* Returns the length of the byte order mark that text[0..length) begins with, or 0. */
+static size_t byte_order_mark(const char *text, size_t length)
+{
+    static const char mark[3] = "\xef\xbb\xbf";
+
+    return length >= sizeof(mark) && memcmp(text, mark, sizeof(mark)) == 0 ? sizeof(mark) : 0;
 }
 
 /* Reads and checks every entry of the file that limits->text holds, and squeezes them. */
-static int limits_parse(struct limits *limits, size_t length, struct limits_error *error)
+static void limits_parse(struct limits *limits, size_t length)
 {
-    struct lsearch lsearch = lsearch_begin(limits->text, length);
+    size_t mark = byte_order_mark(limits->text, length);
+    struct lsearch lsearch = lsearch_begin(limits->text + mark, length - mark);
     struct lsearch_entry entry;
     const char *why = NULL;
     char *smaller;
     int r;
 
-    while ((r = lsearch_next(&lsearch, &entry, &why)) > 0) {
-        r = add_entry(limits, &entry, error);
-        if (r < 0)
-            return r;
+    while ((r = lsearch_next(&lsearch, &entry, &why)) != 0) {
+        if (r > 0)
+            add_entry(limits, &entry);
+        else
+            add_fault(limits, entry.line, "%s", why);
     }
-    if (r < 0)
-        return fail(error, r, entry.line, "%s", why);
     smaller = realloc(limits->text, limits->text_length + 1);
     if (smaller)
         limits->text = smaller;
-    return 0;
 }
 
 /* Returns whether the entry in slot, which is taken, has the key. */
@@ -285,7 +296,7 @@ static bool slot_has_key(const struct limits *limits, const struct slot *slot, c
 {
     const char *other = limits->text + slot->entry - 1;
 
-    return strncmp(other, key, length) == 0 && other[length] == '\0';
+    return strncmp(other, key, length) == 0 && (other[length] == '\0' || other[length] == UNUSABLE);
 }
 
 /*
@@ -296,7 +307,7 @@ static struct slot *find_slot(const struct limits *limits, const char *key, size
                               uint32_t *ret_tag)
 {
     uint64_t hash = hash_bytes(&limits->hash_key, key, length);
-    size_t index = (size_t)((unsigned __int128)hash * limits->slots_count >> 64);
+    size_t index = (size_t)((hash >> 32) * limits->slots_count >> 32);
 
     *ret_tag = (uint32_t)hash;
     for (;;) {
@@ -317,25 +328,27 @@ static int limits_index(struct limits *limits)
     if (r < 0)
         return r;
     /* Two places in three are taken, so that a search ends soon. */
-    limits->slots_count = limits->count + limits->count / 2 + 1;
+    limits->slots_count = limits->entries_count + limits->entries_count / 2 + 1;
     limits->slots = calloc(limits->slots_count, sizeof(*limits->slots));
     if (!limits->slots)
         return -ENOMEM;
     for (size_t offset = 0; offset < limits->text_length;) {
         const char *key = limits->text + offset;
-        size_t length = strlen(key);
+        size_t length = strcspn(key, (const char[]){UNUSABLE, '\0'});
+        bool is_usable = key[length] == '\0';
         uint32_t tag;
         struct slot *slot = find_slot(limits, key, length, &tag);
 
         if (slot->entry == 0)
             *slot = (struct slot){.entry = (uint32_t)offset + 1, .tag = tag};
         offset += length + 1;
-        offset += strlen(limits->text + offset) + 1;
+        if (is_usable)
+            offset += strlen(limits->text + offset) + 1;
     }
     return 0;
 }
 
-int limits_load(const char *path, struct limits **ret, struct limits_error *error)
+int limits_load(const char *path, struct limits **ret, char error[static LIMITS_ERROR_BYTES_MAX])
 {
     _cleanup_(limits_freep) struct limits *limits = NULL;
     size_t length = 0;
@@ -347,28 +360,12 @@ int limits_load(const char *path, struct limits **ret, struct limits_error *erro
     r = read_file(path, &limits->text, &length, error);
     if (r < 0)
         return r;
-    r = check_plain_text(limits->text, length, error);
-    if (r < 0)
-        return r;
-    r = limits_parse(limits, length, error);
-    if (r < 0)
-        return r;
+    limits_parse(limits, length);
     r = limits_index(limits);
     if (r < 0)
         return fail_errno(error, -r, "cannot be indexed");
     *ret = steal_pointer(&limits);
     return 0;
-}
-
-void limits_error_line(const struct limits_error *error, const char *path,
-                       char line[static LIMITS_ERROR_LINE_BYTES_MAX])
-{
-    char number[32] = "";
-
-    if (error->line > 0)
-        (void)snprintf(number, sizeof(number), "line %zu: ", error->line);
-    (void)snprintf(line, LIMITS_ERROR_LINE_BYTES_MAX, "--limits=%.*s: %s%s", PATH_MAX, path, number,
-                   error->text);
 }
 
 void limits_free(struct limits *limits)
@@ -385,37 +382,71 @@ void limits_freep(struct limits **limits)
     limits_free(*limits);
 }
 
-/* Looks up one key. Returns 1 and its limit, or 0. */
-static int lookup_key(const struct limits *limits, const char *key, size_t length,
-                      struct quota_limit *ret)
+const struct limits_faults *limits_faults(const struct limits *limits)
+{
+    return &limits->faults;
+}
+
+void limits_say_faults(const struct limits *limits, const char *path,
+                       void (*say)(const char *line, void *userdata), void *userdata)
+{
+    const struct limits_faults *faults = &limits->faults;
+    size_t shown = faults->count > LIMITS_FAULTS_MAX ? LIMITS_FAULTS_MAX - 1 : faults->count;
+    char line[PATH_MAX + sizeof(faults->first[0].text) + 32];
+
+    for (size_t i = 0; i < shown; i++) {
+        (void)snprintf(line, sizeof(line), "%.*s:%zu: %s", PATH_MAX, path, faults->first[i].line,
+                       faults->first[i].text);
+        say(line, userdata);
+    }
+    if (shown == faults->count)
+        return;
+    (void)snprintf(line, sizeof(line), "%.*s: and %zu more", PATH_MAX, path, faults->count - shown);
+    say(line, userdata);
+}
+
+static enum limits_answer lookup_key(const struct limits *limits, const char *key, size_t length,
+                                     struct quota_limit *ret)
 {
     uint32_t tag;
     const struct slot *slot = find_slot(limits, key, length, &tag);
-    const char *value;
+    const char *end;
 
     if (slot->entry == 0)
-        return 0;
-    value = limits->text + slot->entry - 1 + length + 1;
+        return LIMITS_NONE;
+    end = limits->text + slot->entry - 1 + length;
+    if (*end == UNUSABLE)
+        return LIMITS_UNUSABLE;
     /* It was checked when it was loaded. */
-    (void)size_parse_limit(value, strlen(value), ret);
-    return 1;
+    (void)size_parse_limit(end + 1, strlen(end + 1), ret);
+    return LIMITS_FOUND;
 }
 
-int limits_lookup(const struct limits *limits, const struct address *address,
-                  struct quota_limit *ret)
+enum limits_answer limits_lookup(const struct limits *limits, const struct address *address,
+                                 struct quota_limit *ret)
 {
-    size_t local_length = address->local_length, domain_length = address->domain_length;
+    size_t domain_length = address->domain_length;
     char any[1 + 1 + ADDRESS_DOMAIN_MAX] = "*@";
+    enum limits_answer answer = limits_lookup_exact(limits, address, ret);
 
     memcpy(any + 2, address_domain(address), domain_length);
-    if (lookup_key(limits, address->text, local_length + 1 + domain_length, ret) > 0 ||
-        lookup_key(limits, any, domain_length + 2, ret) > 0 ||
-        lookup_key(limits, any + 2, domain_length, ret) > 0)
-        return 1;
-    return limits_lookup_default(limits, ret);
+    if (answer == LIMITS_NONE)
+        answer = lookup_key(limits, any, domain_length + 2, ret);
+    if (answer == LIMITS_NONE)
+        answer = lookup_key(limits, any + 2, domain_length, ret);
+    if (answer == LIMITS_NONE)
+        answer = limits_lookup_default(limits, ret);
+    return answer;
 }
 
-int limits_lookup_default(const struct limits *limits, struct quota_limit *ret)
+enum limits_answer limits_lookup_exact(const struct limits *limits, const struct address *address,
+                                       struct quota_limit *ret)
+{
+    return lookup_key(limits, address->text, address->local_length + 1 + address->domain_length,
+                      ret);
+}
+
+enum limits_answer limits_lookup_default(const struct limits *limits, struct quota_limit *ret)
 {
     return lookup_key(limits, "*", 1, ret);
 }

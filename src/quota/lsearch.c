@@ -161,6 +161,8 @@ static int take_entry(struct lsearch *lsearch, struct span line, struct lsearch_
     if (line.start[0] != '"') {
         take_plain_key(&line, entry);
     } else if (!take_quoted_key(&line, entry)) {
+        while (take_continuation(lsearch, &line))
+            ; /* what continues it is of no use either */
         *ret_why = "the key begins with a quote, and no quote ends it";
         return -EBADMSG;
     }
@@ -184,12 +186,16 @@ int lsearch_next(struct lsearch *lsearch, struct lsearch_entry *ret, const char 
             return 0;
         is_indented = span_is_indented(line);
         span_skip_space(&line);
-        if (line.length == 0 || line.start[0] == '#')
-            continue;
-        if (!is_indented)
+        if (line.length > 0 && line.start[0] != '#' && !is_indented)
             return take_entry(lsearch, line, ret, ret_why);
-        *ret_why = "the line begins with white space, and there is no value directly above that it "
-                   "could continue: Exim would leave it out";
-        return -EBADMSG;
+        if (memchr(line.start, '\0', line.length)) {
+            *ret_why = "there is a NUL byte; a limits file is plain text";
+            return -EBADMSG;
+        }
+        if (line.length > 0 && line.start[0] != '#') {
+            *ret_why = "the line begins with white space, and there is no value directly above "
+                       "that it could continue: Exim would leave it out";
+            return -EBADMSG;
+        }
     }
 }

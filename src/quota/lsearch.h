@@ -10,10 +10,10 @@
  * with # are left out.
  *
  * What Exim reads without a word and yet not as it was meant is an error here: a key without its
- * closing quote, and a line that begins with white space and has nothing directly above that it
- * could continue. (Exim passes over such a line. Below an empty line or a comment its specification
- * says that the value goes on; its code drops the rest of the value.) Only a comment may be
- * indented there.
+ * closing quote, a comment with a NUL byte (Exim leaves out the line below it), and a line that
+ * begins with white space and has nothing directly above that it could continue. (Exim passes over
+ * such a line. Below an empty line or a comment its specification says that the value goes on; its
+ * code drops the rest of the value.) Only a comment may be indented there.
  */
 #pragma once
 
@@ -27,8 +27,7 @@ struct lsearch {
     size_t line;     /* the number of the line at position, from 1 */
 };
 
-/* An entry. Both parts lie in the text, the key first, do not overlap, and have no NUL of theirs.
- */
+/* An entry. Both parts lie in the text, the key first, do not overlap, and end without a NUL. */
 struct lsearch_entry {
     char *key;
     size_t key_length;
@@ -45,6 +44,7 @@ struct lsearch lsearch_begin(char *text, size_t length);
 
 /*
  * Reads the next entry. Returns 1 and the entry, 0 at the end, or -EBADMSG: *ret_why is then a
- * constant string that says what is wrong, and ret->line the line that it is about.
+ * constant string that says what is wrong, ret->line the line that it is about, and the next call
+ * goes on behind it.
  */
 int lsearch_next(struct lsearch *lsearch, struct lsearch_entry *ret, const char **ret_why);

@@ -59,11 +59,24 @@ int size_parse(const char *text, size_t length, uint64_t *ret_bytes)
     return 0;
 }
 
+/* Returns whether text[0..length) is the word, which has lower-case letters alone, in any case. */
+static bool is_word(const char *text, size_t length, const char *word)
+{
+    if (length != strlen(word))
+        return false;
+    for (size_t i = 0; i < length; i++)
+        if ((text[i] | 0x20) != word[i])
+            return false;
+    return true;
+}
+
 int size_parse_limit(const char *text, size_t length, struct quota_limit *ret)
 {
     struct quota_limit limit = {};
     bool have_bytes = false, have_messages = false;
 
+    if (is_word(text, length, "unlimited") || is_word(text, length, "none"))
+        length = 0;
     while (length > 0) {
         const char *comma = memchr(text, ',', length);
         size_t part = comma ? (size_t)(comma - text) : length;

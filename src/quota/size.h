@@ -36,8 +36,8 @@ int size_parse(const char *text, size_t length, uint64_t *ret_bytes);
 
 /*
  * Reads the whole of text[0..length) as a limit: `SIZE`, `SIZE,NNNC` or `NNNC` (C in either case:
- * a number of messages; K, M, G, T multiply no count). An empty text, or 0, is no limit. Each of
- * the two may be given once. Returns 0, -EINVAL or -ERANGE.
+ * a number of messages; K, M, G, T multiply no count). An empty text, 0, and `unlimited` or `none`
+ * in any case are no limit. Each of the two may be given once. Returns 0, -EINVAL or -ERANGE.
  */
 int size_parse_limit(const char *text, size_t length, struct quota_limit *ret);
 

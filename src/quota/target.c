@@ -26,7 +26,8 @@ static enum reason begin_address(struct target *target, const struct quota_setti
     if (address_parse(text, strlen(text), delimiters, &target->address, ret_why) < 0)
         return REASON_BAD_ADDRESS;
     if (!policy->have_limit && limits)
-        policy->have_limit = limits_lookup(limits, &target->address, &policy->limit) > 0;
+        policy->have_limit =
+            limits_lookup(limits, &target->address, &policy->limit) == LIMITS_FOUND;
     return REASON_NONE;
 }
 

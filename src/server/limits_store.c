@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,12 +16,13 @@ struct limits_store {
     struct pool_job job; /* while it is in the pool, the next three are the thread's */
     struct limits *loaded;
     int result;
-    struct limits_error error;
+    char error[LIMITS_ERROR_BYTES_MAX];
 
     bool loading;
-    bool again; /* asked for once more while it was being read */
-    bool old;   /* the last reading came to nothing */
-    limits_store_reloaded_fn reloaded;
+    bool probing; /* what is being read is only tried */
+    bool again;   /* asked for once more while it was being read */
+    bool old;     /* the file of the limits could not be read again */
+    limits_store_done_fn done;
     void *userdata;
 };
 
@@ -49,11 +51,41 @@ void limits_store_free(struct limits_store *store)
     free(store);
 }
 
-int limits_store_load(struct limits_store *store, struct limits_error *error)
+/* Says why the file was not read. */
+static void reject(struct limits_store *store, const char *why)
+{
+    store->old = store->limits != NULL;
+    journal_event(store->journal, JOURNAL_LIMITS_REJECTED, NULL, "%s: %s; %s", store->path, why,
+                  store->limits ? "the old limits stay in force"
+                                : "there are no limits until a reload can read it");
+}
+
+static void say_fault(const char *line, void *userdata)
+{
+    journal_event(userdata, JOURNAL_LIMITS_FAULT, NULL, "%s", line);
+}
+
+/* Says what was loaded. */
+static void report(struct limits_store *store)
+{
+    size_t faults = limits_faults(store->limits)->count;
+    char unusable[48] = "";
+
+    limits_say_faults(store->limits, store->path, say_fault, store->journal);
+    if (faults > 0)
+        (void)snprintf(unusable, sizeof(unusable), ", %zu unusable", faults);
+    journal_event(store->journal, JOURNAL_LIMITS_LOADED, NULL, "%s: %zu limits loaded%s",
+                  store->path, limits_count(store->limits), unusable);
+}
+
+void limits_store_load(struct limits_store *store, bool quiet)
 {
     if (!store->path)
-        return 0;
-    return limits_load(store->path, &store->limits, error);
+        return;
+    if (limits_load(store->path, &store->limits, store->error) < 0)
+        reject(store, store->error);
+    else if (!quiet)
+        report(store);
 }
 
 static struct limits_store *store_of_job(struct pool_job *job)
@@ -66,17 +98,21 @@ static void on_work(struct pool_job *job)
 {
     struct limits_store *store = store_of_job(job);
 
-    store->result = limits_load(store->path, &store->loaded, &store->error);
+    store->result = limits_load(store->path, &store->loaded, store->error);
 }
 
-static void reject(struct limits_store *store, const struct limits_error *error)
+/* Lets what was read be in force, unless it was only tried. */
+static void take_loaded(struct limits_store *store)
 {
-    if (error->line > 0)
-        journal_event(store->journal, JOURNAL_LIMITS_REJECTED, NULL,
-                      "%s:%zu: %s; the old limits hold on", store->path, error->line, error->text);
-    else
-        journal_event(store->journal, JOURNAL_LIMITS_REJECTED, NULL,
-                      "%s: %s; the old limits hold on", store->path, error->text);
+    struct limits *superfluous = store->probing ? store->loaded : store->limits;
+
+    store->old = false;
+    if (!store->probing) {
+        store->limits = store->loaded;
+        report(store);
+    }
+    store->loaded = NULL;
+    limits_free(superfluous);
 }
 
 static void on_finished(struct pool_job *job)
@@ -90,21 +126,16 @@ static void on_finished(struct pool_job *job)
         start_loading(store);
         return;
     }
-    store->old = store->result < 0;
-    if (store->result < 0) {
-        reject(store, &store->error);
-    } else {
-        limits_free(store->limits);
-        store->limits = store->loaded;
-        store->loaded = NULL;
-        journal_event(store->journal, JOURNAL_LIMITS_LOADED, NULL, "%s: %zu limits loaded",
-                      store->path, limits_count(store->limits));
-    }
-    store->reloaded(store->userdata);
+    if (store->result < 0)
+        reject(store, store->error);
+    else
+        take_loaded(store);
+    store->done(store->userdata);
 }
 
 static void start_loading(struct limits_store *store)
 {
+    char why[LIMITS_ERROR_BYTES_MAX];
     int r;
 
     store->again = false;
@@ -115,25 +146,34 @@ static void start_loading(struct limits_store *store)
         store->loading = true;
         return;
     }
-    store->old = true;
-    journal_event(store->journal, JOURNAL_LIMITS_REJECTED, NULL,
-                  "%s: cannot be read now: %s; the old limits hold on", store->path, strerror(-r));
-    store->reloaded(store->userdata);
+    (void)snprintf(why, sizeof(why), "cannot be read now: %s", strerror(-r));
+    reject(store, why);
+    store->done(store->userdata);
 }
 
-void limits_store_reload(struct limits_store *store, limits_store_reloaded_fn reloaded,
-                         void *userdata)
+void limits_store_reload(struct limits_store *store, limits_store_done_fn done, void *userdata)
 {
-    store->reloaded = reloaded;
+    store->done = done;
     store->userdata = userdata;
-    if (!store->path) {
-        reloaded(userdata);
-        return;
-    }
-    if (store->loading)
+    store->probing = false;
+    if (!store->path)
+        done(userdata);
+    else if (store->loading)
         store->again = true;
     else
         start_loading(store);
+}
+
+void limits_store_probe(struct limits_store *store, limits_store_done_fn done, void *userdata)
+{
+    store->done = done;
+    store->userdata = userdata;
+    if (!store->limits) {
+        done(userdata); /* there is nothing to lose */
+    } else if (!store->loading) {
+        store->probing = true;
+        start_loading(store);
+    }
 }
 
 bool limits_store_is_old(const struct limits_store *store)

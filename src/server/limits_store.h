@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The limits that hold now: read at the start, read again on a thread, and exchanged whole.
+ * The limits that hold now: read at the start, read again on a thread, and exchanged whole. The
+ * journal says what came of it: what was loaded, at most LIMITS_FAULTS_MAX lines about faults, or
+ * why nothing was.
  */
 #pragma once
 
@@ -12,8 +14,8 @@
 
 struct limits_store;
 
-/* Called on the event loop when a file was read again, whatever came of it. */
-typedef void (*limits_store_reloaded_fn)(void *userdata);
+/* Called on the event loop when the file was read, whatever came of it. */
+typedef void (*limits_store_done_fn)(void *userdata);
 
 /*
  * Makes a store for the limits file at path (NULL: there is none). pool, journal and path are the
@@ -26,20 +28,26 @@ int limits_store_new(struct pool *pool, struct journal *journal, const char *pat
 void limits_store_free(struct limits_store *store);
 
 /*
- * Reads the file, and waits for it. Returns 0, also where there is none, or a negative errno of
- * limits_load() and *error filled.
+ * Reads the file, and waits for it. There are no limits where it cannot be read. With quiet only
+ * that is reported.
  */
-int limits_store_load(struct limits_store *store, struct limits_error *error);
+void limits_store_load(struct limits_store *store, bool quiet);
 
 /*
  * Reads the file again, on a thread: neither its size nor the disk holds anybody up. The old limits
- * hold until it is done, and on if the new ones cannot be read; the journal tells. A file that
- * changes while it is read is read once more when it is asked for.
+ * stay in force until it is done, and on if the file cannot be read. A file that changes while it
+ * is read is read once more when it is asked for.
  */
-void limits_store_reload(struct limits_store *store, limits_store_reloaded_fn reloaded,
-                         void *userdata);
+void limits_store_reload(struct limits_store *store, limits_store_done_fn done, void *userdata);
 
-/* Returns whether the limits that hold now are older than the file, which could not be read. */
+/*
+ * Finds out whether there are limits whose file can no longer be read. As limits_store_reload(),
+ * but the limits stay, and the journal says only that it cannot. Where the file is being read
+ * already, that does for both; done() is called once.
+ */
+void limits_store_probe(struct limits_store *store, limits_store_done_fn done, void *userdata);
+
+/* Returns whether there are limits whose file could not be read again. */
 bool limits_store_is_old(const struct limits_store *store);
 
 /* Returns the limits that hold now, NULL where there are none. They stay the store's. */

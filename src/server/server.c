@@ -44,6 +44,8 @@ struct server {
     unsigned int stuck;   /* counts that hung when STATUS= was told last */
     const char *state;    /* what the service manager was not told yet, as READY=1 */
     bool started;         /* all sockets were taken */
+    bool reloading;
+    bool leaving; /* idle for long enough, if the limits can be read by whoever comes after us */
     bool stopping;
 };
 
@@ -229,9 +231,50 @@ static int on_terminate(sd_event_source *source, const struct signalfd_siginfo *
     return 0;
 }
 
-static void on_reloaded(void *userdata)
+/* Whether an end now would cost more than what is remembered. */
+static bool is_needed(struct server *server)
 {
-    tell_status(userdata, "READY=1\n");
+    if (connections_count(server->connections) > 0)
+        return true;
+    /* A process that hangs in a file system may not go when it is told, and holds up the next. */
+    if (query_stuck(server->service) > 0)
+        return true;
+    /* The next would have no limits: ours are the last good ones. */
+    return limits_store_is_old(query_limits(server->service));
+}
+
+/*
+ * Returns whether the service has been idle for long enough. If not, on_idle() is called when it
+ * can have been.
+ */
+static bool is_idle(struct server *server)
+{
+    uint64_t now_usec, due_usec;
+
+    sd_event_now(server->event, CLOCK_MONOTONIC, &now_usec);
+    due_usec = size_add(is_needed(server) ? now_usec : server->active_usec,
+                        server->settings->exit_idle_usec);
+    if (now_usec >= due_usec)
+        return true;
+    sd_event_source_set_time(server->idle, due_usec);
+    sd_event_source_set_enabled(server->idle, SD_EVENT_ONESHOT);
+    return false;
+}
+
+/* The limits file was read: again, or to find out whether it can be, or both. */
+static void on_limits_read(void *userdata)
+{
+    struct server *server = userdata;
+    bool leaving = server->leaving && !server->stopping;
+
+    if (server->reloading)
+        tell_status(server, "READY=1\n");
+    server->reloading = false;
+    server->leaving = false;
+    if (!leaving || !is_idle(server))
+        return;
+    journal_log(server->journal, LOG_INFO, "idle for long enough (--exit-idle-time)");
+    stop(server);
 }
 
 static int on_hangup(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata)
@@ -248,45 +291,21 @@ static int on_hangup(sd_event_source *source, const struct signalfd_siginfo *inf
     if (r < 0)
         journal_log(server->journal, LOG_ERR,
                     "cannot open the log file again: %s; the old one is kept", strerror(-r));
-    limits_store_reload(query_limits(server->service), on_reloaded, server);
+    server->reloading = true;
+    limits_store_reload(query_limits(server->service), on_limits_read, server);
     return 0;
-}
-
-/* Whether an end now would cost more than what is remembered. */
-static bool is_needed(struct server *server)
-{
-    if (connections_count(server->connections) > 0)
-        return true;
-    /* A process that hangs in a file system may not go when it is told, and holds up the next. */
-    if (query_stuck(server->service) > 0)
-        return true;
-    /* The next could not start: our limits are the last good ones. */
-    return limits_store_is_old(query_limits(server->service));
 }
 
 static int on_idle(sd_event_source *source, uint64_t usec, void *userdata)
 {
     struct server *server = userdata;
-    uint64_t due_usec = size_add(server->active_usec, server->settings->exit_idle_usec);
 
+    (void)source;
     (void)usec;
-    if (server->stopping)
-        return 0;
-    if (!is_needed(server)) {
-        uint64_t now_usec;
-
-        sd_event_now(server->event, CLOCK_MONOTONIC, &now_usec);
-        if (now_usec >= due_usec) {
-            journal_log(server->journal, LOG_INFO, "idle for long enough (--exit-idle-time)");
-            stop(server);
-            return 0;
-        }
-    } else {
-        sd_event_now(server->event, CLOCK_MONOTONIC, &due_usec);
-        due_usec = size_add(due_usec, server->settings->exit_idle_usec);
-    }
-    sd_event_source_set_time(source, due_usec);
-    return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+    server->leaving = !server->stopping && is_idle(server);
+    if (server->leaving)
+        limits_store_probe(query_limits(server->service), on_limits_read, server);
+    return 0;
 }
 
 /* Signals come before questions: who reloads and then asks is answered by what was reloaded. */
@@ -316,17 +335,10 @@ static int add_signals(struct server *server)
     return r;
 }
 
-_Static_assert(LIMITS_ERROR_LINE_BYTES_MAX <= SERVER_ERROR_BYTES_MAX, "there is room for it");
-
-/* The limits are there before the first question. */
-static int load_limits(struct server *server, char *error)
+/* The limits are there before the first question. An instance for one connection is no news. */
+static void load_limits(struct server *server)
 {
-    struct limits_error fault;
-    int r = limits_store_load(query_limits(server->service), &fault);
-
-    if (r < 0)
-        limits_error_line(&fault, server->settings->quota.limits_path, error);
-    return r;
+    limits_store_load(query_limits(server->service), !sockets_listen(server->sockets));
 }
 
 static int add_timers(struct server *server)
@@ -447,7 +459,7 @@ int server_run(const struct settings *settings, struct sockets *sockets, struct 
     error[0] = '\0';
     r = start(&server);
     if (r == 0)
-        r = load_limits(&server, error);
+        load_limits(&server);
     if (r == 0)
         r = add_listeners(&server);
     if (r == 0)

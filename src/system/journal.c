@@ -65,6 +65,7 @@ static const struct {
     [JOURNAL_LIMITS_LOADED] = {"1926a3b040f546268e4089245100a6b6", LOG_INFO, "limits loaded"},
     [JOURNAL_ENTRIES_LOST] = {"e61efc2ccca44c2a85051620c93f8dbf", LOG_WARNING, "entries lost"},
     [JOURNAL_LIMITS_REJECTED] = {"2ea46931de024059a501e63e42bea500", LOG_ERR, "limits rejected"},
+    [JOURNAL_LIMITS_FAULT] = {"2ad406daeb344c2d91e6bcd11e04d292", LOG_WARNING, "limit unusable"},
 };
 
 static void add_bytes(struct entry *entry, const void *bytes, size_t length)

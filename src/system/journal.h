@@ -40,6 +40,7 @@ enum journal_message {
     JOURNAL_SCAN_STUCK,
     JOURNAL_LIMITS_LOADED,
     JOURNAL_LIMITS_REJECTED,
+    JOURNAL_LIMITS_FAULT, /* a line of the limits file is of no use */
     JOURNAL_ENTRIES_LOST, /* the journal was not there, or too slow */
     JOURNAL_MESSAGE_COUNT_,
 };

@@ -388,19 +388,42 @@ class IdleTest(PassedTest):
         self.assert_ended_well(daemon)
         self.assertFalse([text for text in daemon.warnings() if 'leaving' in text])
 
-    def test_not_while_the_next_could_not_start(self):
+    def test_not_while_the_next_would_have_no_limits(self):
         limits = self.folder / 'limits'
-        limits.write_text('*: 1K\n')
+        for reloads in True, False:  # whether somebody has tried to read them by then
+            with self.subTest(reloads=reloads):
+                limits.write_text('*: 1K\n')
+                daemon = self.start_with([self.listen_at(f'reloads-{reloads}')],
+                                         '--exit-idle-time=50ms', '--timeout=86400000',
+                                         f'--limits={limits}')
+                client = self.connect(daemon)
+                limits.unlink()
+                if reloads:
+                    daemon.process.send(signal.SIGHUP)
+                    wait_for(lambda: daemon.entries('error'), 'it is told')
+                client.close()
+                self.assertIsNone(daemon.process.wait(0.5))
+                [error] = daemon.entries('error')
+                self.assertIn('the old limits stay in force', error.text)
+                self.assertEqual(daemon.usage(self.path)['limit'], '1024')
+                limits.write_text('*: 2K\n')
+                daemon.process.send(signal.SIGHUP)
+                self.assert_ended_well(daemon)
+
+    def test_without_limits_there_are_none_to_lose(self):
         daemon = self.start_with([self.listen_at('a')], '--exit-idle-time=50ms',
-                                 '--timeout=86400000', f'--limits={limits}')
-        client = self.connect(daemon)
-        limits.write_text('nonsense\n')
-        daemon.process.send(signal.SIGHUP)
-        wait_for(lambda: daemon.entries('error'), 'it is told')
-        client.close()
-        self.assertIsNone(daemon.process.wait(0.5))
-        limits.write_text('*: 2K\n')
-        daemon.process.send(signal.SIGHUP)
+                                 f'--limits={self.folder}/missing')
+        self.assert_ended_well(daemon)
+
+    def test_amid_reloads(self):
+        # Whatever is read when, and why, it is told that the reload is over, and ends.
+        limits = self.folder / 'limits'
+        limits.write_text('*: 1K\n' * 200_000)
+        daemon = self.start_with([self.listen_at('a')], '--exit-idle-time=1ms',
+                                 f'--limits={limits}')
+        for _ in range(20):
+            daemon.process.send(signal.SIGHUP)
+            time.sleep(0.003)
         self.assert_ended_well(daemon)
 
     def test_not_with_a_socket_of_its_own(self):

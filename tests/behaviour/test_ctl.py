@@ -433,11 +433,18 @@ class DirectTest(CtlTestCase):
                          (1000110, 0, 0))
 
     def test_bad_limits_are_told_with_their_line(self):
-        self.limits.write_text('a@example.org: 1K\nb@example.org: many\n', 'ascii')
-        self.assert_fails(self.ctl('--direct', f'--limits={self.limits}', 'usage', '/x'),
-                          f'--limits={self.limits}: line 2: ')
+        for bad, lines in (1, 1), (20, 20), (1000, 20):
+            with self.subTest(bad=bad):
+                self.limits.write_text('*: 1K\n' + 'b@example.org: many\n' * bad, 'ascii')
+                ended = self.ctl('--direct', '--json', f'--limits={self.limits}', 'usage', '/x')
+                self.assertEqual((ended.status, json.loads(ended.stdout)[0]['limit']), (0, 1024))
+                self.assertEqual(len(ended.stderr.splitlines()), lines)
+                self.assertTrue(ended.stderr.startswith(
+                    f'exim-quotactl: {self.limits}:2: "many" is no limit; '))
+
+    def test_limits_that_cannot_be_read(self):
         self.assert_fails(self.ctl('--direct', '--limits=/missing', 'usage', '/x'),
-                          '--limits=/missing: ')
+                          '--limits=/missing: cannot be opened: No such file or directory')
 
     def test_a_missing_root_is_told(self):
         self.assert_fails(self.ctl('--direct', '--root=/missing', 'usage', '/x'),

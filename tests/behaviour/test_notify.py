@@ -6,10 +6,11 @@ import select
 import signal
 import socket
 import time
+from pathlib import Path
 
 from daemon import (PATIENCE_SECONDS, Daemon, DaemonTestCase, passing, read_all,
                     send_and_be_read)
-from mailboxes import make_maildir, write_maildirsize
+from mailboxes import make_maildir
 
 
 class NotifyTest(DaemonTestCase):
@@ -91,28 +92,75 @@ class NotifyTest(DaemonTestCase):
             self.assertTrue(before <= int(usec) <= after)
             self.wait_for_message('READY=1')
 
-    def test_reloading_limits(self):
-        write_maildirsize(self.path, '0S', '123 1')
-        limits = self.folder / 'limits'
-        limits.write_text('*: 1K\n')
-        daemon = self.start_and_listen(f'--limits={limits}')
+    def start_with_limits(self, limits: Path) -> Daemon:
+        """Starts a daemon that knows addresses, and waits until it has read the limits."""
+        daemon = self.start_and_listen(f'--mailbox={self.root}/%n', f'--limits={limits}')
         self.wait_for_message('READY=1')
-        for text, limit in (('*: 2K\n', '2048'), ('*: 3K\n', '3072'), ('*: 4Q\n', '3072'),
-                            ('\n*\n', '3072'), ('*: 5K\n', '5120')):
-            with self.subTest(text=text):
-                limits.write_text(text)
-                daemon.process.send(signal.SIGHUP)
-                self.wait_for_message('READY=1')
-                self.assertEqual(daemon.usage(self.path)['limit'], limit)
-        limits.unlink()
+        return daemon
+
+    def reload(self, daemon: Daemon) -> None:
+        """Lets it read the limits again, and waits until it has."""
         daemon.process.send(signal.SIGHUP)
         self.wait_for_message('READY=1')
-        self.assertEqual(daemon.usage(self.path)['limit'], '5120')
-        errors = [entry.text for entry in daemon.entries('error')]
-        self.assertEqual(len(errors), 3)
-        self.assertIn(f'{limits}:1: ', errors[0])
-        self.assertIn(f'{limits}:2: ', errors[1])
-        self.assertIn(f'{limits}: cannot be opened: No such file', errors[2])
+
+    def test_reloading_limits(self):
+        limits = self.folder / 'limits'
+        limits.write_text('*: 1K\n')
+        daemon = self.start_with_limits(limits)
+        for text, limit in (('*: 2K\n', '2048'), ('*: 3K\n', '3072'), ('*: 4Q\n', '0'),
+                            ('d: 4Q\n\n*\n', '0'), ('*: 5K\n', '5120')):
+            with self.subTest(text=text):
+                limits.write_text(text)
+                self.reload(daemon)
+                self.assertEqual(daemon.usage('joe@example.org')['limit'], limit)
+        limits.unlink()
+        self.reload(daemon)
+        self.assertEqual(daemon.usage('joe@example.org')['limit'], '5120')
+        [error] = [entry.text for entry in daemon.entries('error')]
+        self.assertEqual(error, f'{limits}: cannot be opened: No such file or directory; the old '
+                                'limits stay in force')
+        faults = [entry.text for entry in daemon.entries('warning')]
+        self.assertEqual([text.split(' ')[0] for text in faults],
+                         [f'{limits}:1:', f'{limits}:1:', f'{limits}:3:'])
+        self.assertIn('"4Q" is no limit; write a size', faults[0])
+        loaded = [entry.text for entry in daemon.entries('info') if 'loaded' in entry.text]
+        self.assertEqual(loaded, [f'{limits}: {rest}' for rest in (
+            '1 limits loaded', '1 limits loaded', '1 limits loaded',
+            '0 limits loaded, 1 unusable', '0 limits loaded, 2 unusable', '1 limits loaded')])
+
+    def test_limits_that_cannot_be_read_at_the_start(self):
+        limits = self.folder / 'limits'
+        daemon = self.start_with_limits(limits)
+        self.assertEqual(daemon.usage('joe@example.org')['limit'], '0')
+        self.reload(daemon)
+        limits.write_text('*: 5K\n')
+        self.reload(daemon)
+        self.assertEqual(daemon.usage('joe@example.org')['limit'], '5120')
+        self.assertEqual([entry.text for entry in daemon.entries('error')],
+                         [f'{limits}: cannot be opened: No such file or directory; there are no '
+                          'limits until a reload can read it'] * 2)
+
+    def test_limits_of_which_many_are_wrong(self):
+        limits = self.folder / 'limits'
+        good = [f'joe{number}@example.org: {number + 1}\n' for number in range(100_000)]
+        lines = [line.replace(': ', ': x') if number % 100 == 50 else line
+                 for number, line in enumerate(good)]
+        limits.write_text(''.join(lines) + '*: 1K\n')
+        daemon = self.start_with_limits(limits)
+        for _ in range(2):
+            about = [entry for entry in daemon.entries() if str(limits) in entry.text]
+            self.assertLessEqual(len(about), 21)
+            self.assertEqual(about[0].text.split(' ')[0], f'{limits}:51:')
+            self.assertEqual(about[-2].text, f'{limits}: and 981 more')
+            self.assertEqual(about[-1].text, f'{limits}: 99001 limits loaded, 1000 unusable')
+            self.assertEqual([entry.priority for entry in about], ['warning'] * 20 + ['info'])
+            for number in (*range(0, 100_000, 97), *range(50, 100_000, 1000)):
+                limit = '0' if number % 100 == 50 else str(number + 1)
+                self.assertEqual(daemon.usage(f'joe{number}@example.org')['limit'], limit)
+            self.assertEqual(daemon.usage('jim@example.org')['limit'], '1024')
+            limits.write_text(limits.read_text() + '# changed\n')
+            daemon.log.rename(daemon.folder / 'log.1')
+            self.reload(daemon)
 
     def test_reloading_limits_through_a_link(self):
         for name in 'links', 'limits':

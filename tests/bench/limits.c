@@ -61,15 +61,15 @@ static void write_limits(const char *path, size_t entries)
 static struct limits *load(const char *path, uint64_t *ret_nsec)
 {
     struct limits *limits = NULL;
-    struct limits_error error;
+    char error[LIMITS_ERROR_BYTES_MAX];
 
     *ret_nsec = UINT64_MAX;
     for (size_t i = 0; i < LOADS; i++) {
         uint64_t begin = now_nsec(), taken;
 
         limits_free(limits);
-        if (limits_load(path, &limits, &error) < 0)
-            die(error.text);
+        if (limits_load(path, &limits, error) < 0)
+            die(error);
         taken = now_nsec() - begin;
         *ret_nsec = taken < *ret_nsec ? taken : *ret_nsec;
     }
@@ -108,7 +108,7 @@ static uint64_t look_up(const struct limits *limits, const struct form *form, si
         for (size_t i = 0; i < BATCH; i++) {
             struct quota_limit limit;
 
-            if (limits_lookup(limits, &addresses[i], &limit) == 0 || limit.bytes == 0)
+            if (limits_lookup(limits, &addresses[i], &limit) != LIMITS_FOUND || limit.bytes == 0)
                 die("an address has no limit");
         }
         taken += now_nsec() - begin;

@@ -207,28 +207,23 @@ class Verdicts(DebianScenario):
         status = self.container.run(['cat', f'/proc/{pid}/status']).stdout
         return bool(int(re.search(r'(?m)^ShdPnd:\s*(\w+)', status)[1], 16) & signal_bit)
 
-    def test_broken_file_changes_nothing(self):
-        broken = 'broken@quota.example'
-        self.filled(broken, 9000)
-        self.set_limits(f'{broken}: 12000\n*: 10000\n')
-        sizes = (3000, 3001, 12001)
-        before = [self.check(broken, size=size)[0] for size in sizes]
-        self.assertEqual(before, [ACCEPTED, FULL, TOO_LARGE])
-
-        for text, line in ((f'{broken}: 50000\n# a comment\n*: 10 gigabytes\n', 3),
-                           (f'{broken}: 50000\n"unclosed: 1\n', 2),
-                           (f'{broken}:\n', 1)):
+    def test_bad_line_costs_its_own_key(self):
+        broken, other = 'broken@quota.example', 'other@quota.example'
+        for address in broken, other:
+            self.filled(address, 9000)
+        for text, line in ((f'{broken}: 12000MM\n# a comment\n*: 10000\n', 1),
+                           (f'# a comment\n{broken}:\n*: 10000\n', 2)):
             with self.subTest(text=text):
                 start = self.container.journal_now()
                 self.set_limits(text)
                 journal = self.container.journal(start, '-t', 'exim-quotad')
                 print(journal)
                 self.assertIn(f'{LIMITS_FILE}:{line}: ', journal)
-                self.assertIn('the old limits hold on', journal)
-                self.assertEqual([self.check(broken, size=size)[0] for size in sizes], before)
+                self.assertIn('1 limits loaded, 1 unusable', journal)
+                self.assertEqual(self.check(broken, other, size=3000), [ACCEPTED, FULL])
 
-        self.set_limits(f'{broken}: 50000\n')
-        self.assertEqual(self.check(broken, size=3001), [ACCEPTED])
+        self.set_limits(f'{broken}: 10000\n*: 50000\n')
+        self.assertEqual(self.check(broken, other, size=3000), [FULL, ACCEPTED])
 
     # Who is not asked about, and who is only talked about.
 

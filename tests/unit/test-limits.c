@@ -55,17 +55,28 @@ static void write_file(const char *path, const char *text, size_t length)
     assert_int_equal(fwrite(text, 1, length, file), length);
 }
 
-static struct limits *load_text(const struct directory *directory, const char *text)
+static struct limits *load_file(const char *path)
 {
-    struct limits_error error;
+    char error[LIMITS_ERROR_BYTES_MAX];
     struct limits *limits;
+
+    if (limits_load(path, &limits, error) < 0)
+        fail_msg("%s: %s", path, error);
+    return limits;
+}
+
+static struct limits *load_bytes(const struct directory *directory, const char *text, size_t length)
+{
     char path[128];
 
     file_path(directory, 0, path);
-    write_file(path, text, strlen(text));
-    if (limits_load(path, &limits, &error) < 0)
-        fail_msg("line %zu: %s, in:\n%s", error.line, error.text, text);
-    return limits;
+    write_file(path, text, length);
+    return load_file(path);
+}
+
+static struct limits *load_text(const struct directory *directory, const char *text)
+{
+    return load_bytes(directory, text, strlen(text));
 }
 
 static struct address parse_address(const char *text)
@@ -78,13 +89,13 @@ static struct address parse_address(const char *text)
     return address;
 }
 
-/* Returns the limit as text: "SIZE,NNNC", or "-" if there is none. */
-static void limit_text(int found, struct quota_limit limit, char text[64])
+/* Returns the limit as text: "SIZE,NNNC", "-" if there is none, or "!" if it is unusable. */
+static void limit_text(enum limits_answer answer, struct quota_limit limit, char text[64])
 {
-    if (found)
+    if (answer == LIMITS_FOUND)
         (void)snprintf(text, 64, "%" PRIu64 ",%" PRIu64 "C", limit.bytes, limit.messages);
     else
-        strcpy(text, "-");
+        strcpy(text, answer == LIMITS_NONE ? "-" : "!");
 }
 
 static void look_up(const struct limits *limits, const char *address_text, char text[64])
@@ -132,6 +143,9 @@ static const struct {
     {"u@d: 1K , 7C\n", "u@d", "1024,7C"},
     {"u@d: 1K,\t7C\n", "u@d", "1024,7C"},
     {"u@d: 9223372036854775807\n", "u@d", "9223372036854775807,0C"},
+    {"u@d: unlimited\n", "u@d", "0,0C"},
+    {"u@d:\n Unlimited \n", "u@d", "0,0C"},
+    {"u@d NONE", "u@d", "0,0C"},
     /* white space at the end of a line and of the file, other line ends */
     {"u@d: 1  \nx: 2\n", "u@d", "1,0C"},
     {"u@d: 1\r\nx: 2\r\n", "u@d", "1,0C"},
@@ -212,6 +226,7 @@ static const struct {
     {"*: 1\nd: 2\n*@d: 3\nu@d: 0\n", "u@d", "0,0C"},
     {"*: 1\nd: 0\n", "u@d", "0,0C"},
     {"*: 1\n*@d: 0C\nd: 1\n", "u@d", "0,0C"},
+    {"*: 1\n*@d: none\nd: 1\n", "u@d", "0,0C"},
 };
 
 static void entries_are_read(void **state)
@@ -340,7 +355,7 @@ static void exim_answer(struct exim *exim, const char *address_text, char text[6
         if (exim_answer_key(exim, found ? &ignored : &limit))
             found = true;
     }
-    limit_text(found, limit, text);
+    limit_text(found ? LIMITS_FOUND : LIMITS_NONE, limit, text);
 }
 
 static void exim_end(struct exim *exim)
@@ -384,8 +399,8 @@ static size_t random_file(struct random *random, char text[4096])
         "*",         "*@y",           "y",   "\"a b@x\"", "\"a\\x40x\"", "\"\\141@x\"",
         "\"a:b@x\"", "\"\\*@\\x79\"", "c"};
     static const char *const separators[] = {":", ": ", " ", " : ", "\t", ":\n ", "\n\t", " \t:  "};
-    static const char *const values[] = {"1",     "2G",       "3M,4C",        "5C", "0",
-                                         "6 ,7C", "8,\n\t9C", "10\n , \n11C", "",   "12 13"};
+    static const char *const values[] = {"1",        "2G",           "3M,4C", "5C", "0",    "6 ,7C",
+                                         "8,\n\t9C", "10\n , \n11C", "none",  "",   "12 13"};
     static const char *const ends[] = {"\n",          "\n",          "\n",         "\r\n",
                                        " \n",         "\n\n",        "\n# note\n", "\n \t\n",
                                        "\n#1\n #2\n", "\n\n  # 3\n", "\n #4\n",    "\n\n 5C\n"};
@@ -427,13 +442,13 @@ static void exim_agrees_on_random_files(void **state)
     exim = exim_begin(*state);
     while (accepted < ARRAY_SIZE(readings)) {
         _cleanup_(limits_freep) struct limits *limits = NULL;
-        struct limits_error error;
         char path[128], text[4096];
 
         file_path(*state, accepted, path);
         write_file(path, text, random_file(&random, text));
-        if (limits_load(path, &limits, &error) < 0)
-            continue;
+        limits = load_file(path);
+        if (limits_faults(limits)->count > 0)
+            continue; /* Exim reads it otherwise */
         for (size_t i = 0; i < ARRAY_SIZE(asked); i++) {
             look_up(limits, asked[i], readings[accepted].limits[i]);
             exim_ask(&exim, path, asked[i]);
@@ -459,7 +474,7 @@ static void exim_agrees_on_random_files(void **state)
 /* A text with its length, so that it may hold a NUL. */
 #define TEXT(literal) literal, sizeof(literal) - 1
 
-static void wrong_lines_are_named(void **state)
+static void faults_are_named(void **state)
 {
     static const struct {
         const char *text;
@@ -468,11 +483,11 @@ static void wrong_lines_are_named(void **state)
         const char *why; /* a part of the message */
     } cases[] = {
         /* values */
-        {TEXT("u@d:\n"), 1, "no limit behind the key; write 0"},
-        {TEXT("u@d"), 1, "no limit behind the key"},
-        {TEXT("\"u@d\"\n"), 1, "no limit behind the key"},
-        {TEXT("u@d:\nd: 1\n"), 1, "no limit behind the key"},
-        {TEXT("u@d:\n\n 1\n"), 1, "no limit behind the key"},
+        {TEXT("u@d:\n"), 1, "no limit after the key; write 0"},
+        {TEXT("u@d"), 1, "no limit after the key"},
+        {TEXT("\"u@d\"\n"), 1, "no limit after the key"},
+        {TEXT("u@d:\nd: 1\n"), 1, "no limit after the key"},
+        {TEXT("u@d:\n\n 1\n"), 1, "no limit after the key"},
         {TEXT("u@d: lots\n"), 1, "\"lots\" is no limit; write a size (500M; K, M, G, T)"},
         {TEXT("u@d: 1,\n"), 1, "\"1,\" is no limit"},
         {TEXT("u@d: 1,2\n"), 1, "\"1,2\" is no limit"},
@@ -525,10 +540,15 @@ static void wrong_lines_are_named(void **state)
         {TEXT("u@d: 1,\n 2C\n \n x\n"), 4, "begins with white space"},
         /* what is no plain text */
         {TEXT("u@d: 1\0\n"), 1, "NUL byte"},
-        {TEXT("\0"), 1, "NUL byte"},
-        {TEXT("u@d: 1\n\n# \n\0"), 4, "NUL byte"},
-        {TEXT("\xef\xbb\xbfu@d: 1\n"), 1, "byte order mark"},
-        {TEXT("\xef\xbb\xbf"), 1, "byte order mark"},
+        {TEXT("u@d:\0\n"), 1, "NUL byte"},
+        {TEXT("u@d: 1,\n 2C\0\n"), 1, "NUL byte"},
+        {TEXT("\0"), 1, "control character"},
+        {TEXT("u\0@d: 1\n"), 1, "control character"},
+        {TEXT("u@d: 1\n\n# \n\0"), 4, "control character"},
+        {TEXT("u@d: 1\n# \0\nd: 2\n"), 2, "NUL byte"},
+        {TEXT("u@d: 1\n# x\n \0\n"), 3, "NUL byte"},
+        {TEXT("\xef\xbb\xbfx\n"), 1, "no limit after the key"},
+        {TEXT("u@d: 1\n\xef\xbb\xbf*: 1\n"), 2, "neither a name"},
         /* the number of the line */
         {TEXT("d: 1\nu@d: 1\nx\n"), 3, "no limit"},
         {TEXT("d: 1,\n 7C\nx\n"), 3, "no limit"},
@@ -540,32 +560,237 @@ static void wrong_lines_are_named(void **state)
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        struct limits_error error = {};
-        struct limits *const untouched = (struct limits *)&error;
-        struct limits *limits = untouched;
-        char path[128];
+        _cleanup_(limits_freep) struct limits *limits =
+            load_bytes(*state, cases[i].text, cases[i].length);
+        const struct limits_faults *faults = limits_faults(limits);
+        const struct limits_fault *first = &faults->first[0];
 
-        file_path(*state, 0, path);
-        write_file(path, cases[i].text, cases[i].length);
-        if (limits_load(path, &limits, &error) != -EBADMSG)
+        if (faults->count == 0)
             fail_msg("accepted: %s", cases[i].text);
-        assert_ptr_equal(limits, untouched);
-        if (error.line != cases[i].line || !strstr(error.text, cases[i].why))
-            fail_msg("line %zu: %s, instead of line %zu: %s, in:\n%s", error.line, error.text,
+        if (first->line != cases[i].line || !strstr(first->text, cases[i].why))
+            fail_msg("line %zu: %s, instead of line %zu: %s, in:\n%s", first->line, first->text,
                      cases[i].line, cases[i].why, cases[i].text);
-        assert_true(strlen(error.text) < sizeof(error.text) - 1);
+        assert_true(strlen(first->text) < sizeof(first->text) - 1);
+    }
+}
+
+/* Faults, and what they leave in force. "faults" are the lines that they are in. */
+static const struct {
+    const char *file;
+    const char *faults;
+    const char *address;
+    const char *limit;
+} faulty[] = {
+    /* a key whose value is no limit is unusable, and hides what is less exact */
+    {"u@d: x\nd: 2\n*: 3\n", "1", "u@d", "!"},
+    {"u@d: x\nd: 2\n*: 3\n", "1", "v@d", "2,0C"},
+    {"u@d\nd: 2\n*: 3\n", "1", "u@d", "!"},
+    {"u@d", "1", "u@d", "!"},
+    {"u@d:", "1", "u@d", "!"},
+    {"\"u@d\"", "1", "u@d", "!"},
+    {"\"u@d\"\nd: 2", "1", "u@d", "!"},
+    {"U@D: 0MM\n*: 3\n", "1", "u@d", "!"},
+    {"*@d: x\nd: 2\n*: 3\n", "1", "u@d", "!"},
+    {"*@d: x\nu@d: 1\nd: 2\n*: 3\n", "1", "u@d", "1,0C"},
+    {"d: x\n*: 3\n", "1", "u@d", "!"},
+    {"d: x\n*: 3\n", "1", "u@e", "3,0C"},
+    {"*: x\n", "1", "u@d", "!"},
+    {"*: x\n", "1", "*", "!"},
+    {"*: x\nd: 2\n", "1", "u@d", "2,0C"},
+    /* the first of equal keys holds, whether it is usable or not */
+    {"u@d: x\nu@d: 1\n", "1", "u@d", "!"},
+    {"u@d: 1\nu@d: x\n", "2", "u@d", "1,0C"},
+    /* a key that is no address matches nobody */
+    {"@d: 1\n*: 3\n", "1", "u@d", "3,0C"},
+    {"*.d: 1\n*: 3\n", "1", "u@x.d", "3,0C"},
+    {"d.: 1\n*: 3\n", "1", "u@d", "3,0C"},
+    {"u@d: 1\n: 2\n\0: 3\n*: 3\n", "2", "u@d", "1,0C"},
+    {"@d: x\n*: 3\n", "1", "u@d", "3,0C"},
+    /* a quote that does not end takes the lines that continue it along, and no others */
+    {"\"u@d: 1\n*: 3\n", "1", "u@d", "3,0C"},
+    {"\"u@d: 1\n ,2C\n  3\n*: 3\n", "1", "u@d", "3,0C"},
+    {"u@d: 1\n\"\n", "2", "u@d", "1,0C"},
+    /* lines that continue nothing, one by one; and those of a value that is no limit */
+    {"u@d: 1\n\n 2\n 3\n*: 3\n", "3 4", "u@d", "1,0C"},
+    {"u@d: 1\n\n 2\n 3\n*: 3\n", "3 4", "v@d", "3,0C"},
+    {" u@d: 1\n", "1", "u@d", "-"},
+    {"u@d: x\n 2\n 3\nd: 4\n", "1", "v@d", "4,0C"},
+    {"u@d: 1\n d: 4\nd: 5\n", "1", "v@d", "5,0C"},
+    /* a byte order mark is skipped at the start alone */
+    {"\xef\xbb\xbfu@d: 1\n", "", "u@d", "1,0C"},
+    {"\xef\xbb\xbf# u@d: 1\n*: 3\n", "", "u@d", "3,0C"},
+    {"\xef\xbb\xbf", "", "u@d", "-"},
+    {"\xef\xbb\xbf\xef\xbb\xbfu@d: 1\n", "", "u@d", "-"},
+    {"\xef\xbb", "1", "u@d", "-"},
+    {"\xef\xbb\xbf u@d: 1\nd: 2\n", "1", "u@d", "2,0C"},
+    /* a web page */
+    {"<!DOCTYPE html>\n<html>\n  <head>\n\n    <title>404</title>\n*: 3\n</html>\n", "1 2 5 7",
+     "u@d", "3,0C"},
+};
+
+static void faults_cost_their_own_key(void **state)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(faulty); i++) {
+        _cleanup_(limits_freep) struct limits *limits = load_text(*state, faulty[i].file);
+        const struct limits_faults *faults = limits_faults(limits);
+        char text[64], lines[64] = "";
+        size_t used = 0;
+
+        look_up(limits, faulty[i].address, text);
+        for (size_t j = 0; j < faults->count; j++)
+            used += (size_t)snprintf(lines + used, sizeof(lines) - used, j > 0 ? " %zu" : "%zu",
+                                     faults->first[j].line);
+        if (strcmp(text, faulty[i].limit) != 0 || strcmp(lines, faulty[i].faults) != 0)
+            fail_msg("%s has %s instead of %s, with faults in %s instead of %s, in:\n%s",
+                     faulty[i].address, text, faulty[i].limit, lines, faulty[i].faults,
+                     faulty[i].file);
+    }
+}
+
+/* What the file that lines of no use were added to says must be what it said without. */
+static void lines_of_no_use_change_nothing(void **state)
+{
+    static const char *const useless[] = {
+        "@x: 1\n",      "\"a@x: 1\n", "\"a@x: 1\n 2\n", "# \n  a@x: 1\n", "<html>\n",
+        "*.x\n  : 1\n", "a@[x: 1\n",  "a/b@x:\n",       "x..y 1G\n",      "\"\n",
+    };
+    struct random random = random_begin("limits");
+    size_t compared = 0;
+
+    for (size_t file = 0; file < 2000; file++) {
+        _cleanup_(limits_freep) struct limits *limits = NULL, *mixed_limits = NULL;
+        char text[4096], mixed[8192] = "";
+        size_t added = 0;
+
+        text[random_file(&random, text)] = '\0';
+        limits = load_text(*state, text);
+        for (char *line = text; *line;) {
+            size_t length = strcspn(line, "\n");
+
+            length += line[length] == '\n';
+            /* Not within a value that goes on. */
+            if (!strchr(" \t\v\f\r\n", line[0]) && random_below(&random, 3) == 0 &&
+                (line == text || line[-1] == '\n')) {
+                strcat(mixed, pick(&random, useless, ARRAY_SIZE(useless)));
+                added++;
+            }
+            strncat(mixed, line, length);
+            line += length;
+        }
+        mixed_limits = load_text(*state, mixed);
+        assert_int_equal(limits_faults(mixed_limits)->count, limits_faults(limits)->count + added);
+        for (size_t i = 0; i < ARRAY_SIZE(asked); i++) {
+            char plain[64], other[64];
+
+            look_up(limits, asked[i], plain);
+            look_up(mixed_limits, asked[i], other);
+            if (strcmp(plain, other) != 0)
+                fail_msg("%s has %s, and %s without the useless lines of:\n%s", asked[i], other,
+                         plain, mixed);
+        }
+        compared += added;
+    }
+    assert_true(compared > 2000);
+}
+
+/* The lines that were said, each with an LF. */
+struct said {
+    char text[16384];
+    size_t lines;
+};
+
+static void say(const char *line, void *userdata)
+{
+    struct said *said = userdata;
+
+    strcat(said->text, line);
+    strcat(said->text, "\n");
+    said->lines++;
+}
+
+/* Writes a file with so many lines that are all wrong. */
+static struct limits *load_wrong(const struct directory *directory, size_t lines)
+{
+    char text[4096] = "";
+
+    assert_true(lines * 2 < sizeof(text));
+    for (size_t i = 0; i < lines; i++)
+        strcat(text, "x\n");
+    return load_text(directory, text);
+}
+
+static void faults_are_said_up_to_a_number(void **state)
+{
+    static const struct {
+        size_t faults, lines;
+        const char *last; /* how the last line begins */
+    } cases[] = {
+        {0, 0, ""},
+        {1, 1, "/l:1: there is no limit"},
+        {20, 20, "/l:20: there is no limit"},
+        {21, 20, "/l: and 2 more\n"},
+        {1000, 20, "/l: and 981 more\n"},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        _cleanup_(limits_freep) struct limits *limits = load_wrong(*state, cases[i].faults);
+        struct said said = {};
+        const char *last = said.text;
+
+        limits_say_faults(limits, "/l", say, &said);
+        assert_int_equal(limits_faults(limits)->count, cases[i].faults);
+        assert_int_equal(limits_count(limits), 0);
+        assert_int_equal(said.lines, cases[i].lines);
+        for (const char *lf = last; (lf = strchr(lf, '\n')) && lf[1] != '\0'; lf++)
+            last = lf + 1;
+        assert_int_equal(strncmp(last, cases[i].last, strlen(cases[i].last)), 0);
+    }
+}
+
+static void a_path_of_any_length_leaves_room_for_the_fault(void **state)
+{
+    _cleanup_(limits_freep) struct limits *limits = load_wrong(*state, 1);
+    struct said said = {};
+    char path[2 * PATH_MAX];
+
+    memset(path, 'p', sizeof(path));
+    path[sizeof(path) - 1] = '\0';
+    limits_say_faults(limits, path, say, &said);
+    assert_string_equal(said.text + PATH_MAX,
+                        ":1: there is no limit after the key; write 0 for none\n");
+}
+
+/* Whatever is in a file, it is loaded, and what is said of it is plain text. */
+static void garbage_is_loaded(void **state)
+{
+    struct random random = random_begin("limits");
+
+    for (size_t file = 0; file < 500; file++) {
+        _cleanup_(limits_freep) struct limits *limits = NULL;
+        struct quota_limit limit;
+        struct said said = {};
+        char bytes[3000];
+        size_t length = random_below(&random, sizeof(bytes));
+
+        for (size_t i = 0; i < length; i++)
+            bytes[i] = (char)random_below(&random, 256);
+        limits = load_bytes(*state, bytes, length);
+        limits_say_faults(limits, "/l", say, &said);
+        assert_true(said.lines <= LIMITS_FAULTS_MAX);
+        for (const char *c = said.text; *c; c++)
+            assert_true((*c >= ' ' && *c <= '~') || *c == '\n');
+        (void)limits_lookup_default(limits, &limit);
     }
 }
 
 static void check_failure(const char *path, int result, const char *text)
 {
     struct limits *limits = NULL;
-    struct limits_error error = {.line = 7};
+    char error[LIMITS_ERROR_BYTES_MAX];
 
-    assert_int_equal(limits_load(path, &limits, &error), result);
+    assert_int_equal(limits_load(path, &limits, error), result);
     assert_null(limits);
-    assert_int_equal(error.line, 0);
-    assert_string_equal(error.text, text);
+    assert_string_equal(error, text);
 }
 
 static void files_that_are_none_are_refused(void **state)
@@ -593,37 +818,6 @@ static void files_that_are_none_are_refused(void **state)
     /* A file of /proc says that it is empty, and is not; address 0 of our memory cannot be read. */
     check_failure("/proc/self/status", -EAGAIN, "changed its size while it was read");
     check_failure("/proc/self/mem", -EIO, "cannot be read: Input/output error");
-}
-
-static void what_is_said_about_errors(void **state)
-{
-    static const struct {
-        struct limits_error error;
-        const char *path;
-        const char *line;
-    } cases[] = {
-        {{0, "cannot be opened: No such file or directory"},
-         "/etc/limits",
-         "--limits=/etc/limits: cannot be opened: No such file or directory"},
-        {{1, "has no value"}, "%s %n", "--limits=%s %n: line 1: has no value"},
-        {{7, "%s"}, "", "--limits=: line 7: %s"},
-    };
-    struct limits_error longest = {.line = SIZE_MAX};
-    char line[LIMITS_ERROR_LINE_BYTES_MAX], path[2 * PATH_MAX], expected[2 * PATH_MAX];
-
-    (void)state;
-    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        limits_error_line(&cases[i].error, cases[i].path, line);
-        assert_string_equal(line, cases[i].line);
-    }
-    /* However long the path is, the reason is there. */
-    memset(path, 'p', sizeof(path));
-    path[sizeof(path) - 1] = '\0';
-    memset(longest.text, 't', sizeof(longest.text) - 1);
-    limits_error_line(&longest, path, line);
-    (void)snprintf(expected, sizeof(expected), "--limits=%.*s: line %zu: %s", PATH_MAX, path,
-                   SIZE_MAX, longest.text);
-    assert_string_equal(line, expected);
 }
 
 /* Limits the memory of this process to so many bytes more than it has. */
@@ -659,12 +853,12 @@ static enum child_result load_in_want(void *userdata)
 {
     const struct want *want = userdata;
     struct limits *limits = NULL;
-    struct limits_error error = {.line = 7};
+    char error[LIMITS_ERROR_BYTES_MAX];
 
     CHECK(want->take_away(want->argument));
-    CHECK(limits_load(want->path, &limits, &error) == want->result);
-    CHECK(!limits && error.line == 0);
-    CHECK(strcmp(error.text, want->text) == 0);
+    CHECK(limits_load(want->path, &limits, error) == want->result);
+    CHECK(!limits);
+    CHECK(strcmp(error, want->text) == 0);
     return CHILD_PASSED;
 }
 
@@ -708,43 +902,65 @@ static void memory_may_be_missing(void **state)
 }
 
 enum {
-    MANY = 20000,
+    MANY = 100000,
+    BAD_EVERY = 100,
 };
+
+/* What is wrong with a line, one of every BAD_EVERY, in turn. */
+enum wrong {
+    WRONG_NOTHING,
+    WRONG_VALUE,
+    WRONG_KEY,
+    WRONG_QUOTE,
+};
+
+static enum wrong wrong_of(size_t number)
+{
+    return number % BAD_EVERY == 7 ? WRONG_VALUE + number / BAD_EVERY % 3 : WRONG_NOTHING;
+}
 
 static size_t write_many(const char *path)
 {
+    static const char *const before[] = {"", "", "/", "\""}, *const after[] = {"", "M", "", ""};
     _cleanup_(fclosep) FILE *file = fopen(path, "w");
 
     assert_non_null(file);
     for (size_t i = 0; i < MANY; i++)
-        (void)fprintf(file, "User%zu@Example%zu.org: %zuM,%zuC\n", i, i % 100, i, i + 1);
+        (void)fprintf(file, "%sUser%zu@Example%zu.org: %zuM%s,%zuC\n", before[wrong_of(i)], i,
+                      i % 90, i, after[wrong_of(i)], i + 1);
+    (void)fputs("*: 1\n", file);
     return (size_t)ftell(file);
 }
 
-static void many_entries_are_found(void **state)
+static void many_entries_are_found_among_wrong_ones(void **state)
 {
     _cleanup_(limits_freep) struct limits *limits = NULL;
-    struct limits_error error;
     char path[128];
     size_t length;
 
     file_path(*state, 0, path);
     length = write_many(path);
-    assert_int_equal(limits_load(path, &limits, &error), 0);
-    assert_int_equal(limits_count(limits), MANY);
+    limits = load_file(path);
+    assert_int_equal(limits_faults(limits)->count, MANY / BAD_EVERY);
+    assert_int_equal(limits_faults(limits)->first[1].line, BAD_EVERY + 7 + 1);
+    assert_int_equal(limits_count(limits), MANY - MANY / BAD_EVERY + 1);
     for (size_t i = 0; i < MANY; i++) {
         char text[64], there[64], elsewhere[64], expected[64];
 
-        (void)snprintf(there, sizeof(there), "user%zu@example%zu.org", i, i % 100);
-        (void)snprintf(elsewhere, sizeof(elsewhere), "user%zu@example%zu.org", i, i % 100 + 1);
+        (void)snprintf(there, sizeof(there), "user%zu@example%zu.org", i, i % 90);
+        (void)snprintf(elsewhere, sizeof(elsewhere), "user%zu@example%zu.org", i, i % 90 + 1);
         (void)snprintf(expected, sizeof(expected), "%zu,%zuC", i << 20, i + 1);
+        if (wrong_of(i) != WRONG_NOTHING)
+            strcpy(expected, wrong_of(i) == WRONG_VALUE ? "!" : "1,0C");
         look_up(limits, there, text);
         assert_string_equal(text, expected);
         look_up(limits, elsewhere, text);
-        assert_string_equal(text, "-");
+        assert_string_equal(text, "1,0C");
     }
-    /* no more than the file and a table of 8 bytes for each place, two of three of them taken */
-    assert_in_range(limits_bytes(limits), (size_t)MANY * 12, length + (size_t)MANY * 12 + 200);
+    /* no more than the file, a table of 8 bytes for each place, two of three of them taken, and the
+     * faults */
+    assert_in_range(limits_bytes(limits), (size_t)MANY * 11,
+                    length + (size_t)MANY * 12 + sizeof(struct limits_faults) + 200);
 }
 
 static void equal_keys_are_counted(void **state)
@@ -765,12 +981,16 @@ int main(void)
         with_directory(entries_are_read),
         with_directory(exim_reads_the_same_entries),
         with_directory(exim_agrees_on_random_files),
-        with_directory(wrong_lines_are_named),
+        with_directory(faults_are_named),
+        with_directory(faults_cost_their_own_key),
+        with_directory(lines_of_no_use_change_nothing),
+        with_directory(faults_are_said_up_to_a_number),
+        with_directory(a_path_of_any_length_leaves_room_for_the_fault),
+        with_directory(garbage_is_loaded),
         with_directory(files_that_are_none_are_refused),
-        cmocka_unit_test(what_is_said_about_errors),
         with_directory(entropy_may_be_missing),
         with_directory(memory_may_be_missing),
-        with_directory(many_entries_are_found),
+        with_directory(many_entries_are_found_among_wrong_ones),
         with_directory(equal_keys_are_counted),
     };
 
