@@ -2,6 +2,7 @@
 #include "quota/address.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
@@ -14,6 +15,9 @@
  * things than domains are written. A colon may stand in an address literal.
  */
 static const char domain_specials[] = " \"(),;<>[]\\*";
+
+/* The longest quoted local part that is read: no request is longer. */
+#define UNQUOTED_MAX 8192
 
 static int refuse(const char *why, const char **ret_why)
 {
@@ -77,12 +81,14 @@ static bool is_domain(const char *text, size_t length)
     return true;
 }
 
+static const char local_too_long[] = "the local part is longer than 255 bytes";
+
 const char *address_local_fault(const char *local, size_t length)
 {
     if (length == 0)
         return "the local part is empty";
     if (length > ADDRESS_LOCAL_MAX)
-        return "the local part is longer than 64 bytes";
+        return local_too_long;
     return part_fault(local, length);
 }
 
@@ -126,47 +132,60 @@ static size_t unquote(const char *text, size_t length, char *buffer, size_t size
     return 0;
 }
 
-/*
- * Reads the local part that text[0..length) begins with into ret->text and ret->local_length.
- * Returns 0 and where its `@` stands, or -EINVAL.
- */
-static int parse_local(const char *text, size_t length, struct address *ret, size_t *ret_at,
-                       const char **ret_why)
+/* Returns the length of the local part without its extension. */
+static size_t length_of_base(const char *local, size_t length, const char *delimiters)
 {
-    const char *fault;
-    size_t at;
+    size_t base = 0;
 
-    if (length > 0 && text[0] == '"') {
-        at = unquote(text, length, ret->text, ADDRESS_LOCAL_MAX, &ret->local_length);
-        if (at == 0)
-            return refuse("the quoted local part does not end, or quotes what it may not", ret_why);
-        if (at == length || text[at] != '@')
-            return refuse("there is no @ behind the quoted local part", ret_why);
-    } else {
-        const char *found = memchr(text, '@', length);
+    while (base < length && !strchr(delimiters, local[base]))
+        base++;
+    return base > 0 ? base : length;
+}
 
-        if (!found)
-            return refuse("there is no @ in it", ret_why);
-        at = (size_t)(found - text);
-        ret->local_length = at;
-        memcpy(ret->text, text, at < ADDRESS_LOCAL_MAX ? at : ADDRESS_LOCAL_MAX);
-    }
-    fault = address_local_fault(ret->text, ret->local_length);
+/* Takes in the local part, without quotes. Returns 0 or -EINVAL. */
+static int take_local(const char *local, size_t length, const char *delimiters, struct address *ret,
+                      const char **ret_why)
+{
+    const char *fault = length > 0 ? part_fault(local, length) : "the local part is empty";
+    size_t base;
+
     if (fault)
         return refuse(fault, ret_why);
-    *ret_at = at;
+    base = length_of_base(local, length, delimiters);
+    if (base > ADDRESS_LOCAL_MAX)
+        return refuse(local_too_long, ret_why);
+    ret->base_length = base;
+    ret->local_length = length > ADDRESS_LOCAL_MAX ? base : length;
+    memcpy(ret->text, local, ret->local_length);
     return 0;
 }
 
-/* Drops the extension, unless all of the local part is one. */
-static void strip_extension(struct address *address, const char *delimiters)
+/*
+ * Reads the local part that text[0..length) begins with into ret. Returns 0 and where its `@`
+ * stands, or -EINVAL.
+ */
+static int parse_local(const char *text, size_t length, const char *delimiters, struct address *ret,
+                       size_t *ret_at, const char **ret_why)
 {
-    size_t base;
+    char unquoted[UNQUOTED_MAX];
+    const char *at;
+    size_t unquoted_length;
 
-    address->text[address->local_length] = '\0';
-    base = strcspn(address->text, delimiters);
-    if (base > 0)
-        address->local_length = base;
+    if (length == 0 || text[0] != '"') {
+        at = memchr(text, '@', length);
+        if (!at)
+            return refuse("there is no @ in it", ret_why);
+        *ret_at = (size_t)(at - text);
+        return take_local(text, *ret_at, delimiters, ret, ret_why);
+    }
+    *ret_at = unquote(text, length, unquoted, sizeof(unquoted), &unquoted_length);
+    if (*ret_at == 0)
+        return refuse("the quoted local part does not end, or quotes what it may not", ret_why);
+    if (*ret_at == length || text[*ret_at] != '@')
+        return refuse("there is no @ behind the quoted local part", ret_why);
+    if (unquoted_length > sizeof(unquoted))
+        return refuse(local_too_long, ret_why);
+    return take_local(unquoted, unquoted_length, delimiters, ret, ret_why);
 }
 
 /* Reads the domain text[0..length) into ret, behind the local part. */
@@ -194,10 +213,9 @@ int address_parse(const char *text, size_t length, const char *delimiters, struc
     size_t at;
     int r;
 
-    r = parse_local(text, length, ret, &at, ret_why);
+    r = parse_local(text, length, delimiters, ret, &at, ret_why);
     if (r < 0)
         return r;
-    strip_extension(ret, delimiters);
     r = parse_domain(text + at + 1, length - at - 1, ret, ret_why);
     if (r < 0)
         return r;
@@ -208,6 +226,16 @@ int address_parse(const char *text, size_t length, const char *delimiters, struc
 const char *address_domain(const struct address *address)
 {
     return address->text + address->local_length + 1;
+}
+
+bool address_drop_extension(struct address *address)
+{
+    if (address->base_length == address->local_length)
+        return false;
+    memmove(address->text + address->base_length, address->text + address->local_length,
+            1 + address->domain_length + 1);
+    address->local_length = address->base_length;
+    return true;
 }
 
 /* Returns whether path holds a component `..`. */
@@ -270,4 +298,114 @@ int address_template_expand(const char *template, const struct address *address,
     }
     buffer[used] = '\0';
     return 0;
+}
+
+/* The parts of an address as they lie in a path; NULL: not known yet. */
+struct parts {
+    const char *local;
+    size_t local_length;
+    const char *domain;
+    size_t domain_length;
+};
+
+/* Lets value[0..length) be the part, if it can be. A part that is known can be nothing else. */
+static bool bind_part(const char **part, size_t *part_length, const char *value, size_t length)
+{
+    if (*part)
+        return *part_length == length && memcmp(*part, value, length) == 0;
+    *part = value;
+    *part_length = length;
+    return true;
+}
+
+/* Lets value[0..length) be what a sequence stands for, if it can be. */
+static bool bind_sequence(char letter, const char *value, size_t length, struct parts *parts)
+{
+    const char *at;
+
+    if (letter == 'n')
+        return bind_part(&parts->local, &parts->local_length, value, length);
+    if (letter == 'd')
+        return bind_part(&parts->domain, &parts->domain_length, value, length);
+    at = memrchr(value, '@', length); /* a domain has none */
+    return at && bind_part(&parts->local, &parts->local_length, value, (size_t)(at - value)) &&
+           bind_part(&parts->domain, &parts->domain_length, at + 1,
+                     length - (size_t)(at - value) - 1);
+}
+
+/* Makes the address of these parts. Returns whether address_parse() could have made it. */
+static bool join_parts(const struct parts *parts, struct address *ret)
+{
+    if (!parts->local || !parts->domain || address_local_fault(parts->local, parts->local_length) ||
+        address_domain_fault(parts->domain, parts->domain_length) ||
+        memchr(parts->domain, '@', parts->domain_length) ||
+        ascii_has_upper(parts->local, parts->local_length) ||
+        ascii_has_upper(parts->domain, parts->domain_length))
+        return false;
+    ret->local_length = parts->local_length;
+    ret->base_length = parts->local_length;
+    ret->domain_length = parts->domain_length;
+    memcpy(ret->text, parts->local, parts->local_length);
+    ret->text[parts->local_length] = '@';
+    memcpy(ret->text + parts->local_length + 1, parts->domain, parts->domain_length);
+    ret->text[parts->local_length + 1 + parts->domain_length] = '\0';
+    return true;
+}
+
+/* Returns the next component of the template, or its end. It is at a slash. */
+static const char *next_component(const char *template)
+{
+    for (;;) {
+        template += strspn(template, "/");
+        if (template[0] != '.' || (template[1] != '/' && template[1] != '\0'))
+            return template;
+        template ++;
+    }
+}
+
+static bool match_path(const char *template, const char *path, const struct parts *parts,
+                       struct address *ret);
+
+/* As match_path(), where the template goes on with a sequence: tries everything that it may be. */
+static bool match_sequence(const char *template, const char *path, const struct parts *parts,
+                           struct address *ret)
+{
+    size_t left = strcspn(path, "/");
+
+    /* No file has a longer name. */
+    for (size_t length = 1; length <= left && length <= NAME_MAX; length++) {
+        struct parts tried = *parts;
+
+        if (bind_sequence(template[1], path, length, &tried) &&
+            match_path(template + 2, path + length, &tried, ret))
+            return true;
+    }
+    return false;
+}
+
+/* Matches the rest of a template with the rest of a path, by the parts that are known so far. */
+static bool match_path(const char *template, const char *path, const struct parts *parts,
+                       struct address *ret)
+{
+    while (*template != '\0') {
+        char literal = *template;
+
+        if (literal == '%' && template[1] != '%')
+            return match_sequence(template, path, parts, ret);
+        if (literal == '/') {
+            template = next_component(template);
+            if (*template == '\0')
+                break;
+        } else {
+            template += literal == '%' ? 2 : 1;
+        }
+        if (*path++ != literal)
+            return false;
+    }
+    return *path == '\0' && join_parts(parts, ret);
+}
+
+bool address_from_path(const char *template, const char *path, struct address *ret)
+{
+    return match_path(template, path, &(struct parts){}, ret);
 }

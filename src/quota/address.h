@@ -10,18 +10,23 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
-/* RFC 5321, 4.5.3.1: the longest parts, in bytes. */
-#define ADDRESS_LOCAL_MAX  64
+/*
+ * The longest parts, in bytes: what a file system takes as a name (NAME_MAX), and RFC 5321,
+ * 4.5.3.1.2. That RFC's 64 bytes for a local part bound nothing: Exim delivers to longer ones.
+ */
+#define ADDRESS_LOCAL_MAX  255
 #define ADDRESS_DOMAIN_MAX 255
 #define ADDRESS_MAX        (ADDRESS_LOCAL_MAX + 1 + ADDRESS_DOMAIN_MAX)
 
 /* A valid address. The local part is text[0..local_length); `@` and the domain follow. */
 struct address {
     size_t local_length;
+    size_t base_length; /* of the local part before its extension; local_length without one */
     size_t domain_length;
-    char text[ADDRESS_MAX + 1]; /* lower case, not quoted, without extension; ends with a NUL */
+    char text[ADDRESS_MAX + 1]; /* lower case, not quoted; ends with a NUL */
 };
 
 /*
@@ -37,14 +42,18 @@ struct address {
  * and one limit.
  *
  * ASCII letters become lower case, no others. Where the local part holds one of the characters of
- * delimiters ("": there are none), it and all behind it are dropped, unless nothing would be left
- * (as Postfix's recipient_delimiter).
+ * delimiters ("": there are none), it and all behind it are an extension, unless nothing would be
+ * left (as Postfix's recipient_delimiter). A local part that is too long only with its extension
+ * comes without it: no mailbox can have the whole name.
  *
  * Returns 0, or -EINVAL for a bad address: *ret_why is then a constant string that says what is
  * wrong with it, and *ret holds nothing of use.
  */
 int address_parse(const char *text, size_t length, const char *delimiters, struct address *ret,
                   const char **ret_why);
+
+/* Takes the extension off the address. Returns false, the address unchanged, if it has none. */
+bool address_drop_extension(struct address *address);
 
 /*
  * Return what forbids text[0..length) to be the local part, without quotes, or the domain, without
@@ -71,3 +80,13 @@ int address_template_check(const char *template, const char **ret_why);
  */
 int address_template_expand(const char *template, const struct address *address, char *buffer,
                             size_t size);
+
+/*
+ * The inverse of address_template_expand(): finds the address, in the form that address_parse()
+ * gives it, whose expansion is path once both are normalised, as path must be (no `//`, no `/./`,
+ * no slash at the end). Without a domain in the template there is none, nor for a name longer than
+ * NAME_MAX, which no file has. Where several addresses expand to the path (`%n-%d`), the one with
+ * the shortest parts from the left is found.
+ * Returns whether there is one, and it, without an extension, in *ret.
+ */
+bool address_from_path(const char *template, const char *path, struct address *ret);

@@ -17,6 +17,15 @@ static inline bool ascii_is_control(char c)
     return (unsigned char)c < ' ' || c == 0x7f;
 }
 
+/* Returns whether text[0..length) holds one of the letters A to Z. */
+static inline bool ascii_has_upper(const char *text, size_t length)
+{
+    for (size_t i = 0; i < length; i++)
+        if (text[i] >= 'A' && text[i] <= 'Z')
+            return true;
+    return false;
+}
+
 /* Makes the letters A to Z of text[0..length) lower case. */
 static inline void ascii_lower(char *text, size_t length)
 {

@@ -15,6 +15,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "quota/limit_source.h"
 #include "quota/maildir.h"
 #include "quota/maildirsize.h"
 #include "quota/maildirsize_memory.h"
@@ -33,9 +34,11 @@ struct mailbox_settings {
 
 /* What the limit is, as far as it is known apart from the mailbox, and what is to fit. */
 struct mailbox_policy {
-    bool have_limit;                  /* a limit that outranks maildirsize's own */
-    struct quota_limit limit;         /* that limit */
+    bool have_limit;          /* a limit that outranks maildirsize's own */
+    struct quota_limit limit; /* that limit */
+    enum limit_source limit_from;
     struct quota_limit default_limit; /* where neither it nor maildirsize knows one */
+    enum limit_source default_from;
     struct verdict_grace grace;
     uint64_t size_bytes; /* of the message that is to fit; 0: unknown */
 };

@@ -12,12 +12,39 @@ static enum reason refuse(enum reason reason, const char *why, const char **ret_
     return reason;
 }
 
+/* Lets the policy have what the limits file says, which outranks all but the request. */
+static void set_limit(struct mailbox_policy *policy, const struct target_limit *found)
+{
+    if (policy->limit_from == LIMIT_SOURCE_REQUEST)
+        return;
+    policy->have_limit = found->is_found;
+    policy->limit = found->limit;
+    policy->limit_from = found->is_found ? LIMIT_SOURCE_FILE : LIMIT_SOURCE_NONE;
+}
+
+/* Looks up the address, whole and without its extension. */
+static void look_up(struct target *target, const struct limits *limits)
+{
+    struct target_limit whole = {}, *base_limit = &target->base_limit;
+    struct address base;
+
+    whole.is_found = limits_lookup(limits, &target->address, &whole.limit) == LIMITS_FOUND;
+    set_limit(&target->policy, &whole);
+    if (!target->had_extension)
+        return;
+    base = target->address;
+    (void)address_drop_extension(&base);
+    if (limits_lookup_exact(limits, &target->address, &base_limit->limit) != LIMITS_NONE)
+        *base_limit = whole;
+    else
+        base_limit->is_found = limits_lookup(limits, &base, &base_limit->limit) == LIMITS_FOUND;
+}
+
 static enum reason begin_address(struct target *target, const struct quota_settings *settings,
                                  const struct limits *limits, const char *text,
                                  const char **ret_why)
 {
     const char *delimiters = settings->delimiters ? settings->delimiters : "";
-    struct mailbox_policy *policy = &target->policy;
 
     if (settings->templates_count == 0)
         return refuse(REASON_NO_TEMPLATE,
@@ -25,39 +52,82 @@ static enum reason begin_address(struct target *target, const struct quota_setti
                       ret_why);
     if (address_parse(text, strlen(text), delimiters, &target->address, ret_why) < 0)
         return REASON_BAD_ADDRESS;
-    if (!policy->have_limit && limits)
-        policy->have_limit =
-            limits_lookup(limits, &target->address, &policy->limit) == LIMITS_FOUND;
+    target->had_extension = target->address.base_length < target->address.local_length;
+    if (limits)
+        look_up(target, limits);
     return REASON_NONE;
 }
 
-static void begin_path(struct target *target, const struct limits *limits, char *path)
+/* Finds the address whose mailbox is at path. Returns whether there is one. */
+static bool find_address(const struct quota_settings *settings, const char *path,
+                         struct address *ret)
 {
+    for (size_t i = 0; i < settings->templates_count; i++)
+        if (address_from_path(settings->templates[i], path, ret))
+            return true;
+    return false;
+}
+
+/* As find_address(), for the mailbox at path or the one that path may be a folder of. */
+static bool find_owner(const struct quota_settings *settings, char *path, struct address *ret)
+{
+    char *slash = strrchr(path, '/');
+    bool is_found = find_address(settings, path, ret);
+
+    if (is_found || slash[1] != '.' || strcmp(slash, "/..") == 0)
+        return is_found;
+    *slash = '\0';
+    is_found = find_address(settings, path, ret);
+    *slash = '/';
+    return is_found;
+}
+
+static void begin_path(struct target *target, const struct quota_settings *settings,
+                       const struct limits *limits, char *path)
+{
+    struct mailbox_policy *policy = &target->policy;
+    struct target_limit found = {};
+    struct address address;
+
+    mailbox_normalise_path(path);
+    if (!limits)
+        return;
+    if (find_owner(settings, path, &address)) {
+        found.is_found = limits_lookup(limits, &address, &found.limit) == LIMITS_FOUND;
+        set_limit(policy, &found);
+        return;
+    }
     /*
      * Nobody can tell whose limit is meant: what holds for everybody comes after what the mailbox
      * says of itself, so that no one with more is called full.
      */
-    if (limits)
-        (void)limits_lookup_default(limits, &target->policy.default_limit);
-    mailbox_normalise_path(path);
+    if (limits_lookup_default(limits, &policy->default_limit) == LIMITS_FOUND)
+        policy->default_from = LIMIT_SOURCE_FILE;
 }
 
 enum reason target_begin(struct target *target, const struct quota_settings *settings,
                          const struct limits *limits, const struct target_question *question,
                          char *text, const char **ret_why)
 {
+    const struct quota_limit *default_limit = &settings->default_limit;
+    bool have_default = default_limit->bytes > 0 || default_limit->messages > 0;
+
     target->address.local_length = 0;
     target->candidate = 0;
+    target->had_extension = false;
+    target->base_limit = (struct target_limit){};
     target->policy = (struct mailbox_policy){
         .have_limit = question->have_limit,
         .limit = question->limit,
-        .default_limit = settings->default_limit,
+        .limit_from = question->have_limit ? LIMIT_SOURCE_REQUEST : LIMIT_SOURCE_NONE,
+        .default_limit = *default_limit,
+        .default_from = have_default ? LIMIT_SOURCE_DEFAULT : LIMIT_SOURCE_NONE,
         .grace = settings->verdict.grace,
         .size_bytes = question->size_bytes,
     };
     if (*text != '/')
         return begin_address(target, settings, limits, text, ret_why);
-    begin_path(target, limits, text);
+    begin_path(target, settings, limits, text);
     return REASON_NONE;
 }
 
@@ -66,32 +136,47 @@ bool target_is_path(const struct target *target)
     return target->address.local_length == 0;
 }
 
-/* Expands one of the templates for the target's address. */
+/* Expands the template of a candidate for the address as it is spelled now. */
 static int expand(const struct target *target, const struct quota_settings *settings,
                   size_t candidate, char path[PATH_MAX])
 {
-    int r =
-        address_template_expand(settings->templates[candidate], &target->address, path, PATH_MAX);
+    const char *template = settings->templates[candidate % settings->templates_count];
+    int r = address_template_expand(template, &target->address, path, PATH_MAX);
 
     if (r == 0)
         mailbox_normalise_path(path);
     return r;
 }
 
-enum reason target_path(const struct target *target, const struct quota_settings *settings,
+/* Returns whether the candidate is the last one. */
+static bool is_last(const struct target *target, const struct quota_settings *settings)
+{
+    size_t spellings = target->had_extension ? 2 : 1;
+
+    return target->candidate + 1 == spellings * settings->templates_count;
+}
+
+enum reason target_path(struct target *target, const struct quota_settings *settings,
                         char path[PATH_MAX], const char **ret_why)
 {
-    if (expand(target, settings, target->candidate, path) < 0)
-        return refuse(REASON_BAD_ADDRESS, path_too_long, ret_why);
-    return REASON_NONE;
+    for (;; target->candidate++) {
+        if (target->candidate >= settings->templates_count &&
+            address_drop_extension(&target->address))
+            set_limit(&target->policy, &target->base_limit);
+        if (expand(target, settings, target->candidate, path) == 0)
+            return REASON_NONE;
+        if (is_last(target, settings))
+            return refuse(REASON_BAD_ADDRESS, path_too_long, ret_why);
+    }
 }
 
 bool target_goes_on(const struct target *target, const struct quota_settings *settings, int error,
                     enum usage_source source)
 {
-    bool nothing = error == -ENOTDIR || (error == 0 && source == USAGE_NONE);
+    bool nothing =
+        error == -ENOTDIR || error == -ENAMETOOLONG || (error == 0 && source == USAGE_NONE);
 
-    return nothing && !target_is_path(target) && target->candidate + 1 < settings->templates_count;
+    return nothing && !target_is_path(target) && !is_last(target, settings);
 }
 
 enum reason target_reason(const struct target *target, int error, const char **ret_why)

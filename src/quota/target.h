@@ -1,8 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What a question is about, from the text that names it to the verdict: an absolute path is the
- * mailbox itself; an address has a limit of its own and stands for the first of several mailboxes
- * that exists. Looking into them is the caller's part, who may have to do it without waiting.
+ * mailbox itself; an address stands for the first of several mailboxes that exists. These are those
+ * that the templates name for the whole local part, one after the other, and then those for the
+ * local part without its extension. Looking into them is the caller's part, who may have to do it
+ * without waiting.
+ *
+ * The limits file has a limit for the address whose mailbox it is. Where that is the one without
+ * the extension, a line about the whole address outranks its own line. A path that a template can
+ * have made stands for that address; so does a path below it whose last component begins with a
+ * dot, a folder.
  *
  *     target_begin()
  *     target_path(0), look into it; while target_goes_on(): the next one
@@ -22,10 +29,18 @@
 #include "quota/usage.h"
 #include "quota/verdict.h"
 
+/* What the limits file says. */
+struct target_limit {
+    bool is_found;
+    struct quota_limit limit;
+};
+
 struct target {
     struct mailbox_policy policy;
-    struct address address; /* local_length is 0 where the target is a path */
-    size_t candidate;       /* which of the address's mailboxes is looked at */
+    struct address address;         /* as it is spelled now; local_length is 0 for a path */
+    bool had_extension;             /* the address, so that there are two spellings */
+    struct target_limit base_limit; /* of the address without its extension */
+    size_t candidate;               /* which of the address's mailboxes is looked at */
 };
 
 /* What a question brings beside its target. */
@@ -59,16 +74,18 @@ enum reason target_begin(struct target *target, const struct quota_settings *set
 bool target_is_path(const struct target *target);
 
 /*
- * Writes the path of target->candidate, one of the mailboxes of an address. Returns REASON_NONE;
- * else the reason, and in *ret_why a constant text for people.
+ * Turns to target->candidate, one of the mailboxes of an address, which never becomes less: writes
+ * its path, and lets the policy have its limit. One whose path is too long is passed over unless it
+ * is the last. Returns REASON_NONE; else the reason, and in *ret_why a constant text for people.
  */
-enum reason target_path(const struct target *target, const struct quota_settings *settings,
+enum reason target_path(struct target *target, const struct quota_settings *settings,
                         char path[PATH_MAX], const char **ret_why);
 
 /*
  * Returns whether a mailbox that is not there is to be looked for elsewhere. One whose path leads
  * through a file is not there either (error is -ENOTDIR): where /var/mail/joe is an mbox there is
- * no /var/mail/joe/Maildir. error is what the look returned, source what it found where that is 0.
+ * no /var/mail/joe/Maildir. Nor is one with a name that no file can have (-ENAMETOOLONG). error is
+ * what the look returned, source what it found where that is 0.
  */
 bool target_goes_on(const struct target *target, const struct quota_settings *settings, int error,
                     enum usage_source source);

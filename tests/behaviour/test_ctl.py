@@ -415,8 +415,9 @@ class DirectTest(CtlTestCase):
 
     def test_which_limit_holds(self):
         for target, limit in (('plain@example.org', 2048), ('half@example.org', 102400),
-                              ('x@elsewhere', 3072), (str(self.domain / 'plain'), 3072),
-                              (str(self.domain / 'trusted'), 1000)):
+                              ('x@elsewhere', 3072), (str(self.domain / 'plain'), 2048),
+                              (str(self.domain / 'trusted'), 102400), (str(self.domain), 3072),
+                              (str(self.domain / 'plain' / '.Sent'), 2048)):
             with self.subTest(target=target):
                 for own, expected in (((), limit), (('--quota=9G',), 9 << 30)):
                     ended = self.ctl('--direct', '--json', *self.options, *own, 'check', target)

@@ -255,6 +255,68 @@ class ValuesTest(DaemonTestCase):
         self.assertEqual((reply['reason'], reply['text']),
                          ('bad-address', 'the path of its mailbox is too long'))
 
+    def test_whole_local_part_comes_before_the_part_without_extension(self):
+        old, new = self.root / 'old', self.root / 'new'
+        make_maildir(old / 'jean', [7])
+        make_maildir(new / 'jean-luc', [5])
+        make_maildir(old / 'ann+x', [4])
+        (new / 'ann').write_bytes(bytes(3))
+        limits = self.folder / 'limits'
+        limits.write_text('jean@example.org: 7\nann@example.org: 3\nann+x@example.org: 4\n'
+                          '*: 1K\n')
+        daemon = self.start(f'--mailbox={old}/%n', f'--mailbox={new}/%n',
+                            '--recipient-delimiter=+-', f'--limits={limits}')
+        for _ in range(2):  # from a thread, and then from memory
+            for address, size, limit, mailbox in (
+                    ('jean-luc', '5', '1024', 'new/jean-luc'), ('jean', '7', '7', 'old/jean'),
+                    ('jean-luc+lists', '7', '7', 'old/jean'), ('jean-paul', '7', '7', 'old/jean'),
+                    ('ann+x', '4', '4', 'old/ann+x'), ('ann+y', '3', '3', 'new/ann'),
+                    ('bob+x', '0', '1024', 'old/bob')):
+                with self.subTest(address=address):
+                    reply = daemon.usage(f'{address}@example.org')
+                    self.assertEqual((reply['bytes'], reply['limit'], reply['mailbox']),
+                                     (size, limit, f'{self.root}/{mailbox}'))
+        self.assertEqual(daemon.pairs('check jean-luc@example.org')['status'], 'ok')
+        self.assertEqual(daemon.pairs('check size=1 jean-paul@example.org')['status'], 'over')
+
+    def test_long_local_parts(self):
+        longest = 'n' * 255
+        for name, size in ('joe', 5), (longest, 7):
+            make_maildir(self.root / name, [size])
+        daemon = self.start(f'--mailbox={self.root}/%n', f'--mailbox={self.root}/prefix-%n',
+                            '--recipient-delimiter=+')
+        for local, size in ((longest, '7'), (f'joe+{"x" * 70}', '5'), (f'joe+{"x" * 251}', '5'),
+                            (f'joe+{"x" * 252}', '5'), (f'joe+{"x" * 8000}', '5'),
+                            (f'"joe+{"x" * 8000}"', '5'), (f'{longest}+x', '7'),
+                            (f'{"x" * 240}+', '0')):
+            with self.subTest(local=local):
+                self.assertEqual(daemon.usage(f'{local}@example.org')['bytes'], size)
+        self.assertEqual(daemon.warnings(), [])
+        for local in f'{longest}n', f'{longest}n+x', f'joe+{"x" * 8000}/', f'joe+{"x" * 300}..':
+            with self.subTest(local=local):
+                self.assertEqual(daemon.usage(f'{local}@example.org')['reason'], 'bad-address')
+
+    def test_path_has_the_limit_of_its_address(self):
+        for name in 'joe', 'jim':
+            make_maildir(self.root / 'example.org' / name, [5])
+        sent = make_maildir(self.root / 'example.org' / 'joe' / '.Sent', [2])
+        (sent / 'maildirfolder').touch()
+        limits = self.folder / 'limits'
+        limits.write_text('joe@example.org: 6\n*@example.org: 7,8C\n*: 1K\n')
+        options = (f'--mailbox={self.root}/%d/%n', f'--limits={limits}', '--default-quota=9')
+        daemon = self.start(*options)
+        for name, limit in ('joe', ('6', '0')), ('jim', ('7', '8')), ('ann', ('7', '8')):
+            path = f'{self.root}/example.org/{name}'
+            for target in f'{name}@example.org', path, f'{path}/', f'{self.root}//example.org/{name}':
+                with self.subTest(target=target):
+                    reply = daemon.usage(target)
+                    self.assertEqual((reply['limit'], reply['message_limit']), limit)
+                    self.assertEqual(reply, daemon.usage(path))
+        self.assertEqual(daemon.usage(sent)['limit'], '6')
+        self.assertEqual(daemon.pairs(f'check {sent}')['status'], 'over')
+        self.assertEqual(daemon.usage(self.root / 'example.org')['limit'], '1024')
+        self.assertEqual(daemon.pairs(f'usage quota=5 {sent}')['limit'], '5')
+
     def test_limits(self):
         make_maildir(self.root / 'joe@example.org', [5])
         limits = self.folder / 'limits'

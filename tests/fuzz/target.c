@@ -107,7 +107,7 @@ static char *expect_path(const char *template, const struct address *address)
 /* An address that was accepted is as strict as the header says, and is accepted again. */
 static void check_address(const struct address *address, const char *delimiters)
 {
-    size_t length = strlen(address->text);
+    size_t length = strlen(address->text), base = strcspn(address->text, delimiters);
     const char *domain = address_domain(address), *why;
     struct address again;
 
@@ -119,29 +119,79 @@ static void check_address(const struct address *address, const char *delimiters)
     require(domain[address->domain_length - 1] != '.' && !strpbrk(domain, " \"(),;<>\\*"));
     for (const char *c = address->text; *c; c++)
         require((unsigned char)*c >= ' ' && *c != 0x7f && !(*c >= 'A' && *c <= 'Z'));
+    if (base == 0 || base > address->local_length)
+        base = address->local_length;
+    require(address->base_length == base);
     if (address->text[0] == '"' || memchr(address->text, '@', address->local_length))
         return; /* only quotes tell that it is one */
-    require(*delimiters == '\0' || strchr(delimiters, address->text[0]) ||
-            strcspn(address->text, delimiters) >= address->local_length);
     require(address_parse(address->text, length, delimiters, &again, &why) == 0);
     require(strcmp(again.text, address->text) == 0);
 }
 
-static void check_path(const struct target *target, const struct quota_settings *settings)
+/* Whether the template holds the sequence with that letter. */
+static bool has_sequence(const char *template, char letter)
+{
+    for (const char *percent = strchr(template, '%'); percent; percent = strchr(percent + 2, '%'))
+        if (percent[1] == letter)
+            return true;
+    return false;
+}
+
+static bool has_long_component(const char *path)
+{
+    for (; *path; path += strcspn(path, "/"))
+        if (strcspn(++path, "/") > NAME_MAX)
+            return true;
+    return false;
+}
+
+/* An address that is found for a path is one of those that have it, and one is found if it is. */
+static void check_owner(const char *template, const char *path, bool is_expansion)
+{
+    bool tells_all =
+        has_sequence(template, 'u') || (has_sequence(template, 'n') && has_sequence(template, 'd'));
+    struct address owner;
+
+    if (address_from_path(template, path, &owner)) {
+        char *expected = expect_path(template, &owner);
+
+        require(tells_all && strcmp(expected, path) == 0);
+        check_address(&owner, "");
+        free(expected);
+    } else {
+        require(!is_expansion || !tells_all || has_long_component(path));
+    }
+}
+
+/* Goes through the paths for the address, whole and without its extension. */
+static void check_paths(struct target *target, const struct quota_settings *settings)
 {
     const char *template = settings->templates[0], *why = NULL;
-    char *expected = expect_path(template, &target->address);
-    char path[PATH_MAX];
+    size_t last = target->had_extension ? 1 : 0;
 
-    if (target_path(target, settings, path, &why) == REASON_NONE) {
-        require(strcmp(path, expected) == 0);
-        require(is_plain_path(path));
-        require(components(path) == components(template));
-    } else {
-        require(why);
-        require(strlen(expected) + strlen(template) >= PATH_MAX);
+    for (bool goes_on = true; goes_on; target->candidate++) {
+        char *whole = expect_path(template, &target->address), *expected;
+        size_t candidate = target->candidate;
+        char path[PATH_MAX];
+
+        if (target_path(target, settings, path, &why) == REASON_NONE) {
+            expected = expect_path(template, &target->address);
+            require(strcmp(path, expected) == 0);
+            require(is_plain_path(path));
+            require(components(path) == components(template));
+            require(target->candidate == candidate || strlen(whole) + strlen(template) >= PATH_MAX);
+            check_owner(template, path, true);
+        } else {
+            expected = expect_path(template, &target->address);
+            require(why && target->candidate == last);
+            require(strlen(expected) + strlen(template) >= PATH_MAX);
+        }
+        goes_on = target_goes_on(target, settings, 0, USAGE_NONE);
+        require(goes_on == (target->candidate < last));
+        free(whole);
+        free(expected);
     }
-    free(expected);
+    require(target->address.base_length == target->address.local_length);
 }
 
 static void check_target(const struct quota_settings *settings, const char *text)
@@ -157,9 +207,10 @@ static void check_target(const struct quota_settings *settings, const char *text
         require(text[0] == '/' && copy[0] == '/' && !strstr(copy, "//") && !strstr(copy, "/./"));
         require(components(copy) == components(text));
         require(strcmp(copy, "/") == 0 || copy[strlen(copy) - 1] != '/');
+        check_owner(settings->templates[0], copy, false);
     } else {
         check_address(&target.address, delimiters);
-        check_path(&target, settings);
+        check_paths(&target, settings);
     }
     free(copy);
 }

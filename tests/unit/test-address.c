@@ -96,11 +96,11 @@ static void accepts(void **state)
         {TEXT("user@[192.0.2.1]"), "user", "[192.0.2.1]"},
         {TEXT("user@[IPv6:2001:DB8::1]"), "user", "[ipv6:2001:db8::1]"},
         /* the longest */
-        {TEXT(X64("a") "@example.org"), X64("a"), "example.org"},
-        {TEXT("\"" X64("\\a") "\"@example.org"), X64("a"), "example.org"},
+        {TEXT(X255("a") "@example.org"), X255("a"), "example.org"},
+        {TEXT("\"" X255("\\a") "\"@example.org"), X255("a"), "example.org"},
         {TEXT("u@" X255("d")), "u", X255("d")},
         {TEXT("u@" X255("d") "."), "u", X255("d")},
-        {TEXT(X64("a") "@" X255("d")), X64("a"), X255("d")},
+        {TEXT(X255("a") "@" X255("d")), X255("a"), X255("d")},
     };
 
     (void)state;
@@ -215,11 +215,26 @@ static void refuses(void **state)
         {TEXT("u@[1.2.3.4] "), "neither a name"},
         {TEXT("u@[1.2.3.4]:25"), "neither a name"},
         /* too long */
-        {TEXT(X64("a") "a@example.org"), "longer than 64"},
-        {TEXT("\"" X64("a") "a\"@example.org"), "longer than 64"},
+        {TEXT(X255("a") "a@example.org"), "local part is longer than 255"},
+        {TEXT("\"" X255("a") "a\"@example.org"), "local part is longer than 255"},
+        {TEXT(X255("a") "a+b@example.org"), "local part is longer than 255"},
+        {TEXT("+" X255("a") "@example.org"), "local part is longer than 255"},
         {TEXT("u@" X255("d") "d"), "longer than 255"},
         {TEXT("u@" X255("d") "d."), "longer than 255"},
-        {TEXT(X255("a") X255("a") "@" X255("d") X255("d")), "longer than 64"},
+        {TEXT(X255("a") X255("a") "@" X255("d") X255("d")), "local part is longer than 255"},
+        /* an extension, however long, that is no part of a path */
+        {TEXT("u+a/b@d"), "slash"},
+        {TEXT("u+..@d"), "two dots"},
+        {TEXT("u+" X255("a") "/@d"), "slash"},
+        {TEXT("u+" X255("a") "..@d"), "two dots"},
+        {TEXT("u+" X255("a") "\n@d"), "control character"},
+        {TEXT("u+" X255("a") "\xc3@d"), "UTF-8"},
+        {TEXT("\"u+" X255("a") "\\/\"@d"), "slash"},
+        {TEXT("\"u+" X255("a") ".\\.\"@d"), "two dots"},
+        {TEXT("\"u+" X255("a") "@d"), "does not end"},
+        {TEXT("u+" X255("a")), "no @"},
+        {TEXT("u+" X255("a") "@d@e"), "more than one @"},
+        {TEXT("u+" X255("a") "@" X255("d") "d"), "domain is longer than 255"},
     };
 
     (void)state;
@@ -234,29 +249,81 @@ static void refuses(void **state)
     }
 }
 
-static void strips_extensions(void **state)
+static void drops_extensions(void **state)
 {
-    static const struct good plus[] = {
-        {TEXT("user+box@d"), "user", "d"},       {TEXT("user+@d"), "user", "d"},
-        {TEXT("user+a+b@d"), "user", "d"},       {TEXT("user@d"), "user", "d"},
-        {TEXT("user-box@d"), "user-box", "d"},   {TEXT("+user@d"), "+user", "d"},
-        {TEXT("+user+box@d"), "+user+box", "d"}, {TEXT("+@d"), "+", "d"},
-        {TEXT("user@d+e"), "user", "d+e"},       {TEXT("\"john doe+box\"@d"), "john doe", "d"},
-        {TEXT("\"a\\+b\"@d"), "a", "d"},         {TEXT("a.+b@d"), "a.", "d"},
-    };
-    static const struct good two[] = {
-        {TEXT("user+a-b@d"), "user", "d"},
-        {TEXT("user-a+b@d"), "user", "d"},
-        {TEXT("user_a@d"), "user_a", "d"},
-    };
-    static const struct good none[] = {
-        {TEXT("user+box@d"), "user+box", "d"},
+    static const struct {
+        const char *text, *delimiters, *whole, *base; /* NULL: there is no extension */
+    } cases[] = {
+        {"user+box@d", "+", "user+box@d", "user@d"},
+        {"user+@d", "+", "user+@d", "user@d"},
+        {"User+Box@D", "+", "user+box@d", "user@d"},
+        {"user+a+b@d", "+", "user+a+b@d", "user@d"},
+        {"user@d", "+", "user@d", NULL},
+        {"user-box@d", "+", "user-box@d", NULL},
+        {"user+box@d", "", "user+box@d", NULL},
+        {"+user@d", "+", "+user@d", NULL},
+        {"+user+box@d", "+", "+user+box@d", NULL},
+        {"+@d", "+", "+@d", NULL},
+        {"user@d+e", "+", "user@d+e", NULL},
+        {"a.+b@d", "+", "a.+b@d", "a.@d"},
+        {"\"john doe+box\"@d", "+", "john doe+box@d", "john doe@d"},
+        {"\"a\\+b\"@d", "+", "a+b@d", "a@d"},
+        {"\"a+b@c\"@d", "+", "a+b@c@d", "a@d"},
+        {"user+a-b@d", "+-", "user+a-b@d", "user@d"},
+        {"user-a+b@d", "+-", "user-a+b@d", "user@d"},
+        {"user_a@d", "+-", "user_a@d", NULL},
+        {"u+" X64("a") "@d", "+", "u+" X64("a") "@d", "u@d"},
+        /* a name of 255 bytes may be one of a mailbox, and one of 256 may not */
+        {"u+" X64("a") X64("a") X64("a") X16("a") X16("a") X16("a") X8("a") "aaaaa@d", "+",
+         "u+" X64("a") X64("a") X64("a") X16("a") X16("a") X16("a") X8("a") "aaaaa@d", "u@d"},
+        {"u+" X64("a") X64("a") X64("a") X16("a") X16("a") X16("a") X8("a") "aaaaaa@d", "+", "u@d",
+         NULL},
+        {"u+" X255("a") X255("a") "@d", "+", "u@d", NULL},
+        {"\"u+" X255("\\a") X255("\\a") "\"@d", "+", "u@d", NULL},
+        {X255("u") "+" X255("a") "@d", "+", X255("u") "@d", NULL},
     };
 
     (void)state;
-    check_good(plus, ARRAY_SIZE(plus), "+");
-    check_good(two, ARRAY_SIZE(two), "+-");
-    check_good(none, ARRAY_SIZE(none), "");
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct address address;
+        const char *why = "", *base = cases[i].base ? cases[i].base : cases[i].whole;
+
+        if (address_parse(cases[i].text, strlen(cases[i].text), cases[i].delimiters, &address,
+                          &why) != 0)
+            fail_msg("%s: %s", cases[i].text, why);
+        assert_string_equal(address.text, cases[i].whole);
+        assert_int_equal(address_drop_extension(&address), cases[i].base != NULL);
+        assert_string_equal(address.text, base);
+        assert_string_equal(address_domain(&address), strrchr(base, '@') + 1);
+        assert_int_equal(address.local_length + 1 + address.domain_length, strlen(base));
+        assert_false(address_drop_extension(&address));
+    }
+}
+
+/* The longest quoted local part that is read, and one byte more. */
+static void reads_as_much_as_a_request_has(void **state)
+{
+    char text[2 * 8193 + 8];
+
+    (void)state;
+    for (size_t length = 8192; length <= 8193; length++) {
+        struct address address;
+        const char *why = "";
+        size_t used = 0;
+
+        text[used++] = '"';
+        memcpy(text + used, "u+", 2);
+        memset(text + used + 2, 'a', length - 2);
+        used += length;
+        memcpy(text + used, "\"@d", 3);
+        used += 3;
+        assert_int_equal(address_parse(text, used, "+", &address, &why),
+                         length == 8192 ? 0 : -EINVAL);
+        if (length == 8192)
+            assert_string_equal(address.text, "u@d");
+        else
+            assert_string_equal(why, "the local part is longer than 255 bytes");
+    }
 }
 
 static void checks_templates(void **state)
@@ -304,6 +371,7 @@ static struct address parse(const char *text)
     const char *why;
 
     assert_int_equal(address_parse(text, strlen(text), "+", &address, &why), 0);
+    (void)address_drop_extension(&address);
     return address;
 }
 
@@ -369,14 +437,16 @@ static void check_expansions(const char *text, size_t length, const char *delimi
     if (address_parse(text, length, delimiters, &address, &why) < 0)
         return;
     (*accepted)++;
-    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        char path[PATH_MAX];
+    do {
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+            char path[PATH_MAX];
 
-        assert_int_equal(address_template_expand(cases[i].template, &address, path, sizeof(path)),
-                         0);
-        if (!is_path_of(path, cases[i].components))
-            fail_msg("%.*s in %s becomes %s", (int)length, text, cases[i].template, path);
-    }
+            assert_int_equal(
+                address_template_expand(cases[i].template, &address, path, sizeof(path)), 0);
+            if (!is_path_of(path, cases[i].components))
+                fail_msg("%.*s in %s becomes %s", (int)length, text, cases[i].template, path);
+        }
+    } while (address_drop_extension(&address));
 }
 
 /* Every text of at most seven characters of those that may do harm. */
@@ -398,12 +468,204 @@ static void no_address_leads_elsewhere(void **state)
     assert_true(accepted > 1000);
 }
 
+static void paths_have_addresses(void **state)
+{
+    static const struct {
+        const char *template, *path, *address; /* NULL: none */
+    } cases[] = {
+        {"/var/mail/%d/%n", "/var/mail/example.org/joe", "joe@example.org"},
+        {"/var/mail/%d/%n/Maildir", "/var/mail/example.org/joe/Maildir", "joe@example.org"},
+        {"/var/mail/%u", "/var/mail/joe@example.org", "joe@example.org"},
+        {"//var/./mail//%d/%n/./Maildir/", "/var/mail/example.org/joe/Maildir", "joe@example.org"},
+        {"/%d/.%n", "/d/.joe", "joe@d"},
+        {"/%%%d/%n%%", "/%d/joe%", "joe@d"},
+        {"/%d/%n", "/d/joe+box", "joe+box@d"},
+        {"/%d/%n", "/d/john doe", "john doe@d"},
+        {"/%d/%n", "/d/a@b", "a@b@d"},
+        {"/%u", "/a@b@d", "a@b@d"},
+        {"/%d/%n", "/[ipv6:::1]/joe", "joe@[ipv6:::1]"},
+        {"/%d/%n", "/d/\xc3\xbc", "\xc3\xbc@d"},
+        {"/%d/%n", "/d/" X255("a"), X255("a") "@d"},
+        /* the same again */
+        {"/%d/%n/%u", "/d/joe/joe@d", "joe@d"},
+        {"/%u/%n", "/joe@d/joe", "joe@d"},
+        {"/%n%n/%d", "/joejoe/d", "joe@d"},
+        {"/%n/%n/%d", "/joe/jim/d", NULL},
+        {"/%u/%d", "/joe@d/e", NULL},
+        {"/%n%n/%d", "/joejo/d", NULL},
+        /* several in one component */
+        {"/%n@%d", "/joe@d", "joe@d"},
+        {"/%n@%d", "/a@b@d", "a@b@d"},
+        {"/%d-%n", "/d-joe", "joe@d"},
+        {"/%n-%d", "/jean-luc-d", "jean@luc-d"},
+        {"/%n-%d", "/jean-.d", NULL},
+        {"/%n-%d", "/jean-luc-*", NULL},
+        {"/%n.%d", "/a.b.c", "a@b.c"},
+        {"/%n.%d", "/.a.b", NULL},
+        {"/%n%d", "/ab", "a@b"},
+        {"/%n%d", "/a", NULL},
+        {"/%d%n-%d", "/ab-a", "b@a"},
+        {"/%d%n-%d", "/aab-aa", "b@aa"},
+        {"/x%n-%dx", "/xa-b-cx", "a@b-c"},
+        {"/x%n-%dx", "/xa-b-c", NULL},
+        /* what no template can have made */
+        {"/var/mail/%d/%n", "/var/mail/example.org", NULL},
+        {"/var/mail/%d/%n", "/var/mail/example.org/joe/Maildir", NULL},
+        {"/var/mail/%d/%n", "/var/mai/example.org/joe", NULL},
+        {"/var/mail/%d/%n", "/var/mail2/example.org/joe", NULL},
+        {"/var/mail/%d/%n", "/", NULL},
+        {"/var/mail/%d/%n/Maildir", "/var/mail/example.org/joe/maildir", NULL},
+        {"/%d/%n", "/d/Joe", NULL},
+        {"/%d/%n", "/D/joe", NULL},
+        {"/%u", "/joe", NULL},
+        {"/%u", "/@d", NULL},
+        {"/%u", "/joe@", NULL},
+        {"/%u", "/joe@D", NULL},
+        {"/%d/%n", "/d/..", NULL},
+        {"/%d/%n", "/../joe", NULL},
+        {"/%d/%n", "/d/.joe", NULL},
+        {"/%d/%n", "/d./joe", NULL},
+        {"/%d/%n", "/a@b/joe", NULL},
+        {"/%d/%n", "/a b/joe", NULL},
+        {"/%d/%n", "/d/j\xfc", NULL},
+        {"/%d/%n", "/d/j\x1b", NULL},
+        {"/%d/%n", "/d/" X255("a") "a", NULL},
+        /* templates that do not say all of an address */
+        {"/home/%n/Maildir", "/home/joe/Maildir", NULL},
+        {"/home/%d/Maildir", "/home/d/Maildir", NULL},
+        {"/home", "/home", NULL},
+        {"/%%n/%%d", "/%n/%d", NULL},
+        {"/", "/", NULL},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct address address = {};
+        bool found = address_from_path(cases[i].template, cases[i].path, &address);
+
+        if (found != (cases[i].address != NULL) ||
+            (found && strcmp(address.text, cases[i].address) != 0))
+            fail_msg("%s in %s: %s instead of %s", cases[i].path, cases[i].template,
+                     found ? address.text : "none", cases[i].address ? cases[i].address : "none");
+    }
+}
+
+static const char *const both_parts[] = {"/%d/%n", "/%u",       "/.%n/%d.", "/%n-%d", "/%n%d",
+                                         "/%n@%d", "/%d/%u/%n", "/a%na%d",  "/%n.%d", "/%n%n/%d"};
+
+/* Writes text number `number` of that length, of the characters of the alphabet. */
+static void write_text(const char *alphabet, size_t length, size_t number, char *text)
+{
+    for (size_t i = 0; i < length; i++, number /= strlen(alphabet))
+        text[i] = alphabet[number % strlen(alphabet)];
+    text[length] = '\0';
+}
+
+static size_t texts(const char *alphabet, size_t length)
+{
+    size_t count = 1;
+
+    while (length-- > 0)
+        count *= strlen(alphabet);
+    return count;
+}
+
+/* Fails unless address_parse() makes the same of the address when it is written with quotes. */
+static void assert_is_parsed(const struct address *address)
+{
+    struct address again;
+    const char *why = "";
+    char text[2 * ADDRESS_MAX];
+    size_t used = 0;
+
+    text[used++] = '"';
+    for (size_t i = 0; i < address->local_length; i++) {
+        if (address->text[i] == '"' || address->text[i] == '\\')
+            text[used++] = '\\';
+        text[used++] = address->text[i];
+    }
+    used += (size_t)snprintf(text + used, sizeof(text) - used, "\"@%s", address_domain(address));
+    if (address_parse(text, used, "", &again, &why) != 0)
+        fail_msg("%s: %s", text, why);
+    assert_string_equal(again.text, address->text);
+    assert_int_equal(again.local_length, address->local_length);
+}
+
+/* Whatever address is found for a path, it is one, and has this path. */
+static void no_path_has_another_address(void **state)
+{
+    static const char alphabet[] = "ab./@-A";
+    size_t found = 0;
+
+    (void)state;
+    for (size_t length = 0; length <= 6; length++) {
+        for (size_t number = 0; number < texts(alphabet, length); number++) {
+            char path[8] = "/", again[PATH_MAX];
+
+            write_text(alphabet, length, number, path + 1);
+            for (size_t i = 0; i < ARRAY_SIZE(both_parts); i++) {
+                struct address address;
+
+                if (!address_from_path(both_parts[i], path, &address))
+                    continue;
+                assert_is_parsed(&address);
+                assert_int_equal(
+                    address_template_expand(both_parts[i], &address, again, sizeof(again)), 0);
+                assert_string_equal(again, path);
+                found++;
+            }
+        }
+    }
+    assert_true(found > 10000);
+}
+
+/* The path of each address has an address, which has this path. */
+static void each_address_is_found(void **state)
+{
+    static const char alphabet[] = "ab.@-";
+    size_t count = 0;
+
+    (void)state;
+    for (size_t length = 3; length <= 7; length++) {
+        for (size_t number = 0; number < texts(alphabet, length); number++) {
+            char text[8], path[PATH_MAX], again[PATH_MAX];
+            struct address address, found;
+            const char *why;
+
+            write_text(alphabet, length, number, text);
+            if (address_parse(text, length, "", &address, &why) < 0)
+                continue;
+            for (size_t i = 0; i < ARRAY_SIZE(both_parts); i++) {
+                assert_int_equal(
+                    address_template_expand(both_parts[i], &address, path, sizeof(path)), 0);
+                if (!address_from_path(both_parts[i], path, &found))
+                    fail_msg("%s in %s: %s is not found", path, both_parts[i], text);
+                assert_int_equal(
+                    address_template_expand(both_parts[i], &found, again, sizeof(again)), 0);
+                assert_string_equal(again, path);
+                /* these tell all of it */
+                if (i < 2)
+                    assert_string_equal(found.text, address.text);
+            }
+            count++;
+        }
+    }
+    assert_true(count > 1000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(accepts),           cmocka_unit_test(refuses),
-        cmocka_unit_test(strips_extensions), cmocka_unit_test(checks_templates),
-        cmocka_unit_test(expands_templates), cmocka_unit_test(no_address_leads_elsewhere),
+        cmocka_unit_test(accepts),
+        cmocka_unit_test(refuses),
+        cmocka_unit_test(drops_extensions),
+        cmocka_unit_test(reads_as_much_as_a_request_has),
+        cmocka_unit_test(checks_templates),
+        cmocka_unit_test(expands_templates),
+        cmocka_unit_test(no_address_leads_elsewhere),
+        cmocka_unit_test(paths_have_addresses),
+        cmocka_unit_test(no_path_has_another_address),
+        cmocka_unit_test(each_address_is_found),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -530,7 +530,7 @@ static void faults_are_named(void **state)
         {TEXT("\"\\t\": 1\n"), 1, "control character"},
         {TEXT("\"\\v\": 1\n"), 1, "control character"},
         {TEXT("\xfc@d: 1\n"), 1, "UTF-8"},
-        {TEXT(X16("aaaa") "a@d: 1\n"), 1, "longer than 64"},
+        {TEXT(X16(X16("a")) "@d: 1\n"), 1, "local part is longer than 255"},
         {TEXT(X16(X16("d")) ": 1\n"), 1, "longer than 255"},
         /* lines that continue nothing */
         {TEXT(" u@d: 1\n"), 1, "begins with white space"},
