@@ -75,12 +75,26 @@ static int read_default_quota(void *target, const char *value)
     return 0;
 }
 
+static int read_layout(void *target, const char *value)
+{
+    struct quota_settings *settings = target;
+
+    if (strcmp(value, "maildir++") == 0)
+        settings->mailbox.maildir.layout = MAILDIR_LAYOUT_MAILDIRPP;
+    else if (strcmp(value, "fs") == 0)
+        settings->mailbox.maildir.layout = MAILDIR_LAYOUT_FS;
+    else
+        return -EINVAL;
+    return 0;
+}
+
 static int read_exclude_folder(void *target, const char *value)
 {
     struct quota_settings *settings = target;
     struct maildir_options *maildir = &settings->mailbox.maildir;
 
-    if (*value == '\0' || *value == '.' || strchr(value, '/'))
+    /* With either of these it would not match anything, and nobody would notice. */
+    if (*value == '\0' || *value == '.' || *value == '/')
         return -EINVAL;
     return option_value_list(value, &maildir->exclude_folders, &maildir->exclude_folders_count);
 }
@@ -116,8 +130,11 @@ static const struct option_spec specs[] = {
      read_warn},
     {"default-quota", 0, "LIMIT", QUOTA_OPTIONS_LIMIT,
      "the limit where maildirsize has none (default: none)", read_default_quota},
-    {"exclude-folder", 0, "NAME", "a folder's name without the leading dot and without a slash",
-     "leave this folder out of counts (repeatable)", read_exclude_folder},
+    {"layout", 0, "maildir++|fs", "maildir++ or fs",
+     "how folders are laid out: .A.B (default) or A/B", read_layout},
+    {"exclude-folder", 0, "PATTERN",
+     "a folder's name without the leading dot, in which * and ? match",
+     "leave the folders of this name out of counts (repeatable)", read_exclude_folder},
     {"size-tag", 0, "S|W", "S or W", "the tag with a message's size (default: S)", read_size_tag},
 };
 

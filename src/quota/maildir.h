@@ -1,66 +1,65 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Counting the messages of a Maildir++ mailbox, remembering the sums of each directory so that only
- * what changed is read again. No threads, no sockets, no globals: a count has its memory to itself,
- * and the caller sees to that. Nothing here writes to a mailbox or reads a message.
+ * Counting the messages of a Maildir with its folders, remembering the sums of each directory so
+ * that only what changed is read again. No threads, no sockets, no globals: a count has what is
+ * remembered to itself, and the caller sees to that. Nothing here writes to a mailbox or reads a
+ * message.
  *
  * What is counted
  *
- * Every entry of `new` and `cur`, in the mailbox and in each folder, whose name does not start with
+ * Every entry of `cur` and `new`, in the mailbox and in each folder, whose name does not start with
  * a dot (Exim and the maildir driver of Dovecot's quota plugin count most of those too; Dovecot's
- * own view of a mailbox does not, nor does the specification of Maildir). A folder is a
- * subdirectory of the mailbox whose name starts with one dot, not two. Folders nest by their names
- * alone (".Lists.exim"), so nothing is searched deeper than that.
+ * own view of a mailbox does not, nor does the specification of Maildir). What a folder is depends
+ * on the layout: see quota/folders.h.
  *
  * The size of a message is the number in its name, see maildir_size_from_name(): then the name
  * alone decides and the file is not looked at. Without a usable number it is the size that stat(2)
- * tells of whatever stands there. A subdirectory, a socket or a FIFO thus counts as one message of
+ * returns for whatever is there. A subdirectory, a socket or a FIFO thus counts as one message of
  * that size, as in Dovecot (Exim counts it as one message too, but adds what a subdirectory
  * contains). A hard link counts in full, as in Dovecot (Exim divides by the number of links).
  *
- * Symbolic links never lead out of the roots: they are resolved by confine_open(). A message, a
- * `new`, a `cur` or a folder that is a link is counted where the link leads, or left out if that
- * lies outside or is not there. A folder that is a link to its neighbour (a text without a slash,
- * ".Spam -> .Junk") is another name of a folder that is counted anyway, and is left out. (Exim
- * counts it by each name, and so does Dovecot unless mailbox_list_index is off.)
+ * Symbolic links never lead out of the roots: confine_open() follows them. A message, a `cur`, a
+ * `new` or a folder that is a link is counted where the link leads. One that leads outside, or to
+ * nothing, is left out and reported. A tagged message is counted by its name even then.
+ *
+ * A `cur` or `new` counts once, however many names or links lead to it: a folder that is a link to
+ * its neighbour (".Spam -> .Junk") adds nothing. (Exim counts it by each name, and so does Dovecot
+ * unless mailbox_list_index is off.) What an excluded folder holds is not counted by any name.
  *
  * While a mailbox changes
  *
- * A message that was there all the time counts once, and one that came or went meanwhile once or
- * not at all, even if it went from `new` to `cur` or got a flag, and was met under two names. It
- * keeps its base name, the part before the colon. `new` is read before `cur`, so that what is gone
- * from the one is met in the other. The base names met in `new` are kept until `cur` is read, and
- * those in a `cur` that has just changed, and what is met again is not added. A `cur` that changed
- * while it was read is read once more for what was missed. (A file system shows each entry that
- * stays once, while others come and go.) If `new` was remembered, so that its names are not known,
- * but turns out to have changed by the time that `cur` has been read, both are read again.
+ * In each folder `cur` is read before `new`: a message that goes from `new` to `cur` meanwhile may
+ * be missed, but is not counted twice. A message that gets a flag gets another name, and may be
+ * missed or, where the file system does not read a directory at one time, be met twice. So a `cur`
+ * that changed while it was read, or less than STAMP_SETTLED_SEC before, is read twice, and the
+ * lesser sums hold. Thus the sums are never more than the most that was there meanwhile: an unsure
+ * answer is never "over".
  *
- * Two messages of one base name are two where nothing moves. Where `new` or `cur` changed less than
- * STAMP_SETTLED_SEC before it was read, or has changed since, they may be taken for one.
- *
- * No more than NAMES_MAX base names of a directory are kept (quota/names.h), and none once the
- * count is over. If there are more in `new`, it is read again after `cur` if it has changed: what
- * moves then may be missed. If there are more in `cur`, one that gets a flag may be missed, or be
- * met twice. So may a message that is renamed into another folder; mail readers copy it, so that
- * there are two for a moment. One that goes back from `cur` to `new`, or gets one flag after the
- * other, may be missed. In all other cases an unsure answer is never "over".
+ * There are three exceptions: flags change so in both readings; a message goes back from `cur` to
+ * `new`; or it is renamed into another folder (mail readers copy it, and there are two for a
+ * while).
  *
  * What is remembered
  *
- * For each `new` and `cur` the sums, and the device, inode, mtime and ctime of the directory they
- * were read from; for the mailbox itself the list of its folders in the same way. A count looks at
- * each with one statx(2) and reads those that differ. That is safe only if every later change makes
- * a difference, so a directory that had changed less than STAMP_SETTLED_SEC before it was read is
- * not remembered: a change after the reading could bear the same stamp. Nor is one whose stamp lies
- * in the future or at the epoch (there, the file system keeps no stamps), nor one with an untagged
- * entry that is no regular file, such as a link, since what it leads to may change by itself.
+ * For each `cur` and `new` the sums, and the device, inode, mtime and ctime of the directory they
+ * were read from; for a mailbox of Maildir++ the list of its folders in the same way. A count looks
+ * at each with one statx(2) and reads those that differ. That is safe only if every later change
+ * makes a difference, so a directory that had changed less than STAMP_SETTLED_SEC before it was
+ * read is not remembered: a change after the reading could bear the same stamp. Nor is one whose
+ * stamp lies in the future or at the epoch (there, the file system keeps no stamps), nor one with
+ * an untagged entry that is no regular file, such as a link, since what it leads to may change by
+ * itself.
+ *
+ * With the layout fs a folder deep in the mailbox may come without a trace in the mailbox itself.
+ * So the list of folders is not remembered: each count searches the whole tree, which takes, for
+ * each directory but `cur`, `new` and `tmp`, an open and a close for each level down to it and
+ * about six system calls more. Counting a folder below another takes as many opens once more. The
+ * same holds for stray folders, and where there are none, a mailbox of Maildir++ takes four calls
+ * for each subdirectory without a dot.
  *
  * A network file system is asked, not its cache in this kernel, whether a directory changed. Its
  * server's clock must not run behind ours by more than STAMP_SETTLED_SEC less one tick of its
  * stamps, or a second change within one tick of the first may be missed until the third.
- *
- * It takes 64 bytes, 64 more for each `new` and `cur`, and the names of the folders, each with two
- * bytes more: 192 bytes for a mailbox without folders, about 3 KiB for one with twenty.
  */
 #pragma once
 
@@ -68,47 +67,65 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "quota/folder_list.h"
+#include "quota/maildir_memory.h"
+#include "quota/maildir_name.h"
+
 struct confine;
 
 /*
- * The bytes that the memory of one mailbox may take: some 7,000 folders. A mailbox with more is
- * counted afresh each time, lest a client that makes folders fills ours.
+ * The bytes that may be remembered of one mailbox: some 7,000 folders. A mailbox with more is
+ * counted afresh each time, lest a client that makes folders fills our memory.
  */
 #define MAILDIR_MEMORY_BYTES_MAX ((size_t)1 << 20)
 
-/* A mailbox with more folders is not counted: nobody has them, and their names take memory. */
-#define MAILDIR_FOLDERS_MAX 65536
+/* A mailbox with more folders, or other subdirectories that are searched, is not counted. */
+#define MAILDIR_FOLDERS_MAX FOLDER_LIST_MAX
 
-/* Which tag of a message's file name holds the size that is counted. */
-enum maildir_size_tag {
-    MAILDIR_SIZE_TAG_S, /* ,S=N: the size of the file; without one, stat */
-    MAILDIR_SIZE_TAG_W, /* ,W=N: the size with CRLF line ends; without one ,S=, then stat */
+/* How folders are laid out: see quota/folders.h. */
+enum maildir_layout {
+    MAILDIR_LAYOUT_MAILDIRPP, /* Maildir++: .Lists.exim */
+    MAILDIR_LAYOUT_FS,        /* Lists/exim */
 };
 
 struct maildir_options {
-    char **exclude_folders; /* names as on disk, without the leading dot, as "Trash"; a folder's
-                               subfolders ("Trash.old") go with it */
+    char **exclude_folders; /* patterns, see folder_pattern_matches(), of names as on disk, without
+                               the leading dot: "Trash" is that folder alone, and "Trash.*" those
+                               below it (with the layout fs a slash is in the place of the dot) */
     size_t exclude_folders_count;
     enum maildir_size_tag size_tag;
+    enum maildir_layout layout;
 };
-
-/*
- * What was counted of one mailbox before: the sums of each of its directories and the state that
- * they were counted in.
- */
-struct maildir_memory;
 
 struct maildir_count {
     uint64_t bytes;    /* saturates at SIZE_BYTES_MAX */
     uint64_t messages; /* saturates at SIZE_BYTES_MAX */
 
+    /* The mailbox itself has `cur` or `new`, or with the layout fs there is a folder. */
+    bool is_mailbox;
+
     /*
-     * How the count came about, for the journal. The directories are each `new` and `cur` that is
-     * there, and the mailbox itself, which is read for its list of folders: each of them was either
-     * read or remembered.
+     * With Maildir++, folders of the layout fs, which are not in the sums: how many, what is in
+     * them, and the path of the first from the mailbox on, cut off if need be.
      */
-    uint64_t files_counted; /* messages that were met in directories read this time, under each of
-                               their names */
+    uint32_t stray_folders;
+    uint64_t stray_bytes;
+    uint64_t stray_messages;
+    char stray_name[96];
+
+    /*
+     * How many links lead outside or to nothing, or directories are too deep, and the path of the
+     * first of them from the mailbox on, cut off if need be.
+     */
+    uint32_t left_out;
+    char left_out_name[96];
+
+    /*
+     * How the count came about, for the journal. The directories are each `cur` and `new` that is
+     * there, and with Maildir++ the mailbox itself, which is read for its list of folders: each of
+     * them was either read or remembered.
+     */
+    uint64_t files_counted; /* messages that were met in directories read this time */
     uint64_t files_stat;    /* of these, those without a usable tag */
     uint32_t directories_read;
     uint32_t directories_remembered;
@@ -122,7 +139,7 @@ struct maildir_count {
  * NULL, stays the caller's to release with maildir_memory_free(). memory itself may be NULL:
  * nothing is remembered then. May wait for a disk or a server, for as long as they take.
  *
- * A mailbox without `new` and `cur` holds nothing.
+ * A mailbox without `cur` and `new` holds nothing.
  * Returns 0, -E2BIG for more than MAILDIR_FOLDERS_MAX folders, or the negative errno of the first
  * directory or message that could not be read
  * (-EACCES, -EIO, -ESTALE when it came twice in a row, ...), or -ENOMEM. *ret is not written and
@@ -131,21 +148,3 @@ struct maildir_count {
 int maildir_count(int mailbox_fd, const char *path, struct confine *confine,
                   const struct maildir_options *options, struct maildir_memory **memory,
                   struct maildir_count *ret);
-
-/* Releases a memory. NULL is allowed. */
-void maildir_memory_free(struct maildir_memory *memory);
-void maildir_memory_freep(struct maildir_memory **memory);
-
-/* Returns the bytes of memory that it takes, itself included; 0 for NULL. */
-size_t maildir_memory_bytes(const struct maildir_memory *memory);
-
-/*
- * Reads the size out of a message's file name, from the tag `,S=N` or `,W=N`. Returns true and the
- * size in bytes, at most SIZE_BYTES_MAX, or false if there is no usable tag. As in Dovecot:
- * - only the first tag of a kind speaks: ",S=1x,S=2" is not usable, ",S=1,S=2" is 1;
- * - N must be followed by `:`, `,` or the end: ",S=12x", ",S=-1" and ",S= 1" are not usable;
- * - an empty N is 0: ",S=", ",S=:2,S". (An Exim with the usual quota_size_regex asks the file.)
- * But where Dovecot takes what is left of an N of 2^64 and more, one above SIZE_BYTES_MAX is not
- * usable here. With MAILDIR_SIZE_TAG_W, `,S=N` speaks where `,W=N` is missing or not usable.
- */
-bool maildir_size_from_name(const char *name, enum maildir_size_tag tag, uint64_t *ret_bytes);

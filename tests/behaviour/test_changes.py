@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A mailbox that changes while it is asked about: what is answered was true meanwhile."""
+"""A mailbox that changes while it is asked about: never is more answered than was there."""
 
 import ctypes
 import multiprocessing
@@ -26,13 +26,11 @@ PROCESSES = multiprocessing.get_context('fork')
 
 
 class Events(NamedTuple):
-    """How often something was done to messages.
-
-    What makes them more or fewer is counted before and after it is done.
-    """
+    """How often something was done to messages, counted before and after it is done."""
 
     delivering: int
     delivered: int
+    moving: int
     moved: int
     deleting: int
     deleted: int
@@ -80,13 +78,14 @@ class Answer(NamedTuple):
     """What was answered, and between which numbers of messages that should be."""
 
     messages: int
-    least: int  # those that were there all the time
+    least: int  # those that were there all the time, and did not move
     most: int  # those that were there at any time
 
     @classmethod
     def of(cls, messages: int, before: Events, after: Events) -> 'Answer':
         """Returns what was answered between the two."""
-        return cls(messages, before.delivered - after.deleting,
+        return cls(messages,
+                   before.delivered - after.deleting - (after.moving - before.moved),
                    after.delivering - before.deleted)
 
 
@@ -116,6 +115,7 @@ class Writer:
     def move(self) -> None:
         """Moves a message to `cur`, as a mail reader does."""
         file = self.take(self.new)
+        self.ledger.add(self.number, 'moving')
         self.seen.append(file.rename(file.parent.parent / 'cur' / f'{file.name}:2,S'))
         self.ledger.add(self.number, 'moved')
 

@@ -177,11 +177,20 @@ class WhatIsCountedTest(DaemonTestCase):
         self.assertEqual(self.count(), 11111)
 
     def test_exclude_folder(self):
-        self.assertEqual(self.count('--exclude-folder=Trash'), 10011)
-        self.assertEqual(self.count('--exclude-folder=Trash.old'), 10111)
+        self.assertEqual(self.count('--exclude-folder=Trash'), 11011)
+        self.assertEqual(self.count('--exclude-folder=Trash.*'), 10111)
+        self.assertEqual(self.count('--exclude-folder=Trash', '--exclude-folder=Trash?*'), 11)
         self.assertEqual(self.count('--exclude-folder=Sent', '--exclude-folder=Trashed'), 1101)
         self.assertEqual(self.count('--exclude-folder=trash'), 11111)
         self.assertEqual(self.count('--exclude-folder=cur', '--exclude-folder=new'), 11111)
+
+    def test_layout(self):
+        make_maildir(self.joe / 'folder' / 'Sub', [1 << 41])
+        self.assertEqual(self.count('--layout=maildir++'), 11111)
+        # A directory is a folder there, whatever its name begins with.
+        self.assertEqual(self.count('--layout=fs'), 11111 + (1 << 41) + (1 << 41))
+        self.assertEqual(self.count('--layout=fs', '--exclude-folder=folder/*'),
+                         11111 + (1 << 41))
 
     def test_size_tag(self):
         mailbox = make_maildir(self.root / 'tags')

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The size in a message's file name, as maildir.h describes it. The input is the name.
+ * The size in a message's file name, as maildir_name.h describes it. The input is the name.
  */
 #include "fuzz.h"
 
-#include "quota/maildir.h"
+#include "quota/maildir_name.h"
 #include "quota/size.h"
 
 /* Reads what stands behind the first comma that the letter and an equals sign follow. */

@@ -46,8 +46,7 @@ struct node {
     enum operation fails; /* what fails, so many times, with that error */
     int failures;
     int error;
-    bool hidden;       /* there is none, for now */
-    unsigned int many; /* so many messages of a byte each are listed before what is in it */
+    bool hidden; /* there is none, for now */
 };
 
 #define FOLDER(name)                                                                               \
@@ -187,15 +186,8 @@ static inline int node_list(struct server *server, const char *path, void *buffe
                             fuse_fill_dir_t fill)
 {
     size_t length = strcmp(path, "/") == 0 ? 0 : strlen(path);
-    struct node *node = find_node(server, path);
-    int r = node_fail(node, READ);
+    int r = node_fail(find_node(server, path), READ);
 
-    for (unsigned int i = 0; i < node->many && r == 0; i++) {
-        char name[32];
-
-        (void)snprintf(name, sizeof(name), "many.%u,S=1", i);
-        r = fill(buffer, name, NULL, 0, 0) != 0 ? -ENOMEM : 0;
-    }
     for (size_t i = 1; i < server->nodes_count && r == 0; i++) {
         const char *other = server->nodes[i].path;
 

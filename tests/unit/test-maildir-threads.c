@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Counting while others deliver, move and delete: whatever a count says lies between what existed
- * all the time that it ran and what existed at any of that time, and once it is quiet it is exact.
+ * Counting while others deliver, move and delete: whatever a count says lies between what was there
+ * all the time that it ran and did not move, and what was there at any of that time. Once it is
+ * quiet it is exact.
  */
 #include "box.h"
 
@@ -18,7 +19,7 @@
 #define LIVE_MAX      40  /* messages of each writer */
 #define MESSAGE_BYTES 7
 
-/* Behind each `new` its `cur`. */
+/* After each `new` its `cur`. */
 static const char *const directories[] = {"new", "cur", ".A/new", ".A/cur", ".C/new", ".C/cur"};
 
 /* Events that have begun and events that are over. */
@@ -162,15 +163,15 @@ static enum child_result reader_count(struct reader *reader)
     const struct box *box = &world->box;
     unsigned int delivered = atomic_load(&world->delivered.done);
     unsigned int deleted = atomic_load(&world->deleted.done);
-    unsigned int flagged = atomic_load(&world->flagged.done);
+    unsigned int moved = atomic_load(&world->moved.done) + atomic_load(&world->flagged.done);
     struct maildir_count count;
     int64_t least, most;
 
     CHECK(maildir_count(box->fd, box->path, box->confine, &box_options, &reader->memory, &count) ==
           0);
-    /* A message that gets one flag after the other may be missed, but not be met twice. */
+    /* A message that moves or gets a flag may be missed, but not be met twice. */
     least = (int64_t)delivered - atomic_load(&world->deleted.begun) -
-            (atomic_load(&world->flagged.begun) - flagged);
+            (atomic_load(&world->moved.begun) + atomic_load(&world->flagged.begun) - moved);
     most = (int64_t)atomic_load(&world->delivered.begun) - deleted;
     CHECK((int64_t)count.messages >= least && (int64_t)count.messages <= most);
     CHECK(count.bytes == count.messages * MESSAGE_BYTES);

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "quota/folder_list.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* As many directories of one level, with names as long as they can be, take so many bytes. */
+#define BYTES_MAX ((size_t)FOLDER_LIST_MAX * (NAME_MAX + 2))
+
+int folder_list_add(struct folder_list *list, enum folder_kind kind, const char *path)
+{
+    size_t size = strlen(path) + 1;
+
+    if (list->count >= FOLDER_LIST_MAX || size + 1 > BYTES_MAX - list->length)
+        return -E2BIG;
+    if (list->capacity - list->length < size + 1) {
+        size_t capacity = 2 * list->capacity + size + 1;
+        char *text = realloc(list->text, capacity);
+
+        if (!text)
+            return -ENOMEM;
+        list->text = text;
+        list->capacity = capacity;
+    }
+    list->text[list->length] = (char)kind;
+    memcpy(list->text + list->length + 1, path, size);
+    list->length += size + 1;
+    list->count++;
+    return 0;
+}
+
+void folder_list_done(struct folder_list *list)
+{
+    free(list->text);
+    *list = (struct folder_list){};
+}
+
+size_t folder_entry_size(const char *entry)
+{
+    return strlen(entry) + 1;
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A list of directories in a mailbox. Each entry is a letter for what the directory is, its path
+ * from the mailbox on, as ".Sent" or "Lists/exim", and a NUL.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* No list is longer: nobody has so many directories, and their names take memory. */
+#define FOLDER_LIST_MAX 65536
+
+/*
+ * What a directory is. Folders are counted in this order: one that several names lead to counts as
+ * the first of them, and one that is excluded by no other name. To those that are odd the way leads
+ * through a symbolic link.
+ */
+enum folder_kind {
+    FOLDER_EXCLUDED = '0',
+    FOLDER_EXCLUDED_LINKED,
+    FOLDER_COUNTED,
+    FOLDER_COUNTED_LINKED,
+    FOLDER_PLAIN, /* no folder, or not known to be one */
+    FOLDER_PLAIN_LINKED,
+    FOLDER_STRAY, /* a folder, but by the rules of the other layout */
+};
+
+struct folder_list {
+    char *text;
+    size_t length;
+    size_t count;
+    size_t capacity;
+};
+
+/* Adds a directory. Returns 0, -E2BIG if there are too many, or -ENOMEM. */
+int folder_list_add(struct folder_list *list, enum folder_kind kind, const char *path);
+
+/* Releases the list. One of zeroes is empty. */
+void folder_list_done(struct folder_list *list);
+
+static inline enum folder_kind folder_entry_kind(const char *entry)
+{
+    return (enum folder_kind) * entry;
+}
+
+static inline bool folder_entry_is_linked(const char *entry)
+{
+    return *entry & 1;
+}
+
+static inline const char *folder_entry_path(const char *entry)
+{
+    return entry + 1;
+}
+
+/* Returns the bytes that an entry takes, to where the next one begins. */
+size_t folder_entry_size(const char *entry);

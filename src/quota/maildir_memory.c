@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "quota/maildir_memory.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "system/cleanup.h"
+
+_Static_assert(sizeof(struct maildir_directory) == 64, "the header says how many bytes it takes");
+_Static_assert(sizeof(struct maildir_memory) == 64, "the header says how many bytes it takes");
+
+/* What is known of the mailbox itself or of one folder. */
+#define PARTS_BYTES (MAILDIR_PARTS * sizeof(struct maildir_directory))
+
+static int compare_entries(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/*
+ * Makes an array of a list's entries, sorted, each once: a directory that changes while it is read
+ * may show an entry twice. The caller frees the array, which points into the list. Returns the
+ * number of entries or -ENOMEM.
+ */
+static ssize_t sort_entries(const struct folder_list *list, const char ***ret)
+{
+    const char **entries = calloc(list->count + 1, sizeof(*entries));
+    const char *entry = list->text;
+    size_t count = 0;
+
+    if (!entries)
+        return -ENOMEM;
+    for (size_t i = 0; i < list->count; i++, entry += folder_entry_size(entry))
+        entries[i] = entry;
+    qsort(entries, list->count, sizeof(*entries), compare_entries);
+    for (size_t i = 0; i < list->count; i++)
+        if (count == 0 || strcmp(entries[count - 1], entries[i]) != 0)
+            entries[count++] = entries[i];
+    *ret = entries;
+    return (ssize_t)count;
+}
+
+const char *maildir_memory_entries(const struct maildir_memory *memory)
+{
+    return (const char *)(memory->directories + MAILDIR_PARTS * (memory->folders + 1));
+}
+
+struct maildir_directory *maildir_memory_directories(struct maildir_memory *memory, size_t folder)
+{
+    return memory->directories + MAILDIR_PARTS * (folder + 1);
+}
+
+/* Copies what old knows of the mailbox, and of the folders in both, of which both are sorted. */
+static void carry_over(struct maildir_memory *memory, const struct maildir_memory *old)
+{
+    const char *entry = maildir_memory_entries(memory), *old_entry = maildir_memory_entries(old);
+    size_t i = 0, j = 0;
+
+    memcpy(memory->directories, old->directories, PARTS_BYTES);
+    while (i < memory->folders && j < old->folders) {
+        int order = strcmp(entry, old_entry);
+
+        if (order == 0)
+            memcpy(maildir_memory_directories(memory, i),
+                   old->directories + MAILDIR_PARTS * (j + 1), PARTS_BYTES);
+        if (order <= 0) {
+            entry += folder_entry_size(entry);
+            i++;
+        }
+        if (order >= 0) {
+            old_entry += folder_entry_size(old_entry);
+            j++;
+        }
+    }
+}
+
+int maildir_memory_new(const struct folder_list *list, const struct maildir_memory *old,
+                       struct maildir_memory **ret)
+{
+    _cleanup_(freep) const char **entries = NULL;
+    struct maildir_memory *memory;
+    ssize_t count;
+    size_t bytes;
+    char *text;
+
+    count = sort_entries(list, &entries);
+    if (count < 0)
+        return (int)count;
+    bytes = sizeof(*memory) + PARTS_BYTES * ((size_t)count + 1);
+    for (ssize_t i = 0; i < count; i++)
+        bytes += folder_entry_size(entries[i]);
+    memory = calloc(1, bytes);
+    if (!memory)
+        return -ENOMEM;
+    memory->bytes = bytes;
+    memory->folders = (size_t)count;
+    text = (char *)maildir_memory_directories(memory, memory->folders);
+    for (ssize_t i = 0; i < count; i++) {
+        memory->has_plain |= folder_entry_kind(entries[i]) == FOLDER_PLAIN;
+        text = stpcpy(text, entries[i]) + 1;
+    }
+    if (old)
+        carry_over(memory, old);
+    *ret = memory;
+    return 0;
+}
+
+void maildir_memory_free(struct maildir_memory *memory)
+{
+    free(memory);
+}
+
+void maildir_memory_freep(struct maildir_memory **memory)
+{
+    maildir_memory_free(*memory);
+}
+
+size_t maildir_memory_bytes(const struct maildir_memory *memory)
+{
+    return memory ? memory->bytes : 0;
+}
