@@ -75,6 +75,14 @@ static int read_default_quota(void *target, const char *value)
     return 0;
 }
 
+static int read_count(void *target, const char *value)
+{
+    struct quota_settings *settings = target;
+
+    settings->mailbox.count_everything = strcmp(value, "everything") == 0;
+    return settings->mailbox.count_everything || strcmp(value, "messages") == 0 ? 0 : -EINVAL;
+}
+
 static int read_layout(void *target, const char *value)
 {
     struct quota_settings *settings = target;
@@ -130,6 +138,8 @@ static const struct option_spec specs[] = {
      read_warn},
     {"default-quota", 0, "LIMIT", QUOTA_OPTIONS_LIMIT,
      "the limit where maildirsize has none (default: none)", read_default_quota},
+    {"count", 0, "messages|everything", "messages or everything",
+     "messages (default), or every file as Exim without maildirsize", read_count},
     {"layout", 0, "maildir++|fs", "maildir++ or fs",
      "how folders are laid out: .A.B (default) or A/B", read_layout},
     {"exclude-folder", 0, "PATTERN",

@@ -9,6 +9,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "quota/everything.h"
 #include "quota/stamp.h"
 #include "system/cleanup.h"
 #include "system/clock.h"
@@ -490,7 +491,10 @@ int mailbox_count(const struct mailbox *mailbox, const char *path,
     struct maildir_count count;
     int r;
 
-    r = maildir_count(mailbox->fd, path, settings->confine, &settings->maildir, memory, &count);
+    if (settings->count_everything)
+        r = everything_count(mailbox->fd, path, settings->confine, &count);
+    else
+        r = maildir_count(mailbox->fd, path, settings->confine, &settings->maildir, memory, &count);
     if (r < 0)
         return r;
     *ret = (struct usage){

@@ -30,6 +30,7 @@
 struct mailbox_settings {
     struct confine *confine;
     struct maildir_options maildir;
+    bool count_everything; /* every file counts: see quota/everything.h */
 };
 
 /* What the limit is, as far as it is known apart from the mailbox, and what is to fit. */

@@ -46,6 +46,7 @@ OPTIONS = (
     Option('--mailbox', ('', 'mail/%u', '/mail/%x', '/mail/%', '/mail/../%u'), 'an absolute path'),
     Option('--recipient-delimiter', ('', '@', '/', '+/', ' ', '+\t', 'x', '+X', '\u00a7'),
            'characters such as + and -, but no letter'),
+    Option('--count', ('', 'message', 'Everything', 'all', 'everything '), 'messages or everything'),
     Option('--layout', ('', 'maildir', 'Maildir++', 'FS', 'index'), 'maildir++ or fs'),
     Option('--exclude-folder', ('', '.Trash', '.', '/', '/Trash'), 'without the leading dot'),
     Option('--size-tag', ('', 's', 'w', 'X', 'SW', 'S '), 'S or W'),
