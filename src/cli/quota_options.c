@@ -75,6 +75,16 @@ static int read_default_quota(void *target, const char *value)
     return 0;
 }
 
+static int read_maildirsize(void *target, const char *value)
+{
+    struct quota_settings *settings = target;
+
+    if (strcmp(value, "use") != 0 && strcmp(value, "ignore") != 0)
+        return -EINVAL;
+    settings->mailbox.ignore_maildirsize = *value == 'i';
+    return 0;
+}
+
 static int read_count(void *target, const char *value)
 {
     struct quota_settings *settings = target;
@@ -138,6 +148,8 @@ static const struct option_spec specs[] = {
      read_warn},
     {"default-quota", 0, "LIMIT", QUOTA_OPTIONS_LIMIT,
      "the limit where maildirsize has none (default: none)", read_default_quota},
+    {"maildirsize", 0, "use|ignore", "use or ignore",
+     "whether maildirsize files are used (default: use)", read_maildirsize},
     {"count", 0, "messages|everything", "messages or everything",
      "messages (default), or every file as Exim without maildirsize", read_count},
     {"layout", 0, "maildir++|fs", "maildir++ or fs",

@@ -8,6 +8,7 @@
 
 #include "protocol/request.h"
 #include "quota/target.h"
+#include "system/cleanup.h"
 #include "system/clock.h"
 #include "system/confine.h"
 
@@ -64,83 +65,84 @@ void direct_deinit(struct direct *direct)
     *direct = (struct direct){};
 }
 
-/* Looks into the mailbox at path, and waits for it. */
-static int look(const struct direct *direct, const struct mailbox_policy *policy, char *path,
-                struct usage *ret)
+/*
+ * Probes the mailbox at path, counts it if need be, and waits for it. Shortens path to the
+ * mailbox's own. *mailbox is to be closed either way.
+ */
+static int probe(const struct direct *direct, const struct mailbox_policy *policy, char *path,
+                 struct mailbox *mailbox, struct usage *ret)
 {
     const struct mailbox_settings *settings = &direct->settings->mailbox;
-    struct mailbox mailbox = MAILBOX_NULL;
-    enum usage_rule rule;
-    int r = mailbox_open(settings, path, &mailbox);
+    uint64_t now_usec = clock_usec(CLOCK_REALTIME);
+    int r = mailbox_probe(settings, policy, NULL, path, now_usec, mailbox);
 
     if (r < 0)
         return r;
-    rule = mailbox_must_count(&mailbox, policy, clock_usec(CLOCK_REALTIME), true);
-    if (rule == USAGE_RULE_TRUSTED)
-        (void)mailbox_usage(&mailbox, ret);
-    else
-        r = mailbox_count(&mailbox, path, settings, rule, NULL, ret);
-    mailbox_close(&mailbox);
-    return r;
+    path[mailbox->path_length] = '\0';
+    if (r == MAILBOX_ANSWERED) {
+        *ret = mailbox->usage;
+        return 0;
+    }
+    return mailbox_count(mailbox, path, settings, policy, now_usec, NULL, ret);
 }
 
-/* Looks into what the target may mean, up to the first mailbox that there is, and answers. */
-static enum reason answer_target(const struct direct *direct, struct target *target, char *text,
-                                 bool check, struct reply *reply, const char **ret_why)
+/*
+ * Probes what the target may mean, up to the first mailbox that there is, and makes the reply.
+ */
+static void answer_target(const struct direct *direct, struct target *target, char *text,
+                          bool check, struct reply *reply)
 {
+    _cleanup_(mailbox_close) struct mailbox mailbox = MAILBOX_NULL;
     struct target_judgement judgement;
     char expanded[PATH_MAX];
     char *path = target_is_path(target) ? text : expanded;
     struct usage usage = {};
+    enum reason reason = REASON_NONE;
+    const char *why;
     int r;
 
     for (;; target->candidate++) {
-        enum reason reason = REASON_NONE;
-
         if (path == expanded)
-            reason = target_path(target, direct->settings, expanded, ret_why);
-        if (reason != REASON_NONE)
-            return reason;
-        r = look(direct, &target->policy, path, &usage);
-        if (target_goes_on(target, direct->settings, r, usage.source))
-            continue;
-        if (r == 0)
+            reason = target_path(target, direct->settings, expanded, &why);
+        if (reason != REASON_NONE) {
+            reply_error(reply, reason, why);
+            return;
+        }
+        mailbox_close(&mailbox);
+        r = probe(direct, &target->policy, path, &mailbox, &usage);
+        if (!target_goes_on(target, direct->settings, r, usage.source))
             break;
-        return target_reason(target, r, ret_why);
+    }
+    if (r < 0) {
+        reason = target_reason(target, r, &why);
+        reply_error(reply, reason, mailbox.detail[0] != '\0' ? mailbox.detail : why);
+        return;
     }
     target_judge(target, direct->settings, path, &usage, &judgement);
     reply_judgement(reply, check, &judgement);
-    return REASON_NONE;
-}
-
-static enum reason answer_line(const struct direct *direct, char *line, size_t length,
-                               struct reply *reply, const char **ret_why)
-{
-    struct target_question question;
-    struct request request;
-    struct target target;
-    enum reason reason = request_parse(line, length, &request, ret_why);
-
-    if (reason != REASON_NONE)
-        return reason;
-    question = (struct target_question){
-        .size_bytes = request.size_bytes,
-        .have_limit = request.have_limit,
-        .limit = request.limit,
-    };
-    reason =
-        target_begin(&target, direct->settings, direct->limits, &question, request.target, ret_why);
-    if (reason != REASON_NONE)
-        return reason;
-    return answer_target(direct, &target, request.target, request.type == REQUEST_CHECK, reply,
-                         ret_why);
 }
 
 void direct_answer(const struct direct *direct, char *line, size_t length, struct reply *reply)
 {
+    struct target_question question;
+    struct request request;
+    struct target target;
     const char *why;
-    enum reason reason = answer_line(direct, line, length, reply, &why);
+    enum reason reason = request_parse(line, length, &request, &why);
 
-    if (reason != REASON_NONE)
+    if (reason == REASON_NONE) {
+        question = (struct target_question){
+            .size_bytes = request.size_bytes,
+            .verdict_alone = request.type == REQUEST_CHECK,
+            .have_limit = request.have_limit,
+            .limit = request.limit,
+        };
+        reason = target_begin(&target, direct->settings, direct->limits, &question, request.target,
+                              &why);
+    }
+    if (reason != REASON_NONE) {
         reply_error(reply, reason, why);
+        return;
+    }
+    answer_target(direct, &target, request.target, request.type == REQUEST_CHECK, reply);
 }

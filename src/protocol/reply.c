@@ -111,6 +111,8 @@ void reply_usage(struct reply *reply, const struct reply_usage *answer)
     reply_add_number(reply, "message_limit", answer->limit.messages);
     reply_add_number(reply, "percent", answer->percent);
     reply_add_text(reply, "source", usage_source_to_string(answer->usage->source));
+    reply_add_text(reply, "rule", usage_rule_to_string(answer->rule));
+    reply_add_text(reply, "limit_from", limit_source_to_string(answer->limit_from));
     reply_add_text(reply, "mailbox", answer->mailbox);
     if (answer->text) {
         add_key(reply, "text");
@@ -124,7 +126,9 @@ void reply_judgement(struct reply *reply, bool check, const struct target_judgem
     const struct reply_usage answer = {
         .status = verdict_to_string(check ? judgement->verdict : VERDICT_OK),
         .usage = judgement->usage,
+        .rule = check ? judgement->rule : judgement->usage->rule,
         .limit = judgement->limit,
+        .limit_from = judgement->limit_from,
         .percent = judgement->percent,
         .mailbox = judgement->mailbox,
         .text = check ? verdict_text(judgement->verdict) : NULL,

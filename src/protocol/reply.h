@@ -28,7 +28,9 @@ struct reply {
 struct reply_usage {
     const char *status; /* the verdict's word */
     const struct usage *usage;
+    enum usage_rule rule;
     struct quota_limit limit; /* the one that counts */
+    enum limit_source limit_from;
     uint64_t percent;
     const char *mailbox; /* its path */
     const char *text;    /* for people; NULL: no such pair */

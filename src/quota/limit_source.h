@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Where the limit of a mailbox comes from.
+ * Where a limit comes from: the word behind limit_from= in a reply.
  */
 #pragma once
 
 enum limit_source {
     LIMIT_SOURCE_NONE,    /* there is no limit */
-    LIMIT_SOURCE_REQUEST, /* quota= */
+    LIMIT_SOURCE_REQUEST, /* quota= of the request */
     LIMIT_SOURCE_FILE,    /* --limits */
     LIMIT_SOURCE_HEADER,  /* the first line of maildirsize */
     LIMIT_SOURCE_DEFAULT, /* --default-quota */

@@ -69,9 +69,9 @@ static bool take_line(struct cursor *file, struct cursor *ret_line)
     return true;
 }
 
-static int parse_header(struct cursor line, struct quota_limit *ret)
+static int parse_header(struct cursor line, struct maildirsize *ret)
 {
-    struct quota_limit limit = {};
+    struct maildirsize header = {};
 
     while (line.at < line.end) {
         struct cursor digits;
@@ -81,17 +81,20 @@ static int parse_header(struct cursor line, struct quota_limit *ret)
             return -EBADMSG;
         if (size_parse_number(digits.at, (size_t)(digits.end - digits.at), &value) < 0)
             value = SIZE_BYTES_MAX;
-        if (*line.at == 'S')
-            limit.bytes = value;
-        else if (*line.at == 'C')
-            limit.messages = value;
+        if (*line.at == 'S') {
+            header.limit.bytes = value;
+            header.has_bytes = true;
+        } else if (*line.at == 'C') {
+            header.limit.messages = value;
+            header.has_messages = true;
+        }
         line.at++;
         if (line.at == line.end)
             break;
         if (*line.at++ != ',' || line.at == line.end)
             return -EBADMSG;
     }
-    *ret = limit;
+    *ret = header;
     return 0;
 }
 
@@ -110,14 +113,15 @@ int maildirsize_parse(const char *text, size_t length, struct maildirsize *ret)
     struct cursor file = {text, text + length}, line;
     /* A file below the maximum has too few lines to overflow these. */
     __int128 bytes = 0, messages = 0;
+    bool has_header;
 
     *ret = (struct maildirsize){};
-    if (!take_line(&file, &line) || parse_header(line, &ret->limit) < 0)
-        return -EBADMSG;
-    if (memchr(file.at, '\0', (size_t)(file.end - file.at)))
-        return -EBADMSG;
+    has_header = take_line(&file, &line) && parse_header(line, ret) == 0;
+
     if (length >= MAILDIRSIZE_BYTES_MAX)
         return -EFBIG;
+    if (!has_header || memchr(file.at, '\0', (size_t)(file.end - file.at)))
+        return -EBADMSG;
     for (; take_line(&file, &line); ret->entries++) {
         int64_t entry_bytes, entry_messages;
 
@@ -126,6 +130,8 @@ int maildirsize_parse(const char *text, size_t length, struct maildirsize *ret)
         bytes += entry_bytes;
         messages += entry_messages;
     }
+    if (ret->entries == 0)
+        return -ENODATA;
     if (bytes < 0 || bytes > (__int128)SIZE_BYTES_MAX || messages < 0 ||
         messages > (__int128)SIZE_BYTES_MAX)
         return -ERANGE;

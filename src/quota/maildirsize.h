@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,7 +19,9 @@ struct maildirsize {
     struct quota_limit limit; /* of the first line */
     uint64_t bytes;
     uint64_t messages;
-    size_t entries; /* the complete lines after the first */
+    uint32_t entries;  /* the complete lines after the first */
+    bool has_bytes;    /* the first line says something about bytes; 0 there means no limit */
+    bool has_messages; /* likewise about messages */
 };
 
 /*
@@ -29,9 +32,10 @@ struct maildirsize {
  *
  * Returns 0, or why the sums cannot be trusted:
  * -EFBIG    the file has MAILDIRSIZE_BYTES_MAX bytes or more,
+ * -ENODATA  there is no line after the first: nobody has written sums yet,
  * -EBADMSG  it does not parse, or holds a NUL,
  * -ERANGE   a sum is negative, or larger than SIZE_BYTES_MAX.
- * ret->limit is what the first line says whenever that can be read, else no limit; the sums are
- * meant only where 0 is returned.
+ * The limit is what the first line says whenever that can be read, else nothing; the sums are meant
+ * only where 0 is returned.
  */
 int maildirsize_parse(const char *text, size_t length, struct maildirsize *ret);

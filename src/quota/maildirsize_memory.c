@@ -11,8 +11,10 @@
 /* So many files that fall together are remembered. Their hashes fill a line of the cache. */
 #define WAYS 8
 
+#define SEC_PER_DAY (24 * 3600)
+
 struct entry {
-    uint64_t state; /* the hash of the file's stamp and size */
+    uint64_t state; /* the hash of the file's stamp and size, and of the day */
     struct maildirsize says;
 };
 
@@ -71,13 +73,15 @@ uint64_t maildirsize_memory_id(const struct maildirsize_memory *memory, const ch
     return hash != 0 ? hash : 1;
 }
 
-/* Returns the hash of all that tells whether a file has changed. */
-static uint64_t state_of(const struct maildirsize_memory *memory, const struct statx *st)
+/* Returns the hash of all that tells whether a file has changed, and of the day. */
+static uint64_t state_of(const struct maildirsize_memory *memory, const struct statx *st,
+                         int64_t now_sec)
 {
     const struct {
         struct stamp stamp;
         uint64_t size;
-    } state = {stamp_from_statx(st), st->stx_size};
+        int64_t day;
+    } state = {stamp_from_statx(st), st->stx_size, now_sec / SEC_PER_DAY};
 
     return hash_bytes(&memory->key, &state, sizeof(state));
 }
@@ -116,14 +120,14 @@ bool maildirsize_memory_has(const struct maildirsize_memory *memory, uint64_t id
 }
 
 bool maildirsize_memory_recall(struct maildirsize_memory *memory, uint64_t id,
-                               const struct statx *st, struct maildirsize *ret)
+                               const struct statx *st, int64_t now_sec, struct maildirsize *ret)
 {
     unsigned int way;
     struct set *set = find(memory, id, &way);
 
     if (!set)
         return false;
-    if (set->entries[way].state != state_of(memory, st)) {
+    if (set->entries[way].state != state_of(memory, st, now_sec)) {
         set->ids[way] = 0;
         memory->count--;
         return false;
@@ -199,7 +203,7 @@ void maildirsize_memory_put(struct maildirsize_memory *memory, uint64_t id, cons
     set = find(memory, id, &way);
     entry = set ? &set->entries[way] : make_entry(memory, id);
     if (entry)
-        *entry = (struct entry){state_of(memory, st), *says};
+        *entry = (struct entry){state_of(memory, st, read_sec), *says};
 }
 
 size_t maildirsize_memory_count(const struct maildirsize_memory *memory)

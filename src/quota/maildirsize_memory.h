@@ -44,11 +44,12 @@ uint64_t maildirsize_memory_id(const struct maildirsize_memory *memory, const ch
 bool maildirsize_memory_has(const struct maildirsize_memory *memory, uint64_t id);
 
 /*
- * Says whether the file, in the state that st tells, is known, and in *ret what it says. What is
- * known of another state of it is forgotten.
+ * Says whether the file, in the state that st tells, is known since today (in UTC; now_sec is the
+ * time since the epoch), and in *ret what it says. What is known of another state of it, or from
+ * another day, is forgotten: once a day, more than the file itself is to be looked at.
  */
 bool maildirsize_memory_recall(struct maildirsize_memory *memory, uint64_t id,
-                               const struct statx *st, struct maildirsize *ret);
+                               const struct statx *st, int64_t now_sec, struct maildirsize *ret);
 
 /*
  * Remembers what the file says. It was read after read_sec (stamp_now_sec()), and its state, st,

@@ -124,6 +124,7 @@ enum reason target_begin(struct target *target, const struct quota_settings *set
         .default_from = have_default ? LIMIT_SOURCE_DEFAULT : LIMIT_SOURCE_NONE,
         .grace = settings->verdict.grace,
         .size_bytes = question->size_bytes,
+        .verdict_alone = question->verdict_alone,
     };
     if (*text != '/')
         return begin_address(target, settings, limits, text, ret_why);
@@ -186,17 +187,39 @@ enum reason target_reason(const struct target *target, int error, const char **r
     return refuse(reason_from_errno(error), reason_text_from_errno(error), ret_why);
 }
 
+static bool refuses(enum verdict verdict)
+{
+    return verdict == VERDICT_OVER || verdict == VERDICT_TOOLARGE;
+}
+
+/* Decides by the limit that counts, and refuses by the part of it that is sure. */
+static void decide(const struct usage *usage, const struct effective_limit *limit,
+                   const struct verdict_policy *policy, struct target_judgement *ret)
+{
+    ret->rule = usage->rule;
+    ret->verdict = verdict_decide(usage->bytes, usage->messages, limit->limit, ret->size_bytes,
+                                  policy);
+    if (!refuses(ret->verdict))
+        return;
+    ret->verdict =
+        verdict_decide(usage->bytes, usage->messages, limit->sure, ret->size_bytes, policy);
+    if (refuses(ret->verdict))
+        return;
+    ret->verdict = VERDICT_OK;
+    ret->rule = USAGE_RULE_STALE_LIMIT;
+}
+
 void target_judge(const struct target *target, const struct quota_settings *settings,
                   const char *path, const struct usage *usage, struct target_judgement *ret)
 {
-    const struct mailbox_policy *policy = &target->policy;
+    const struct effective_limit limit = effective_limit(&target->policy, &usage->header);
 
     ret->usage = usage;
-    ret->limit = mailbox_effective_limit(policy, &usage->header_limit);
+    ret->limit = limit.limit;
+    ret->limit_from = limit.from;
     ret->percent = verdict_percent(usage->bytes, ret->limit);
-    ret->size_bytes = policy->size_bytes;
-    ret->verdict = verdict_decide(usage->bytes, usage->messages, ret->limit, policy->size_bytes,
-                                  &settings->verdict);
+    ret->size_bytes = target->policy.size_bytes;
+    decide(usage, &limit, &settings->verdict, ret);
     ret->mailbox = path;
     /* Of several places where nothing is, the first is the one where a mailbox will be made. */
     if (usage->source == USAGE_NONE && target->candidate > 0 &&

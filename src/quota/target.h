@@ -46,6 +46,7 @@ struct target {
 /* What a question brings beside its target. */
 struct target_question {
     uint64_t size_bytes; /* of the message that is to fit; 0: unknown */
+    bool verdict_alone;  /* what is wanted is the verdict */
     bool have_limit;     /* whether it brings a limit, which then outranks every other */
     struct quota_limit limit;
 };
@@ -54,7 +55,9 @@ struct target_question {
 struct target_judgement {
     enum verdict verdict;
     const struct usage *usage;
-    struct quota_limit limit; /* the one that counts */
+    enum usage_rule rule;         /* the usage's, or USAGE_RULE_STALE_LIMIT */
+    struct quota_limit limit;     /* the one that counts */
+    enum limit_source limit_from; /* where it comes from */
     uint64_t percent;
     uint64_t size_bytes; /* of the message that is to fit; 0: unknown */
     const char *mailbox; /* its path: the one that was looked at, or first */
@@ -97,8 +100,9 @@ bool target_goes_on(const struct target *target, const struct quota_settings *se
 enum reason target_reason(const struct target *target, int error, const char **ret_why);
 
 /*
- * Judges what was found at path, where the looking ended. path and usage are the caller's and must
- * outlive *ret, which must stay where it is.
+ * Decides on what was found at path, where the search ended. A limit that only an old maildirsize
+ * gives refuses nothing. path and usage are the caller's and must outlive *ret, which must stay
+ * where it is.
  */
 void target_judge(const struct target *target, const struct quota_settings *settings,
                   const char *path, const struct usage *usage, struct target_judgement *ret);

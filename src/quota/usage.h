@@ -1,32 +1,40 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * How full a mailbox is, and how that is known.
+ * How much a mailbox holds, and how that is known.
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
+#include "quota/effective_limit.h"
 #include "quota/maildir.h"
-#include "quota/size.h"
 
-/* Where the sums come from: the word behind source= in an answer. */
+/* Where the usage comes from: the word behind source= in a reply. */
 enum usage_source {
     USAGE_NONE,        /* there is no mailbox yet */
     USAGE_MAILDIRSIZE, /* the sums of maildirsize */
-    USAGE_SCAN,        /* messages were counted, in at least one directory */
-    USAGE_CACHE,       /* counted before, and no directory has changed since */
+    USAGE_SCAN,        /* a count */
+    USAGE_CACHE,       /* a count of directories that have not changed since they were read */
     USAGE_MBOX,        /* the size of an mbox file */
+    USAGE_UNKNOWN,     /* it was not determined: the message is too large for an empty mailbox */
 };
 
-/* Which rule decided whether the messages were counted, for the journal. */
+/* Which rule decided how the usage was determined: the word behind rule= in a reply. */
 enum usage_rule {
-    USAGE_RULE_TRUSTED,     /* not counted */
-    USAGE_RULE_MISSING,     /* there is no maildirsize */
-    USAGE_RULE_UNREADABLE,  /* it cannot be read, or is no regular file */
-    USAGE_RULE_LARGE,       /* it has 5120 bytes or more */
-    USAGE_RULE_MALFORMED,   /* it does not parse, or holds a NUL */
-    USAGE_RULE_IMPLAUSIBLE, /* a sum is negative, or too large */
-    USAGE_RULE_OVER,        /* over the limit, by a file that may be out of date */
+    USAGE_RULE_TRUSTED,     /* the sums of maildirsize, or no rule was needed */
+    USAGE_RULE_MISSING,     /* counted: there is no maildirsize */
+    USAGE_RULE_IGNORED,     /* counted: --maildirsize=ignore */
+    USAGE_RULE_EMPTY,       /* counted: maildirsize has a first line and no other */
+    USAGE_RULE_UNREADABLE,  /* counted: it cannot be read, or is not a regular file */
+    USAGE_RULE_LARGE,       /* counted: it has 5120 bytes or more */
+    USAGE_RULE_MALFORMED,   /* counted: it does not parse, or holds a NUL */
+    USAGE_RULE_IMPLAUSIBLE, /* counted: a sum is negative, or too large */
+    USAGE_RULE_OVER,        /* counted: over the limit by sums that may be out of date */
+    USAGE_RULE_EVERYTHING,  /* counted: --count=everything */
+    USAGE_RULE_LAYOUT,      /* the sums, over the limit: a count may have missed folders */
+    USAGE_RULE_STALE_LIMIT, /* over a limit that only an old maildirsize gives, so not over */
+    USAGE_RULE_TOOLARGE,    /* not counted: the message alone is larger than the limit */
     USAGE_RULE_COUNT_,
 };
 
@@ -35,12 +43,16 @@ struct usage {
     uint64_t messages; /* at most SIZE_BYTES_MAX; 0 for an mbox */
     enum usage_source source;
     enum usage_rule rule;
-    struct quota_limit header_limit; /* of maildirsize's first line */
-    struct maildir_count count;      /* where messages were counted */
+    struct limit_header header;
+    bool is_unkept; /* messages have arrived since maildirsize was written last: nobody keeps it */
+    struct maildir_count count; /* where messages were counted */
 };
 
 /* Returns the protocol's word for the source, a constant string. */
 const char *usage_source_to_string(enum usage_source source);
 
-/* Returns why messages were counted, a constant string for people. */
+/* Returns the protocol's word for the rule, a constant string. */
 const char *usage_rule_to_string(enum usage_rule rule);
+
+/* Returns what the rule means, a constant string for people. */
+const char *usage_rule_text(enum usage_rule rule);

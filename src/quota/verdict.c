@@ -26,7 +26,7 @@ static wide limit_with_grace(uint64_t limit_bytes, struct verdict_grace grace)
     return (wide)limit_bytes + grace.bytes + (wide)limit_bytes * grace.percent / 100;
 }
 
-static bool is_too_large(struct quota_limit limit, uint64_t size, struct verdict_grace grace)
+bool verdict_is_too_large(struct quota_limit limit, uint64_t size, struct verdict_grace grace)
 {
     return limit.bytes > 0 && size > limit_with_grace(limit.bytes, grace);
 }
@@ -44,7 +44,7 @@ bool verdict_is_over(uint64_t bytes, uint64_t messages, struct quota_limit limit
 enum verdict verdict_decide(uint64_t bytes, uint64_t messages, struct quota_limit limit,
                             uint64_t size, const struct verdict_policy *policy)
 {
-    if (is_too_large(limit, size, policy->grace))
+    if (verdict_is_too_large(limit, size, policy->grace))
         return VERDICT_TOOLARGE;
     if (verdict_is_over(bytes, messages, limit, size, policy->grace))
         return VERDICT_OVER;

@@ -38,6 +38,12 @@ struct verdict_policy {
 };
 
 /*
+ * Returns whether a message of size bytes (0: unknown) is larger than the limit in bytes plus
+ * grace, so that it can never fit. A limit of 0 is none.
+ */
+bool verdict_is_too_large(struct quota_limit limit, uint64_t size, struct verdict_grace grace);
+
+/*
  * Returns whether a message of size bytes (0: unknown) is too much for a mailbox that holds so many
  * bytes and messages: over the limit in bytes already, over limit plus grace with this message, or
  * over the limit in messages with this message. A limit of 0 is none.

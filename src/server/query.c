@@ -9,6 +9,7 @@
 
 #include "config.h"
 #include "server/latency.h"
+#include "server/lookups.h"
 #include "server/report.h"
 #include "system/cleanup.h"
 #include "system/clock.h"
@@ -33,6 +34,8 @@ struct query_service {
     struct latency latency;
     struct devices devices;
     struct query_counters counters;
+    struct lookups lookups;
+    bool listens;
     uint64_t started_usec;
     struct mailbox_memory memory;
     struct reply reply;
@@ -77,7 +80,7 @@ static int service_init(sd_event *event, struct query_service *service, size_t c
 }
 
 int query_service_new(sd_event *event, const struct settings *settings, size_t connections_max,
-                      struct journal *journal, struct query_service **ret)
+                      bool listens, struct journal *journal, struct query_service **ret)
 {
     struct query_service *service = calloc(1, sizeof(*service));
     int r;
@@ -86,6 +89,7 @@ int query_service_new(sd_event *event, const struct settings *settings, size_t c
         return -ENOMEM;
     service->settings = settings;
     service->journal = journal;
+    service->listens = listens;
     service->started_usec = clock_usec(CLOCK_MONOTONIC);
     r = service_init(event, service, connections_max);
     if (r < 0) {
@@ -142,14 +146,28 @@ static void finish_error(struct query_service *service, const struct query *quer
                                              : "that it is full: the mail is deferred");
 }
 
-/* Says what a failed look means, in the words of an operator. */
+/* As finish_error(), for a probe or a count that failed; detail, unless NULL, says more. */
 static void finish_errno(struct query_service *service, const struct query *query, int error,
-                         const char *mailbox)
+                         const char *mailbox, const char *detail)
 {
     const char *why;
     enum reason reason = target_reason(&query->target, error, &why);
 
-    finish_error(service, query, reason, mailbox, why);
+    finish_error(service, query, reason, mailbox, detail ? detail : why);
+}
+
+/*
+ * Takes in whether an address led to a mailbox. What is normal for one address, for an alias has no
+ * mailbox, is an error of the settings where it is the rule.
+ */
+static void note_lookup(struct query_service *service, const char *mailbox, bool found)
+{
+    if (!service->listens)
+        return; /* one connection tells nothing */
+    lookups_add(&service->lookups, found);
+    if (!found && lookups_are_in_vain(&service->lookups) &&
+        report_no_mailboxes_is_due(service->report))
+        report_no_mailboxes(service->report, &service->lookups, mailbox);
 }
 
 static void finish_usage(struct query_service *service, const struct query *query,
@@ -170,88 +188,92 @@ static void finish_usage(struct query_service *service, const struct query *quer
         service->counters.over++;
     latency_add(&service->latency, entry.usec);
     report_answer(service->report, &entry, &judgement);
+    if (!target_is_path(&query->target))
+        note_lookup(service, judgement.mailbox, usage->source != USAGE_NONE);
 }
 
-/* How a candidate, the mailbox at one path, was looked at from memory. */
-enum look {
-    LOOK_ANSWERED,
-    LOOK_NOTHING, /* nothing is there, but there are other candidates */
-    LOOK_WAITS,   /* it has to be waited for */
+/* What became of a candidate, the mailbox at one path. */
+enum outcome {
+    OUTCOME_ANSWERED,
+    OUTCOME_NOTHING, /* nothing is there, but there are other candidates */
+    OUTCOME_WAITS,   /* a worker thread has to find out */
 };
 
-/* Looks at the mailbox at path from memory; *ret_device is what it waits for, if it does. */
-static enum look look_at(struct query_service *service, struct query *query, char *path,
-                         dev_t *ret_device)
+/*
+ * Whether the mailbox has to be looked into by a worker thread because messages may have arrived
+ * that nobody added to its maildirsize. Once a day is enough.
+ */
+static bool is_to_be_checked(struct query_service *service, const struct mailbox *mailbox,
+                             const char *path)
 {
-    struct mailbox mailbox = MAILBOX_NULL;
-    enum look look = LOOK_ANSWERED;
-    int r;
+    return mailbox->is_suspect && report_check_is_due(service->report, path);
+}
 
-    query->waiter.have_sums = false;
-    r = mailbox_open_cached(&service->settings->quota.mailbox, &service->memory, path, &mailbox,
-                            ret_device);
-    if (r == -EAGAIN)
-        return LOOK_WAITS;
-    if (r < 0 && target_goes_on(&query->target, &service->settings->quota, r, USAGE_NONE))
-        return LOOK_NOTHING;
-    if (r < 0) {
-        finish_errno(service, query, r, path);
-        return LOOK_ANSWERED;
-    }
-    query->waiter.have_sums = mailbox_usage(&mailbox, &query->waiter.sums);
-    if (mailbox.kind == MAILBOX_NONE &&
-        target_goes_on(&query->target, &service->settings->quota, 0, USAGE_NONE))
-        look = LOOK_NOTHING;
-    else if (mailbox_must_count(&mailbox, &query->target.policy, clock_usec(CLOCK_REALTIME),
-                                false) == USAGE_RULE_TRUSTED &&
-             query->waiter.have_sums)
-        finish_usage(service, query, path, &query->waiter.sums);
-    else {
-        look = LOOK_WAITS;
-        /* The scanner begins anew, and would take a parent that looks like a folder for one. */
-        mailbox_restore_path(&mailbox, path);
-    }
+/* Probes the mailbox at path from memory; *ret_device is what it waits for, if it does. */
+static enum outcome probe(struct query_service *service, struct query *query, const char *path,
+                          dev_t *ret_device)
+{
+    const struct quota_settings *settings = &service->settings->quota;
+    _cleanup_(mailbox_close) struct mailbox mailbox = MAILBOX_NULL;
+    int r = mailbox_probe(&settings->mailbox, &query->target.policy, &service->memory, path,
+                          clock_usec(CLOCK_REALTIME), &mailbox);
+
+    query->waiter.have_usage = r == MAILBOX_ANSWERED;
+    query->waiter.usage = mailbox.usage;
     *ret_device = mailbox.device;
-    mailbox_close(&mailbox);
-    return look;
+    if (r == MAILBOX_WOULD_BLOCK || r == MAILBOX_NEEDS_COUNT)
+        return OUTCOME_WAITS;
+    if (target_goes_on(&query->target, settings, r < 0 ? r : 0, mailbox.usage.source))
+        return OUTCOME_NOTHING;
+    if (r == MAILBOX_ANSWERED && is_to_be_checked(service, &mailbox, path))
+        return OUTCOME_WAITS;
+    if (r == MAILBOX_ANSWERED)
+        finish_usage(service, query, path, &mailbox.usage);
+    else
+        finish_errno(service, query, r, path, mailbox.detail[0] != '\0' ? mailbox.detail : NULL);
+    return OUTCOME_ANSWERED;
 }
 
 /*
- * Looks at the mailbox at path, from memory or through the scanner. Returns LOOK_WAITS only if the
+ * Probes the mailbox at path, from memory or through the scanner. Returns OUTCOME_WAITS only if the
  * scanner has it.
  */
-static enum look look_at_or_ask(struct query_service *service, struct query *query, char *path)
+static enum outcome probe_or_scan(struct query_service *service, struct query *query,
+                                  const char *path)
 {
     dev_t device = 0;
-    enum look look = look_at(service, query, path, &device);
+    enum outcome outcome = probe(service, query, path, &device);
     int r;
 
-    if (look != LOOK_WAITS)
-        return look;
+    if (outcome != OUTCOME_WAITS)
+        return outcome;
     r = scanner_ask(service->scanner, &query->waiter, path, device);
     if (r == 0)
-        return LOOK_WAITS;
-    finish_errno(service, query, r, path);
-    return LOOK_ANSWERED;
+        return OUTCOME_WAITS;
+    if (query->waiter.have_usage)
+        finish_usage(service, query, path, &query->waiter.usage);
+    else
+        finish_errno(service, query, r, path, NULL);
+    return OUTCOME_ANSWERED;
 }
 
-/* Looks at one mailbox of an address after the other. Returns whether the reply is there. */
+/* Probes one mailbox of an address after the other. Returns whether the reply is there. */
 static bool try_candidates(struct query_service *service, struct query *query)
 {
     char path[PATH_MAX];
 
     for (;; query->target.candidate++) {
         const char *why;
-        enum look look;
+        enum outcome outcome;
         enum reason reason = target_path(&query->target, &service->settings->quota, path, &why);
 
         if (reason != REASON_NONE) {
             finish_error(service, query, reason, query->target.address.text, why);
             return true;
         }
-        look = look_at_or_ask(service, query, path);
-        if (look != LOOK_NOTHING)
-            return look == LOOK_ANSWERED;
+        outcome = probe_or_scan(service, query, path);
+        if (outcome != OUTCOME_NOTHING)
+            return outcome == OUTCOME_ANSWERED;
     }
 }
 
@@ -266,7 +288,7 @@ static void on_scan_done(struct scan_waiter *waiter, const struct scan_result *r
         if (!try_candidates(service, query))
             return;
     } else if (result->error < 0) {
-        finish_errno(service, query, result->error, result->path);
+        finish_errno(service, query, result->error, result->path, result->detail);
     } else {
         if (result->late) {
             struct report_entry entry = report_entry(query, result->path);
@@ -284,6 +306,7 @@ static bool answer_mailbox(struct query_service *service, struct query *query,
 {
     const struct target_question question = {
         .size_bytes = request->size_bytes,
+        .verdict_alone = request->type == REQUEST_CHECK,
         .have_limit = request->have_limit,
         .limit = request->limit,
     };
@@ -302,7 +325,7 @@ static bool answer_mailbox(struct query_service *service, struct query *query,
         return true;
     }
     if (target_is_path(&query->target))
-        return look_at_or_ask(service, query, request->target) == LOOK_ANSWERED;
+        return probe_or_scan(service, query, request->target) == OUTCOME_ANSWERED;
     return try_candidates(service, query);
 }
 
@@ -412,6 +435,11 @@ const struct reply *query_reply(const struct query_service *service)
 const struct query_counters *query_counters(const struct query_service *service)
 {
     return &service->counters;
+}
+
+const struct lookups *query_lookups(const struct query_service *service)
+{
+    return &service->lookups;
 }
 
 size_t query_mailboxes(const struct query_service *service)

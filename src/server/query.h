@@ -15,6 +15,7 @@
 #include "protocol/request.h"
 #include "quota/target.h"
 #include "server/limits_store.h"
+#include "server/lookups.h"
 #include "server/scan.h"
 #include "server/settings.h"
 #include "system/journal.h"
@@ -51,10 +52,11 @@ struct query_service;
 /*
  * Makes what queries need: the cache and the scanner. settings and journal are the caller's and
  * outlive it. connections_max is how many questions there may be at a time, which may be fewer than
- * the settings say. Returns 0, or a negative errno.
+ * the settings say; listens tells whether there will be more than the connections that were passed.
+ * Returns 0, or a negative errno.
  */
 int query_service_new(sd_event *event, const struct settings *settings, size_t connections_max,
-                      struct journal *journal, struct query_service **ret);
+                      bool listens, struct journal *journal, struct query_service **ret);
 
 /* Ends it. Returns false, and keeps everything, where a thread is still at work. */
 bool query_service_end(struct query_service *service);
@@ -99,6 +101,9 @@ const struct query_counters *query_counters(const struct query_service *service)
 
 /* Returns how many mailboxes are remembered. */
 size_t query_mailboxes(const struct query_service *service);
+
+/* Returns how many addresses led to mailboxes, which stays the service's. */
+const struct lookups *query_lookups(const struct query_service *service);
 
 /* Returns how many looks hang in a file system. */
 unsigned int query_stuck(struct query_service *service);

@@ -15,12 +15,19 @@
 /* Of the same event about the same mailbox, one entry is written in so long. */
 #define WINDOW_USEC (60 * USEC_PER_SEC)
 
+/* Of what concerns how a mailbox is set up, one entry is written in this time. */
+#define DAY_USEC (UINT64_C(24) * 3600 * USEC_PER_SEC)
+
+/* An event of the daily throttle that is not reported: a mailbox was checked. */
+#define EVENT_CHECKED JOURNAL_MESSAGE_COUNT_
+
 /* Enough for a number and a word. */
 #define LIMIT_BYTES_MAX 48
 
 struct report {
     struct journal *journal;
     struct throttle *throttle;
+    struct throttle *daily;
 };
 
 /* The status that the answers had which a summary stands for; NULL if they may have had any. */
@@ -54,9 +61,23 @@ static void on_summary(int event, const char *subject, uint64_t suppressed, void
                   journal_message_title((enum journal_message)event), suppressed);
 }
 
+void report_free(struct report *report)
+{
+    if (!report)
+        return;
+    throttle_free(report->throttle);
+    throttle_free(report->daily);
+    free(report);
+}
+
+static void report_freep(struct report **report)
+{
+    report_free(*report);
+}
+
 int report_new(sd_event *event, struct journal *journal, struct report **ret)
 {
-    _cleanup_(freep) struct report *report = calloc(1, sizeof(*report));
+    _cleanup_(report_freep) struct report *report = calloc(1, sizeof(*report));
     int r;
 
     if (!report)
@@ -65,16 +86,11 @@ int report_new(sd_event *event, struct journal *journal, struct report **ret)
     r = throttle_new(event, WINDOW_USEC, on_summary, report, &report->throttle);
     if (r < 0)
         return r;
+    r = throttle_new(event, DAY_USEC, NULL, NULL, &report->daily);
+    if (r < 0)
+        return r;
     *ret = steal_pointer(&report);
     return 0;
-}
-
-void report_free(struct report *report)
-{
-    if (!report)
-        return;
-    throttle_free(report->throttle);
-    free(report);
 }
 
 /* The fields that every entry about a question has; who asks as far as the kernel knows. */
@@ -180,7 +196,7 @@ static void report_maildirsize(struct report *report, const struct report_entry 
     fields = fields_of(entry);
     journal_event(report->journal, JOURNAL_MAILDIRSIZE_UNUSABLE, &fields,
                   "%s: its messages were counted, because %s", entry->subject,
-                  usage_rule_to_string(usage->rule));
+                  usage_rule_text(usage->rule));
 }
 
 /* Writes " of LIMIT UNIT", or " UNIT" where there is no limit. Returns buffer. */
@@ -224,15 +240,72 @@ static void report_debug(struct report *report, const struct report_entry *entry
                        " files counted, %" PRIu64 " asked for their size, %" PRIu32
                        " directories read, %" PRIu32 " remembered, %" PRIu64 " us",
                        entry->subject, usage->bytes, usage->messages, fields.status, fields.source,
-                       usage_rule_to_string(usage->rule), usage->count.files_counted,
+                       usage_rule_text(judgement->rule), usage->count.files_counted,
                        usage->count.files_stat, usage->count.directories_read,
                        usage->count.directories_remembered, entry->usec);
+}
+
+/* Whether the event about the mailbox is to be reported: once a day. */
+static bool is_daily_news(struct report *report, const struct report_entry *entry,
+                          enum journal_message message)
+{
+    return throttle_admit(report->daily, (int)message, entry->subject);
+}
+
+/* Reports what is amiss in how the mailbox is kept. */
+static void report_upkeep(struct report *report, const struct report_entry *entry,
+                          const struct usage *usage)
+{
+    struct journal_fields fields = {};
+
+    if (!usage->is_unkept && usage->count.left_out == 0 && usage->count.stray_folders == 0)
+        return;
+    fields = fields_of(entry);
+    if (usage->is_unkept && is_daily_news(report, entry, JOURNAL_MAILDIRSIZE_UNKEPT))
+        journal_event(report->journal, JOURNAL_MAILDIRSIZE_UNKEPT, &fields,
+                      "%s: nobody keeps this maildirsize: messages have arrived more than a day "
+                      "after it was written (--maildirsize=ignore?)",
+                      entry->subject);
+    if (usage->count.left_out > 0 && is_daily_news(report, entry, JOURNAL_FOLDERS_LEFT_OUT))
+        journal_event(report->journal, JOURNAL_FOLDERS_LEFT_OUT, &fields,
+                      "%s: %" PRIu32 " symbolic links lead outside the roots or to nothing, and "
+                      "were not counted, such as %s",
+                      entry->subject, usage->count.left_out, usage->count.left_out_name);
+    if (usage->count.stray_folders > 0 && is_daily_news(report, entry, JOURNAL_FOLDERS_UNDOTTED))
+        journal_event(report->journal, JOURNAL_FOLDERS_UNDOTTED, &fields,
+                      "%s: %" PRIu32 " folders without a leading dot are not counted, such as %s "
+                      "(--layout=fs?)",
+                      entry->subject, usage->count.stray_folders, usage->count.stray_name);
+}
+
+bool report_check_is_due(struct report *report, const char *path)
+{
+    return throttle_admit(report->daily, EVENT_CHECKED, path);
+}
+
+bool report_no_mailboxes_is_due(struct report *report)
+{
+    return throttle_admit(report->daily, JOURNAL_NO_MAILBOXES_FOUND, "");
+}
+
+void report_no_mailboxes(struct report *report, const struct lookups *lookups, const char *path)
+{
+    if (lookups->found == 0)
+        journal_event(report->journal, JOURNAL_NO_MAILBOXES_FOUND, NULL,
+                      "no address has led to a mailbox so far; the last one was looked for at %s",
+                      path);
+    else
+        journal_event(report->journal, JOURNAL_NO_MAILBOXES_FOUND, NULL,
+                      "%u of the last %u addresses led to no mailbox; the last one was looked for "
+                      "at %s",
+                      lookups->window_missed, LOOKUPS_WINDOW, path);
 }
 
 void report_answer(struct report *report, const struct report_entry *entry,
                    const struct target_judgement *judgement)
 {
     report_maildirsize(report, entry, judgement->usage);
+    report_upkeep(report, entry, judgement->usage);
     if (judgement->verdict == VERDICT_OVER || judgement->verdict == VERDICT_TOOLARGE)
         report_over(report, entry, judgement);
     if (journal_debug(report->journal))

@@ -4,11 +4,13 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <systemd/sd-event.h>
 
 #include "quota/reason.h"
 #include "quota/target.h"
+#include "server/lookups.h"
 #include "system/journal.h"
 
 struct report;
@@ -36,9 +38,24 @@ void report_error(struct report *report, const struct report_entry *entry, enum 
 /* Reports that whoever connected to peer_fd may not ask. */
 void report_peer(struct report *report, int peer_fd);
 
-/* Reports an answer: that a mailbox is over, that its maildirsize is no good, or nothing. */
+/*
+ * Reports an answer: that a mailbox is over, that its maildirsize is unusable or not kept, that
+ * part of it was not counted, or nothing.
+ */
 void report_answer(struct report *report, const struct report_entry *entry,
                    const struct target_judgement *judgement);
+
+/*
+ * Returns whether the mailbox at path is to be checked for messages that nobody adds to its
+ * maildirsize: once a day.
+ */
+bool report_check_is_due(struct report *report, const char *path);
+
+/* Returns whether it is to be reported that addresses do not lead to mailboxes: once a day. */
+bool report_no_mailboxes_is_due(struct report *report);
+
+/* Reports that addresses do not lead to mailboxes, for example not to the one at path. */
+void report_no_mailboxes(struct report *report, const struct lookups *lookups, const char *path);
 
 /* Reports that an answer comes from maildirsize because counting takes too long. */
 void report_late(struct report *report, const struct report_entry *entry, uint64_t timeout_msec);

@@ -20,18 +20,17 @@ struct scan {
     size_t waiters_count;
 
     char *asked_path;
-    char *path; /* shortened where it turns out to be a folder */
+    char *path; /* the mailbox's own: shorter where asked_path is that of a folder */
     struct mailbox_policy policy;
     struct maildir_memory *memory;
 
     int error;
-    bool counted;
+    bool counted; /* by a rule that does not depend on the policy */
     struct usage usage;
-    struct mailbox mailbox; /* what it says of itself; closed */
 
-    pthread_mutex_t lock; /* guards the sums that are known before the count is done */
-    bool have_sums;
-    struct usage sums;
+    pthread_mutex_t lock; /* guards the next two until the scan is finished */
+    bool is_probed;
+    struct mailbox mailbox; /* what the probe found; closed */
 };
 
 LIST_HEAD(scan_list, scan);
@@ -61,47 +60,46 @@ static void scan_freep(struct scan **scan)
         scan_free(*scan);
 }
 
-static void publish_sums(struct scan *scan, const struct mailbox *mailbox)
+/* Lets those who wait know what the probe found, before the count is done. */
+static void publish(struct scan *scan, const struct mailbox *mailbox, bool is_probed)
 {
-    struct usage sums;
-
-    if (!mailbox_usage(mailbox, &sums))
-        return;
     pthread_mutex_lock(&scan->lock);
-    scan->sums = sums;
-    scan->have_sums = true;
+    scan->mailbox = *mailbox;
+    scan->mailbox.fd = -1;
+    scan->is_probed = is_probed;
     pthread_mutex_unlock(&scan->lock);
 }
 
-/* On a thread of the pool. */
-static void look(struct scan *scan)
+/* On a worker thread. */
+static void work(struct scan *scan)
 {
     const struct mailbox_settings *settings = scan->scanner->settings.mailbox;
-    struct mailbox mailbox = MAILBOX_NULL;
-    enum usage_rule rule;
+    _cleanup_(mailbox_close) struct mailbox mailbox = MAILBOX_NULL;
+    uint64_t now_usec = clock_usec(CLOCK_REALTIME);
+    int r = mailbox_probe(settings, &scan->policy, NULL, scan->path, now_usec, &mailbox);
 
-    scan->error = mailbox_open(settings, scan->path, &mailbox);
-    if (scan->error < 0)
+    publish(scan, &mailbox, r >= 0);
+    if (r < 0) {
+        scan->error = r;
         return;
-    publish_sums(scan, &mailbox);
-    rule = mailbox_must_count(&mailbox, &scan->policy, clock_usec(CLOCK_REALTIME), true);
-    if (rule == USAGE_RULE_TRUSTED) {
-        scan->usage = scan->sums;
-    } else {
-        scan->error =
-            mailbox_count(&mailbox, scan->path, settings, rule, &scan->memory, &scan->usage);
-        scan->counted = scan->error == 0;
     }
-    scan->mailbox = mailbox;
-    scan->mailbox.fd = -1;
-    mailbox_close(&mailbox);
+    scan->path[mailbox.path_length] = '\0';
+    if (r == MAILBOX_ANSWERED) {
+        scan->usage = mailbox.usage;
+        return;
+    }
+    scan->error = mailbox_count(&mailbox, scan->path, settings, &scan->policy, now_usec,
+                                &scan->memory, &scan->usage);
+    scan->counted = scan->error == 0 && scan->usage.rule != USAGE_RULE_LAYOUT;
+    if (scan->error < 0)
+        publish(scan, &mailbox, true); /* with what it says of the error */
 }
 
 static void on_work(struct pool_job *job)
 {
     struct scan *scan = (struct scan *)job;
 
-    look(scan);
+    work(scan);
 }
 
 static struct scan_result scan_result(const struct scan *scan)
@@ -111,6 +109,7 @@ static struct scan_result scan_result(const struct scan *scan)
         .counted = scan->counted,
         .usage = scan->usage,
         .path = scan->path,
+        .detail = scan->mailbox.detail[0] != '\0' ? scan->mailbox.detail : NULL,
     };
 }
 
@@ -123,18 +122,29 @@ static bool same_limit(struct quota_limit a, struct quota_limit b)
 static bool same_question(const struct mailbox_policy *a, const struct mailbox_policy *b)
 {
     return a->have_limit == b->have_limit && same_limit(a->limit, b->limit) &&
-           same_limit(a->default_limit, b->default_limit) && a->size_bytes == b->size_bytes;
+           a->limit_from == b->limit_from && same_limit(a->default_limit, b->default_limit) &&
+           a->default_from == b->default_from && a->size_bytes == b->size_bytes &&
+           a->verdict_alone == b->verdict_alone;
+}
+
+/* Whether the rules answer the waiter's query by what the probe found, and the usage if so. */
+static bool is_answered(const struct scan *scan, const struct scan_waiter *waiter,
+                        struct usage *ret)
+{
+    return mailbox_decide(&scan->mailbox, scan->scanner->settings.mailbox, waiter->policy,
+                          clock_usec(CLOCK_REALTIME), ret) == MAILBOX_ANSWERED;
 }
 
 /*
- * Whether what the look found answers the waiter's question. It may have been satisfied with sums
- * that will not do for a waiter with a lower limit or a larger message.
+ * Whether what the scan found answers the waiter's query, in *result. It may have been satisfied
+ * with sums that will not do for a waiter with a lower limit or a larger message.
  */
-static bool answers(const struct scan *scan, const struct scan_waiter *waiter)
+static bool answers(const struct scan *scan, const struct scan_waiter *waiter,
+                    struct scan_result *result)
 {
+    *result = scan_result(scan);
     return scan->error < 0 || scan->counted || same_question(&scan->policy, waiter->policy) ||
-           mailbox_must_count(&scan->mailbox, waiter->policy, clock_usec(CLOCK_REALTIME), false) ==
-               USAGE_RULE_TRUSTED;
+           is_answered(scan, waiter, &result->usage);
 }
 
 static int join_look(struct scanner *scanner, struct scan_waiter *waiter, const char *path,
@@ -153,14 +163,14 @@ static void leave_look(struct scan_waiter *waiter)
  */
 static void hand_out(struct scanner *scanner, struct scan *scan)
 {
-    const struct scan_result result = scan_result(scan);
     struct scan_waiter *waiter;
 
     while ((waiter = TAILQ_FIRST(&scan->waiters))) {
+        struct scan_result result;
         int r = 0;
 
         leave_look(waiter);
-        if (!answers(scan, waiter)) {
+        if (!answers(scan, waiter, &result)) {
             r = join_look(scanner, waiter, scan->asked_path, scan->mailbox.device);
             if (r == 0)
                 continue;
@@ -191,24 +201,28 @@ static void on_finished(struct pool_job *job)
     scan_free(scan);
 }
 
-/* The look takes too long for a waiter: it gets the sums of maildirsize, if they are known yet. */
+/*
+ * The scan takes too long for a waiter. It gets what the rules can say by what is known so far,
+ * which is never that the mailbox is over by sums that wait for a count.
+ */
 static void on_deadline(struct deadline *deadline, void *userdata)
 {
     struct scanner *scanner = userdata;
     struct scan_waiter *waiter =
         (struct scan_waiter *)((char *)deadline - offsetof(struct scan_waiter, deadline));
     struct scan *scan = waiter->scan;
+    struct usage usage;
     struct scan_result result = {
-        .error = waiter->have_sums ? 0 : -ETIMEDOUT,
+        .error = waiter->have_usage ? 0 : -ETIMEDOUT,
         .late = true,
-        .usage = waiter->sums,
+        .usage = waiter->usage,
         .path = scan->asked_path,
     };
 
     pthread_mutex_lock(&scan->lock);
-    if (scan->have_sums) {
+    if (scan->is_probed && is_answered(scan, waiter, &usage)) {
         result.error = 0;
-        result.usage = scan->sums;
+        result.usage = usage;
     }
     pthread_mutex_unlock(&scan->lock);
     scanner->counters.timeouts++;

@@ -24,6 +24,7 @@ struct scan_result {
     bool counted;       /* the messages were counted */
     struct usage usage; /* if error is 0 */
     const char *path;   /* of the mailbox, as it was found; valid during the call */
+    const char *detail; /* more about the error, or NULL; valid during the call */
 };
 
 struct scan_waiter;
@@ -36,8 +37,8 @@ struct scan_waiter {
     const struct mailbox_policy *policy; /* set by the caller */
     scan_done_fn done;                   /* set by the caller */
     void *userdata;                      /* the caller's */
-    bool have_sums;                      /* set by the caller: the sums that the mailbox itself */
-    struct usage sums;                   /* tells are known, in case that the look comes late */
+    bool have_usage;                     /* set by the caller: the usage is known, should the */
+    struct usage usage;                  /* probe come late, or find no thread */
 
     struct scan *scan; /* NULL: waits for nothing */
     struct deadline deadline;

@@ -129,6 +129,9 @@ static void tell_status(struct server *server, const char *state)
     unsigned int stuck = query_stuck(server->service);
     char queries[GROUPED_BYTES_MAX], over[GROUPED_BYTES_MAX], errors[GROUPED_BYTES_MAX],
         mailboxes[GROUPED_BYTES_MAX];
+    const char *in_vain = lookups_are_in_vain(query_lookups(server->service))
+                              ? "; addresses do not lead to mailboxes"
+                              : "";
     char hang[64] = "";
     int r;
 
@@ -143,11 +146,11 @@ static void tell_status(struct server *server, const char *state)
     server->stuck = stuck;
     r = sd_notifyf(0,
                    "%sSTATUS=%s queries, %s over quota, %s errors; %s mailboxes remembered; p99 "
-                   "%" PRIu64 ".%" PRIu64 " ms%s",
+                   "%" PRIu64 ".%" PRIu64 " ms%s%s",
                    server->state, group_digits(counters->queries, queries),
                    group_digits(counters->over, over), group_digits(counters->errors, errors),
                    group_digits(query_mailboxes(server->service), mailboxes), p99_usec / 1000,
-                   p99_usec / 100 % 10, hang);
+                   p99_usec / 100 % 10, in_vain, hang);
     if (r < 0 && state[0] != '\0')
         tell_unheard(server, r);
     if (!is_passing(r))
@@ -387,8 +390,8 @@ static int start(struct server *server)
     r = sd_event_new(&server->event);
     if (r < 0)
         return r;
-    r = query_service_new(server->event, settings, connections_max, server->journal,
-                          &server->service);
+    r = query_service_new(server->event, settings, connections_max, sockets_listen(server->sockets),
+                          server->journal, &server->service);
     if (r < 0)
         return r;
     r = connections_new(server->event, server->service, connections_max, settings->timeout_usec,

@@ -44,7 +44,7 @@ static bool sum_up(struct throttle *throttle, struct subject *subject)
 {
     uint64_t suppressed = subject->suppressed;
 
-    if (suppressed == 0)
+    if (suppressed == 0 || !throttle->summary)
         return false;
     subject->suppressed = 0;
     throttle->summary(subject->event, subject->text, suppressed, throttle->userdata);

@@ -21,7 +21,8 @@ typedef void (*throttle_summary_fn)(int event, const char *subject, uint64_t sup
                                     void *userdata);
 
 /*
- * Makes a throttle. Returns 0, or a negative errno of getrandom(2), malloc(3) or
+ * Makes a throttle. With summary NULL nothing is summed up, and the first event after each window
+ * is told as well as the first of all. Returns 0, or a negative errno of getrandom(2), malloc(3) or
  * sd_event_add_time(3).
  */
 int throttle_new(sd_event *event, uint64_t window_usec, throttle_summary_fn summary, void *userdata,

@@ -5,8 +5,8 @@ import os
 from pathlib import Path
 from typing import Iterable
 
-# Messages of a folder of a mailbox that takes long to count, and such folders.
-SLOW_MESSAGES = 1000
+# The way to each message of a mailbox that takes long to count.
+SLOW_WAY = 'd/../' * 200
 
 
 def make_maildir(path: Path, sizes: Iterable[int] = ()) -> Path:
@@ -41,16 +41,16 @@ def make_questions(file: Path, root: Path, count: int) -> None:
     file.write_text(''.join(lines), 'utf-8')
 
 
-def make_slow_maildir(path: Path, beside: Path, folders: int) -> tuple[int, int]:
-    """Makes a Maildir that takes long to count, for it has to ask each message for its size.
+def make_slow_maildir(path: Path, beside: Path, tens: int) -> tuple[int, int]:
+    """Makes a Maildir that takes long to count, with ten times that many messages.
 
-    All its folders are one, which lies beside it in the same root, by many names. Returns the bytes
-    and the messages that it holds.
+    Each is a symbolic link that goes a long way to a file beside the mailbox, in the same root, and
+    has to be examined for its size. Returns the bytes and the messages that it holds.
     """
     make_maildir(path)
-    shared = make_maildir(beside)
-    for number in range(SLOW_MESSAGES):
-        (shared / 'cur' / f'{number}.host:2,S').write_bytes(b'x')
-    for number in range(folders):
-        (path / f'.{number}').symlink_to(os.path.relpath(shared, path))
-    return folders * SLOW_MESSAGES, folders * SLOW_MESSAGES
+    (beside / 'd').mkdir(parents=True)
+    (beside / 'message').write_bytes(b'x')
+    way = f'{os.path.relpath(beside, path / "cur")}/{SLOW_WAY}message'
+    for number in range(10 * tens):
+        (path / 'cur' / f'{number}.host:2,S').symlink_to(way)
+    return 10 * tens, 10 * tens

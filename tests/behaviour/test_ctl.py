@@ -397,7 +397,7 @@ class DirectTest(CtlTestCase):
         self.assertEqual({each['status'] for each in found},
                          {'ok', 'warn', 'over', 'toolarge', 'error'})
         self.assertEqual({each['source'] for each in found if 'source' in each},
-                         {'scan', 'maildirsize', 'mbox', 'none'})
+                         {'scan', 'maildirsize', 'mbox', 'none', 'unknown'})
         self.assertEqual({each['reason'] for each in found if 'reason' in each},
                          {'outside-root', 'not-a-mailbox', 'bad-address', 'bad-request',
                           'too-long'})
@@ -416,7 +416,8 @@ class DirectTest(CtlTestCase):
     def test_which_limit_holds(self):
         for target, limit in (('plain@example.org', 2048), ('half@example.org', 102400),
                               ('x@elsewhere', 3072), (str(self.domain / 'plain'), 2048),
-                              (str(self.domain / 'trusted'), 102400), (str(self.domain), 3072),
+                              (str(self.domain / 'trusted'), 102400),
+                              (str(self.root / 'second' / 'other'), 3072),
                               (str(self.domain / 'plain' / '.Sent'), 2048)):
             with self.subTest(target=target):
                 for own, expected in (((), limit), (('--quota=9G',), 9 << 30)):
@@ -756,7 +757,7 @@ class CommandLineTest(CtlTestCase):
         return re.findall(r'^  (?:-\w,|   ) (--[a-z-]+)', ended.stdout, re.MULTILINE)
 
     def test_help_comes_whatever_else_is_asked(self):
-        self.assertEqual(len(self.help_options()), 19)
+        self.assertEqual(len(self.help_options()), 22)
         self.assertEqual(self.ctl('--help', 'nonsense').status, FITS)
         self.assertEqual(self.ctl('-h').stdout, self.ctl('--help').stdout)
         self.assertEqual(self.ctl('-V').stdout, self.ctl('--version').stdout)

@@ -46,6 +46,7 @@ OPTIONS = (
     Option('--mailbox', ('', 'mail/%u', '/mail/%x', '/mail/%', '/mail/../%u'), 'an absolute path'),
     Option('--recipient-delimiter', ('', '@', '/', '+/', ' ', '+\t', 'x', '+X', '\u00a7'),
            'characters such as + and -, but no letter'),
+    Option('--maildirsize', ('', 'Use', 'no', 'ignored'), 'use or ignore'),
     Option('--count', ('', 'message', 'Everything', 'all', 'everything '), 'messages or everything'),
     Option('--layout', ('', 'maildir', 'Maildir++', 'FS', 'index'), 'maildir++ or fs'),
     Option('--exclude-folder', ('', '.Trash', '.', '/', '/Trash'), 'without the leading dot'),
@@ -190,7 +191,7 @@ class ValuesTest(DaemonTestCase):
 
     def test_last_one_holds(self):
         mailbox = make_maildir(self.root / 'joe')
-        (mailbox / 'maildirsize').write_text('0S\n5 1\n')
+        (mailbox / 'maildirsize').write_text('0C\n5 1\n')
         daemon = self.start('--on-error=defer', '--on-error=accept', '--warn=1', '--warn=80',
                             '--default-quota=1', '--default-quota=6')
         self.assertEqual(daemon.ask('/etc'), b'0\n')
@@ -199,7 +200,7 @@ class ValuesTest(DaemonTestCase):
 
     def test_sizes(self):
         mailbox = make_maildir(self.root / 'joe')
-        write_maildirsize(mailbox, '0S', '5 1')
+        write_maildirsize(mailbox, '', '5 1')
         for value, limit, messages in (('0', '0', '0'), ('7', '7', '0'), ('2K', '2048', '0'),
                                        ('3m', '3145728', '0'), ('4G', '4294967296', '0'),
                                        ('5T', '5497558138880', '0'), ('6C', '0', '6'),
@@ -316,7 +317,8 @@ class ValuesTest(DaemonTestCase):
                     self.assertEqual(reply, daemon.usage(path))
         self.assertEqual(daemon.usage(sent)['limit'], '6')
         self.assertEqual(daemon.pairs(f'check {sent}')['status'], 'over')
-        self.assertEqual(daemon.usage(self.root / 'example.org')['limit'], '1024')
+        make_maildir(self.root / 'elsewhere')
+        self.assertEqual(daemon.usage(self.root / 'elsewhere')['limit'], '1024')
         self.assertEqual(daemon.pairs(f'usage quota=5 {sent}')['limit'], '5')
 
     def test_limits(self):

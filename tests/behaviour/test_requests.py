@@ -175,7 +175,7 @@ class RequestTest(DaemonTestCase):
         self.assertEqual(
             self.daemon.ask(b'usage quota=24690,3C ' + self.path),
             b'status=ok bytes=12345 messages=0 limit=24690 message_limit=3 percent=50 source=mbox '
-            b'mailbox=' + self.path + b'\n')
+            b'rule=trusted limit_from=request mailbox=' + self.path + b'\n')
 
     def test_ping(self):
         self.assertRegex(self.daemon.ask('ping'), rb'^status=ok version=[0-9]+\.[0-9]+\.[0-9]+\n$')

@@ -6,6 +6,8 @@
  *     joe       a Maildir with two messages and a maildirsize
  *     ann       one with two messages, of a folder and a link to a folder, without maildirsize
  *     ann/.Old  a folder
+ *     bob       what is no mailbox, but for bob/.maildir, which says that it is a folder
+ *     eve       an empty directory
  *     box       an mbox of 10 bytes
  *     out       a link out of the root
  *     loop      a link to itself
@@ -84,6 +86,10 @@ static inline void mailroom_init(void)
     mailroom_write("ann/.Old/cur/2,S=20:2,S", "", 0);
     mailroom_write("ann/.Old/maildirfolder", "", 0);
     require(symlinkat("../joe", MAILROOM_FD, "ann/.Joe") == 0);
+    require(mkdirat(MAILROOM_FD, "bob", 0755) == 0);
+    mailroom_mkdir("bob/.maildir");
+    mailroom_write("bob/.maildir/maildirfolder", "", 0);
+    require(mkdirat(MAILROOM_FD, "eve", 0755) == 0);
     mailroom_write("box", "0123456789", 10);
     require(symlinkat("/etc", MAILROOM_FD, "out") == 0);
     require(symlinkat("loop", MAILROOM_FD, "loop") == 0);

@@ -14,6 +14,7 @@
 #include "quota/mailbox.h"
 #include "same_mailbox.h"
 #include "system/cleanup.h"
+#include "system/clock.h"
 
 #define TEXT "1000000S,50C\n500 5\n"
 
@@ -57,11 +58,16 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* Skips a test elsewhere than on a disk, where alone anything is remembered. */
+/*
+ * Skips a test elsewhere than on a disk, where alone anything is remembered, and that no longer
+ * than till midnight.
+ */
 static void need_disk(const struct fixture *fixture)
 {
     if (fixture->kind != FILESYSTEM_DISK)
         skip();
+    while (time(NULL) % 86400 > 86400 - 60)
+        (void)sleep(1);
 }
 
 /* Writes the path of a mailbox, as a client asks for it. */
@@ -98,65 +104,87 @@ static void make_mailbox(const struct fixture *fixture, const char *mailbox)
     put_text(fixture, mailbox, "maildirsize", O_TRUNC, TEXT);
 }
 
-/* Opens a mailbox from memory. Returns as mailbox_open_cached() does. */
-static int open_once(struct fixture *fixture, const char *mailbox, struct mailbox *ret)
+/* Probes a mailbox, with a memory from that alone. Returns as mailbox_probe() does. */
+static int probe_at(const struct fixture *fixture, struct mailbox_memory *memory,
+                    const char *mailbox, uint64_t now_usec, struct mailbox *ret)
 {
+    static const struct mailbox_policy policy;
     char path[PATH_MAX];
-    dev_t device;
 
-    *ret = (struct mailbox)MAILBOX_NULL;
-    return mailbox_open_cached(&fixture->settings, &fixture->memory,
-                               path_of(fixture, mailbox, path), ret, &device);
+    return mailbox_probe(&fixture->settings, &policy, memory, path_of(fixture, mailbox, path),
+                         now_usec, ret);
 }
 
-/* Opens a mailbox from memory, as soon as it is there: the kernel may forget at any time. */
-static int open_patiently(struct fixture *fixture, const char *mailbox, struct mailbox *ret)
+static int probe(const struct fixture *fixture, struct mailbox_memory *memory, const char *mailbox,
+                 struct mailbox *ret)
 {
-    char path[PATH_MAX];
-    int r = -EAGAIN;
+    return probe_at(fixture, memory, mailbox, clock_usec(CLOCK_REALTIME), ret);
+}
 
-    for (int attempts = 0; attempts < 1000 && r == -EAGAIN; attempts++) {
-        struct mailbox opened;
+static int probe_cached(struct fixture *fixture, const char *mailbox, struct mailbox *ret)
+{
+    return probe(fixture, &fixture->memory, mailbox, ret);
+}
 
-        r = mailbox_open(&fixture->settings, path_of(fixture, mailbox, path), &opened);
+/*
+ * Probes a mailbox from memory, as soon as it is there: the kernel may forget at any time. Returns
+ * MAILBOX_WOULD_BLOCK where it never is.
+ */
+static int probe_patiently_at(struct fixture *fixture, const char *mailbox, uint64_t now_usec,
+                              struct mailbox *ret)
+{
+    int r = MAILBOX_WOULD_BLOCK;
+
+    for (int attempts = 0; attempts < 1000 && r == MAILBOX_WOULD_BLOCK; attempts++) {
+        struct mailbox probed;
+
+        r = probe_at(fixture, NULL, mailbox, now_usec, &probed);
+        mailbox_close(&probed);
         if (r < 0)
             return r;
-        mailbox_close(&opened);
-        r = open_once(fixture, mailbox, ret);
+        r = probe_at(fixture, &fixture->memory, mailbox, now_usec, ret);
+        if (r == MAILBOX_WOULD_BLOCK)
+            mailbox_close(ret);
     }
     return r;
 }
 
-static struct mailbox open_mailbox(struct fixture *fixture, const char *mailbox)
+static int probe_patiently(struct fixture *fixture, const char *mailbox, struct mailbox *ret)
 {
-    struct mailbox cached;
-
-    assert_int_equal(open_patiently(fixture, mailbox, &cached), 0);
-    return cached;
+    return probe_patiently_at(fixture, mailbox, clock_usec(CLOCK_REALTIME), ret);
 }
 
 /* Reads a mailbox's maildirsize, and says whether it is remembered then. */
 static bool becomes_remembered(struct fixture *fixture, const char *mailbox)
 {
     const struct maildirsize_memory *memory = fixture->memory.maildirsizes;
-    struct mailbox opened = open_mailbox(fixture, mailbox);
+    struct mailbox probed;
     char path[PATH_MAX];
 
-    mailbox_close(&opened);
+    assert_return_code(probe_patiently(fixture, mailbox, &probed), 0);
+    mailbox_close(&probed);
     return maildirsize_memory_has(memory,
                                   maildirsize_memory_id(memory, path_of(fixture, mailbox, path)));
 }
 
-/* Opens a mailbox both ways, which must tell the same. */
-static void assert_true_answer(struct fixture *fixture, const char *mailbox)
+/*
+ * Probes a mailbox both ways, which must tell the same; or, for one that is not known without
+ * waiting, that it is not.
+ */
+static void assert_true_answer(struct fixture *fixture, const char *mailbox, bool is_known)
 {
-    struct mailbox cached = open_mailbox(fixture, mailbox), opened = MAILBOX_NULL;
-    char path[PATH_MAX];
+    struct mailbox cached, probed;
+    int r = probe(fixture, NULL, mailbox, &probed);
 
-    assert_int_equal(mailbox_open(&fixture->settings, path_of(fixture, mailbox, path), &opened), 0);
-    assert_same_mailbox(&cached, &opened);
+    assert_return_code(r, 0);
+    if (is_known) {
+        assert_int_equal(probe_patiently(fixture, mailbox, &cached), r);
+        assert_same_mailbox(&cached, &probed);
+    } else {
+        assert_int_equal(probe_cached(fixture, mailbox, &cached), MAILBOX_WOULD_BLOCK);
+    }
     mailbox_close(&cached);
-    mailbox_close(&opened);
+    mailbox_close(&probed);
 }
 
 /* Opens a mailbox that is remembered, where nothing can be read. */
@@ -168,19 +196,20 @@ static enum child_result check_recalled(struct fixture *fixture, const char *nam
     CHECK(filter_install(SYS_preadv2, FILTER_ERRNO(EIO)) == 0);
     CHECK(filter_install(SYS_read, FILTER_ERRNO(EIO)) == 0);
     for (int attempts = 0; attempts < 1000; attempts++) {
-        r = open_once(fixture, name, &mailbox);
-        if (r == 0 && mailbox.fd < 0)
+        r = probe_cached(fixture, name, &mailbox);
+        if (r == MAILBOX_ANSWERED && mailbox.fd < 0)
             break;
         /* for once the kernel had forgotten the name */
         mailbox_close(&mailbox);
         CHECK(maildirsize_memory_count(fixture->memory.maildirsizes) == 1);
     }
-    CHECK(r == 0 && mailbox.fd < 0);
+    CHECK(r == MAILBOX_ANSWERED && mailbox.fd < 0);
     CHECK(mailbox.maildirsize_state == USAGE_RULE_TRUSTED);
-    CHECK(mailbox.maildirsize.bytes == 500 && mailbox.maildirsize.messages == 5);
-    CHECK(mailbox.maildirsize.limit.bytes == 1000000 && mailbox.maildirsize.limit.messages == 50);
+    CHECK(mailbox.usage.bytes == 500 && mailbox.usage.messages == 5);
+    CHECK(mailbox.usage.header.limit.bytes == 1000000 && mailbox.usage.header.has_bytes);
+    CHECK(mailbox.usage.header.limit.messages == 50 && mailbox.usage.header.has_messages);
     CHECK(mailbox.maildirsize.entries == 1);
-    CHECK(mailbox.maildirsize_modified_usec > 0);
+    CHECK(mailbox.maildirsize_mtime_usec > 0 && mailbox.maildirsize_ctime_usec > 0);
     return CHILD_PASSED;
 }
 
@@ -202,8 +231,8 @@ static void what_is_remembered_is_not_read(void **state)
         fail_msg("it is not remembered");
     assert_child_passes(read_nothing, fixture);
     put_text(fixture, "box", "maildirsize", O_APPEND, "1 1\n");
-    mailbox = open_mailbox(fixture, "box");
-    assert_int_equal(mailbox.maildirsize.bytes, 501);
+    assert_int_equal(probe_patiently(fixture, "box", &mailbox), MAILBOX_ANSWERED);
+    assert_int_equal(mailbox.usage.bytes, 501);
     assert_int_equal(maildirsize_memory_count(fixture->memory.maildirsizes),
                      0); /* what was known is not kept */
     mailbox_close(&mailbox);
@@ -221,7 +250,7 @@ static enum child_result read_nothing_of_another_mount(void *userdata)
     /* the root as it is in this mount namespace */
     CHECK(confine_new(&fixture->settings.confine) == 0 &&
           confine_add_root(fixture->settings.confine, fixture->box.root) == 0);
-    CHECK(open_patiently(fixture, "mounted", &mailbox) == 0);
+    CHECK(probe_patiently(fixture, "mounted", &mailbox) == MAILBOX_ANSWERED);
     mailbox_close(&mailbox);
     return check_recalled(fixture, "mounted");
 }
@@ -344,7 +373,7 @@ static void make_directory_of_it(const struct fixture *fixture, const char *mail
     box_mkdir(&fixture->box, name_of(mailbox, "maildirsize", name));
 }
 
-static void make_it_a_folder(const struct fixture *fixture, const char *mailbox)
+static void say_that_it_is_a_folder(const struct fixture *fixture, const char *mailbox)
 {
     put_text(fixture, mailbox, "maildirfolder", 0, "");
 }
@@ -366,22 +395,25 @@ static void every_change_is_seen(void **state)
     static const struct {
         const char *mailbox;
         void (*change)(const struct fixture *fixture, const char *mailbox);
+        bool is_known; /* without waiting, what it is then */
     } cases[] = {
-        {"append", append},
-        {"overwrite", overwrite},
-        {"truncate", truncate_and_write},
-        {"rename", rename_over},
-        {"old-times", overwrite_with_the_old_times},
-        {"empty", empty},
-        {"spoil", spoil},
-        {"times", set_times},
-        {"remove", remove_it},
-        {"link-out", link_it_out},
-        {"link-itself", link_to_itself},
-        {"directory", make_directory_of_it},
-        {"folder", make_it_a_folder},
-        {"exchange", exchange_the_mailbox},
-        {"nothing", nothing},
+        {"append", append, true},
+        {"overwrite", overwrite, true},
+        {"truncate", truncate_and_write, true},
+        {"rename", rename_over, true},
+        {"old-times", overwrite_with_the_old_times, true},
+        {"empty", empty, true},
+        {"spoil", spoil, true},
+        {"times", set_times, true},
+        {"remove", remove_it, false},
+        {"link-out", link_it_out, true},
+        {"link-itself", link_to_itself, true},
+        {"directory", make_directory_of_it, true},
+        {"inbox", say_that_it_is_a_folder, true},
+        {".folder", say_that_it_is_a_folder, false},
+        {".dotted", nothing, true},
+        {"exchange", exchange_the_mailbox, true},
+        {"nothing", nothing, true},
     };
     struct fixture *fixture = *state;
 
@@ -393,10 +425,10 @@ static void every_change_is_seen(void **state)
         if (!becomes_remembered(fixture, cases[i].mailbox))
             fail_msg("%s is not remembered", cases[i].mailbox);
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        assert_true_answer(fixture, cases[i].mailbox);
+        assert_true_answer(fixture, cases[i].mailbox, true);
         cases[i].change(fixture, cases[i].mailbox);
-        assert_true_answer(fixture, cases[i].mailbox);
-        assert_true_answer(fixture, cases[i].mailbox);
+        assert_true_answer(fixture, cases[i].mailbox, cases[i].is_known);
+        assert_true_answer(fixture, cases[i].mailbox, cases[i].is_known);
     }
 }
 
@@ -405,16 +437,16 @@ static void only_good_sums_are_remembered(void **state)
 {
     static const struct {
         const char *mailbox, *text;
-        bool good;
+        bool good, is_known;
     } cases[] = {
-        {"good", TEXT, true},
-        {"limit", "1000S\n", true},
-        {"malformed", "x\n1 1\n", false},
-        {"empty", "", false},
-        {"negative", "1000S\n-1 -1\n", false},
-        {"missing", TEXT, false},
-        {"large", TEXT, false},
-        {"directory", TEXT, false},
+        {"good", TEXT, true, true},
+        {"limit", "1000S\n", false, true},
+        {"malformed", "x\n1 1\n", false, true},
+        {"empty", "", false, true},
+        {"negative", "1000S\n-1 -1\n", false, true},
+        {"missing", TEXT, false, false},
+        {"large", TEXT, false, true},
+        {"directory", TEXT, false, true},
     };
     struct fixture *fixture = *state;
     char name[PATH_MAX];
@@ -430,7 +462,7 @@ static void only_good_sums_are_remembered(void **state)
     box_settle();
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         assert_int_equal(becomes_remembered(fixture, cases[i].mailbox), cases[i].good);
-        assert_true_answer(fixture, cases[i].mailbox);
+        assert_true_answer(fixture, cases[i].mailbox, cases[i].is_known);
     }
 }
 
@@ -445,10 +477,10 @@ static void what_lies_on_an_unknown_device_waits(void **state)
     box_settle();
     assert_true(becomes_remembered(fixture, "box"));
     fixture->kind = FILESYSTEM_UNKNOWN;
-    assert_int_equal(open_once(fixture, "box", &mailbox), -EAGAIN);
+    assert_int_equal(probe_cached(fixture, "box", &mailbox), MAILBOX_WOULD_BLOCK);
+    mailbox_close(&mailbox);
 }
 
-/* There, it would have to be looked each time for a maildirfolder that is not there. */
 static void nothing_in_memory_is_remembered(void **state)
 {
     struct fixture *fixture = *state;
@@ -471,7 +503,7 @@ static void what_has_just_changed_is_not_remembered(void **state)
         assert_false(becomes_remembered(fixture, "box"));
         (void)snprintf(text, sizeof(text), "1000000S,50C\n%d 5\n", 500 + i);
         put_text(fixture, "box", "maildirsize", 0, text);
-        assert_true_answer(fixture, "box");
+        assert_true_answer(fixture, "box", true);
     }
 }
 
@@ -484,7 +516,31 @@ static void what_is_from_the_future_is_not_remembered(void **state)
     box_touch(&fixture->box, "maildirsize", 3600);
     box_settle();
     assert_false(becomes_remembered(fixture, "box"));
-    assert_true_answer(fixture, "box");
+    assert_true_answer(fixture, "box", true);
+}
+
+/* One that nobody keeps never changes, so that it must not be remembered for ever. */
+static void a_maildirsize_that_nobody_keeps_is_found_out(void **state)
+{
+    struct fixture *fixture = *state;
+    uint64_t now_usec = clock_usec(CLOCK_REALTIME);
+    struct mailbox mailbox;
+
+    need_disk(fixture);
+    put_text(fixture, "box", "maildirsize", O_TRUNC, TEXT);
+    box_mkdir(&fixture->box, "cur");
+    box_mkdir(&fixture->box, "new");
+    box_touch(&fixture->box, "maildirsize", -23 * 3600);
+    box_touch(&fixture->box, "cur", 23 * 3600);
+    box_settle();
+    assert_true(becomes_remembered(fixture, "box"));
+    assert_int_equal(probe_patiently(fixture, "box", &mailbox), MAILBOX_ANSWERED);
+    assert_false(mailbox.is_suspect);
+    mailbox_close(&mailbox);
+    now_usec += UINT64_C(24) * 3600 * USEC_PER_SEC;
+    assert_int_equal(probe_patiently_at(fixture, "box", now_usec, &mailbox), MAILBOX_ANSWERED);
+    assert_true(mailbox.is_suspect);
+    mailbox_close(&mailbox);
 }
 
 int main(void)
@@ -498,6 +554,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(nothing_in_memory_is_remembered, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_has_just_changed_is_not_remembered, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_from_the_future_is_not_remembered, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_maildirsize_that_nobody_keeps_is_found_out, set_up,
                                         tear_down),
     };
 

@@ -73,7 +73,7 @@ static bool recalls(struct maildirsize_memory *memory, unsigned int i, unsigned 
     const struct maildirsize says = said(i, state);
     struct maildirsize recalled = {};
 
-    return maildirsize_memory_recall(memory, id_of(memory, i), &st, &recalled) &&
+    return maildirsize_memory_recall(memory, id_of(memory, i), &st, READ_SEC, &recalled) &&
            memcmp(&recalled, &says, sizeof(says)) == 0;
 }
 
@@ -131,7 +131,30 @@ static void every_field_of_the_state_counts(void **state)
     for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
         put(memory, 1, 1);
         assert_true(recalls(memory, 1, 1));
-        assert_false(maildirsize_memory_recall(memory, id_of(memory, 1), &others[i], &says));
+        assert_false(
+            maildirsize_memory_recall(memory, id_of(memory, 1), &others[i], READ_SEC, &says));
+    }
+    maildirsize_memory_free(memory);
+}
+
+/* Once a day more is to be looked at than the file. */
+static void what_is_of_another_day_is_forgotten(void **state)
+{
+    static const struct {
+        int64_t now_sec;
+        bool remembered;
+    } cases[] = {{READ_SEC + 60, true}, {86399, true}, {86400, false}, {READ_SEC + 86400, false}};
+    struct maildirsize_memory *memory = new_memory(8);
+    const struct statx st = file(1, 1);
+    struct maildirsize says;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        put(memory, 1, 1);
+        assert_int_equal(
+            maildirsize_memory_recall(memory, id_of(memory, 1), &st, cases[i].now_sec, &says),
+            cases[i].remembered);
+        assert_int_equal(has(memory, 1), cases[i].remembered);
     }
     maildirsize_memory_free(memory);
 }
@@ -327,6 +350,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(remembers_a_state),
         cmocka_unit_test(every_field_of_the_state_counts),
+        cmocka_unit_test(what_is_of_another_day_is_forgotten),
         cmocka_unit_test(only_what_is_settled_is_remembered),
         cmocka_unit_test(a_bound_of_none),
         cmocka_unit_test(the_bound_is_kept),

@@ -151,8 +151,9 @@ static void the_end_of_the_file(void **state)
 {
     static const struct row rows[] = {
         {TEXT(""), -EBADMSG, NO_LIMIT, 0, 0, 0},
-        {TEXT("\n"), 0, NO_LIMIT, 0, 0, 0},
-        {TEXT("1000S,10C\n"), 0, {1000, 10}, 0, 0, 0},
+        {TEXT("\n"), -ENODATA, NO_LIMIT, 0, 0, 0},
+        {TEXT("1000S,10C\n"), -ENODATA, {1000, 10}, 0, 0, 0},
+        {TEXT("0S,0C\n"), -ENODATA, NO_LIMIT, 0, 0, 0},
         {TEXT("1000S,10C"), -EBADMSG, NO_LIMIT, 0, 0, 0},
         {TEXT("1000S,1"), -EBADMSG, NO_LIMIT, 0, 0, 0},
         {TEXT("500 5\n"), -EBADMSG, NO_LIMIT, 0, 0, 0},
@@ -164,7 +165,9 @@ static void the_end_of_the_file(void **state)
         {TEXT("1000S\n500 5\n-600 -6"), 0, {1000, 0}, 500, 5, 1},
         {TEXT("1000S\n500 5\n "), 0, {1000, 0}, 500, 5, 1},
         {TEXT("1000S\n500 5\nx"), 0, {1000, 0}, 500, 5, 1},
-        {TEXT("1000S\n500 5"), 0, {1000, 0}, 0, 0, 0},
+        {TEXT("1000S\n500 5"), -ENODATA, {1000, 0}, 0, 0, 0},
+        {TEXT("1000S\nx"), -ENODATA, {1000, 0}, 0, 0, 0},
+        {TEXT("1000S\n\0"), -EBADMSG, {1000, 0}, 0, 0, 0},
         {TEXT("\n5 1\n5"), 0, NO_LIMIT, 5, 1, 1},
     };
 
@@ -227,6 +230,44 @@ static void headers(void **state)
 
     (void)state;
     check_all(rows, ARRAY_SIZE(rows));
+}
+
+/* What a first line says nothing about is something else than what it says 0 of. */
+static void what_a_header_speaks_of(void **state)
+{
+    static const struct {
+        const char *text;
+        bool bytes, messages;
+    } cases[] = {
+        {"1000S,10C\n5 1\n", true, true},
+        {"10C,1000S\n5 1\n", true, true},
+        {"0S,0C\n5 1\n", true, true},
+        {"0S,0C\n", true, true},
+        {"0S\n5 1\n", true, false},
+        {"1000S\n5 1\n", true, false},
+        {"0C\n5 1\n", false, true},
+        {"10C\n5 1\n", false, true},
+        {"\n5 1\n", false, false},
+        {"7X\n5 1\n", false, false},
+        {"1000s,10c\n5 1\n", false, false},
+        {"99999999999999999999S\n5 1\n", true, false},
+        {"1000S,10C\nx\n", true, true},
+        {"1000S,10C\n-5 1\n", true, true},
+
+        /* one that does not parse says nothing */
+        {"1000S,10\n5 1\n", false, false},
+        {"1000S,10C", false, false},
+        {"", false, false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct maildirsize found;
+
+        (void)parse(cases[i].text, strlen(cases[i].text), &found);
+        if (found.has_bytes != cases[i].bytes || found.has_messages != cases[i].messages)
+            fail_msg("case %zu", i);
+    }
 }
 
 static void nul_bytes(void **state)
@@ -337,14 +378,14 @@ static void large_files_that_do_not_parse(void **state)
     text[5000] = 'x';
     check(&(struct row){text, sizeof(text), -EFBIG, {1000, 0}, 0, 0, 0});
     text[5000] = '\0';
-    check(&(struct row){text, sizeof(text), -EBADMSG, {1000, 0}, 0, 0, 0});
+    check(&(struct row){text, sizeof(text), -EFBIG, {1000, 0}, 0, 0, 0});
 
     /* a first line that is too long to be one */
     memset(text, '1', sizeof(text));
-    check(&(struct row){text, sizeof(text), -EBADMSG, NO_LIMIT, 0, 0, 0});
+    check(&(struct row){text, sizeof(text), -EFBIG, NO_LIMIT, 0, 0, 0});
     memset(text, ',', sizeof(text));
     text[sizeof(text) - 1] = '\n';
-    check(&(struct row){text, sizeof(text), -EBADMSG, NO_LIMIT, 0, 0, 0});
+    check(&(struct row){text, sizeof(text), -EFBIG, NO_LIMIT, 0, 0, 0});
 }
 
 /* As many entries as a file can hold, each as large as can be: no sum overflows on the way. */
@@ -394,7 +435,7 @@ static void random_files(void **state)
             at += sprintf(text + at, "%zu", random_below(&random, 1000));
         row.text = text;
         row.length = (size_t)at;
-        row.result = bytes < 0 || messages < 0 ? -ERANGE : 0;
+        row.result = bytes < 0 || messages < 0 ? -ERANGE : lines == 0 ? -ENODATA : 0;
         row.bytes = (uint64_t)bytes;
         row.messages = (uint64_t)messages;
         row.entries = lines;
@@ -407,15 +448,11 @@ static void random_files(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(entries),
-        cmocka_unit_test(the_end_of_the_file),
-        cmocka_unit_test(headers),
-        cmocka_unit_test(nul_bytes),
-        cmocka_unit_test(large_numbers),
-        cmocka_unit_test(sizes_of_the_file),
-        cmocka_unit_test(large_files_that_do_not_parse),
-        cmocka_unit_test(the_largest_sums),
-        cmocka_unit_test(random_files),
+        cmocka_unit_test(entries),           cmocka_unit_test(the_end_of_the_file),
+        cmocka_unit_test(headers),           cmocka_unit_test(what_a_header_speaks_of),
+        cmocka_unit_test(nul_bytes),         cmocka_unit_test(large_numbers),
+        cmocka_unit_test(sizes_of_the_file), cmocka_unit_test(large_files_that_do_not_parse),
+        cmocka_unit_test(the_largest_sums),  cmocka_unit_test(random_files),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

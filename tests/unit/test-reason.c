@@ -37,6 +37,7 @@ static void errors_have_a_reason_and_a_text(void **state)
         {-ETIMEDOUT, "timeout", "could not be read in time"},
         {-EMFILE, "overloaded", "Too many open files"},
         {-ENFILE, "overloaded", "Too many open files in system"},
+        {-EAGAIN, "io-error", "Resource temporarily unavailable"},
         {-ENOMEM, "overloaded", "Cannot allocate memory"},
         {-EIO, "io-error", "Input/output error"},
         {-ESTALE, "io-error", "Stale file handle"},

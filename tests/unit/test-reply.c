@@ -37,25 +37,40 @@ static void usage_has_its_keys_in_order(void **state)
         const char *line;
     } cases[] = {
         {{.bytes = 1, .messages = 2, .source = USAGE_MAILDIRSIZE},
-         {"ok", NULL, {3, 4}, 33, "/var/mail/joe", NULL},
+         {"ok", NULL, USAGE_RULE_TRUSTED, {3, 4}, LIMIT_SOURCE_HEADER, 33, "/var/mail/joe", NULL},
          "status=ok bytes=1 messages=2 limit=3 message_limit=4 percent=33 source=maildirsize "
-         "mailbox=/var/mail/joe\n"},
+         "rule=trusted limit_from=header mailbox=/var/mail/joe\n"},
         {{.source = USAGE_NONE},
-         {"ok", NULL, {0, 0}, 0, "/", NULL},
-         "status=ok bytes=0 messages=0 limit=0 message_limit=0 percent=0 source=none mailbox=/\n"},
+         {"ok", NULL, USAGE_RULE_TRUSTED, {0, 0}, LIMIT_SOURCE_NONE, 0, "/", NULL},
+         "status=ok bytes=0 messages=0 limit=0 message_limit=0 percent=0 source=none rule=trusted "
+         "limit_from=none mailbox=/\n"},
         {{.bytes = SIZE_BYTES_MAX, .messages = SIZE_BYTES_MAX, .source = USAGE_SCAN},
-         {"over", NULL, {SIZE_BYTES_MAX, SIZE_BYTES_MAX}, UINT64_MAX, "/a b", "Mailbox is full"},
+         {"over",
+          NULL,
+          USAGE_RULE_OVER,
+          {SIZE_BYTES_MAX, SIZE_BYTES_MAX},
+          LIMIT_SOURCE_FILE,
+          UINT64_MAX,
+          "/a b",
+          "Mailbox is full"},
          "status=over bytes=9223372036854775807 messages=9223372036854775807 "
          "limit=9223372036854775807 message_limit=9223372036854775807 "
-         "percent=18446744073709551615 source=scan mailbox=\"/a b\" text=\"Mailbox is full\"\n"},
+         "percent=18446744073709551615 source=scan rule=over limit_from=file mailbox=\"/a b\" "
+         "text=\"Mailbox is full\"\n"},
+        /* a text is always quoted */
         {{.source = USAGE_CACHE},
-         {"warn", NULL, {0, 0}, 0, "/x", "Full"}, /* a text is always quoted */
-         "status=warn bytes=0 messages=0 limit=0 message_limit=0 percent=0 source=cache mailbox=/x "
-         "text=\"Full\"\n"},
-        {{.source = USAGE_MBOX},
-         {"toolarge", NULL, {0, 0}, 0, "/x", ""},
-         "status=toolarge bytes=0 messages=0 limit=0 message_limit=0 percent=0 source=mbox "
-         "mailbox=/x text=\"\"\n"},
+         {"warn", NULL, USAGE_RULE_MISSING, {0, 0}, LIMIT_SOURCE_DEFAULT, 0, "/x", "Full"},
+         "status=warn bytes=0 messages=0 limit=0 message_limit=0 percent=0 source=cache "
+         "rule=missing limit_from=default mailbox=/x text=\"Full\"\n"},
+        {{.source = USAGE_UNKNOWN},
+         {"toolarge", NULL, USAGE_RULE_TOOLARGE, {0, 0}, LIMIT_SOURCE_REQUEST, 0, "/x", ""},
+         "status=toolarge bytes=0 messages=0 limit=0 message_limit=0 percent=0 source=unknown "
+         "rule=toolarge limit_from=request mailbox=/x text=\"\"\n"},
+        /* the rule is the one that is given, which need not be the usage's */
+        {{.source = USAGE_MBOX, .rule = USAGE_RULE_TRUSTED},
+         {"ok", NULL, USAGE_RULE_STALE_LIMIT, {0, 0}, LIMIT_SOURCE_HEADER, 0, "/x", NULL},
+         "status=ok bytes=0 messages=0 limit=0 message_limit=0 percent=0 source=mbox "
+         "rule=stale-limit limit_from=header mailbox=/x\n"},
     };
 
     (void)state;
@@ -66,6 +81,63 @@ static void usage_has_its_keys_in_order(void **state)
         reply_usage(&reply, &answer);
         assert_reply(cases[i].line);
     }
+}
+
+/* Of a judgement, `usage` tells all but the verdict. */
+static void judgements(void **state)
+{
+    const struct usage usage = {
+        .bytes = 7, .messages = 1, .source = USAGE_SCAN, .rule = USAGE_RULE_OVER};
+    const struct target_judgement judgement = {
+        .verdict = VERDICT_OVER,
+        .usage = &usage,
+        .rule = USAGE_RULE_OVER,
+        .limit = {5, 6},
+        .limit_from = LIMIT_SOURCE_FILE,
+        .percent = 140,
+        .mailbox = "/joe",
+    };
+
+    (void)state;
+    reply_judgement(&reply, true, &judgement);
+    assert_reply("status=over bytes=7 messages=1 limit=5 message_limit=6 percent=140 source=scan "
+                 "rule=over limit_from=file mailbox=/joe text=\"Mailbox is full\"\n");
+    reply_judgement(&reply, false, &judgement);
+    assert_reply("status=ok bytes=7 messages=1 limit=5 message_limit=6 percent=140 source=scan "
+                 "rule=over limit_from=file mailbox=/joe\n");
+}
+
+/* Clients may rely on them. */
+static void every_rule_and_source_has_its_word(void **state)
+{
+    static const char *const rules[USAGE_RULE_COUNT_] = {
+        [USAGE_RULE_TRUSTED] = "trusted",
+        [USAGE_RULE_MISSING] = "missing",
+        [USAGE_RULE_IGNORED] = "ignored",
+        [USAGE_RULE_EMPTY] = "empty",
+        [USAGE_RULE_UNREADABLE] = "unreadable",
+        [USAGE_RULE_LARGE] = "large",
+        [USAGE_RULE_MALFORMED] = "malformed",
+        [USAGE_RULE_IMPLAUSIBLE] = "implausible",
+        [USAGE_RULE_OVER] = "over",
+        [USAGE_RULE_EVERYTHING] = "everything",
+        [USAGE_RULE_LAYOUT] = "layout",
+        [USAGE_RULE_STALE_LIMIT] = "stale-limit",
+        [USAGE_RULE_TOOLARGE] = "toolarge",
+    };
+    static const char *const sources[] = {
+        [USAGE_NONE] = "none", [USAGE_MAILDIRSIZE] = "maildirsize",
+        [USAGE_SCAN] = "scan", [USAGE_CACHE] = "cache",
+        [USAGE_MBOX] = "mbox", [USAGE_UNKNOWN] = "unknown",
+    };
+
+    (void)state;
+    for (int rule = 0; rule < USAGE_RULE_COUNT_; rule++) {
+        assert_string_equal(usage_rule_to_string((enum usage_rule)rule), rules[rule]);
+        assert_true(strlen(usage_rule_text((enum usage_rule)rule)) > 10);
+    }
+    for (size_t source = 0; source < ARRAY_SIZE(sources); source++)
+        assert_string_equal(usage_source_to_string((enum usage_source)source), sources[source]);
 }
 
 static void errors_have_their_keys_in_order(void **state)
@@ -167,15 +239,18 @@ static void the_longest_reply_fits(void **state)
     (void)state;
     memset(path, '\x01', sizeof(path) - 1);
     memset(text, '\x01', sizeof(text) - 1);
-    reply_usage(&reply,
-                &(struct reply_usage){
-                    .status = "toolarge",
-                    .usage = &(struct usage){.bytes = SIZE_BYTES_MAX, .messages = SIZE_BYTES_MAX},
-                    .limit = {SIZE_BYTES_MAX, SIZE_BYTES_MAX},
-                    .percent = UINT64_MAX,
-                    .mailbox = path,
-                    .text = text,
-                });
+    reply_usage(&reply, &(struct reply_usage){
+                            .status = "toolarge",
+                            .usage = &(struct usage){.bytes = SIZE_BYTES_MAX,
+                                                     .messages = SIZE_BYTES_MAX,
+                                                     .source = USAGE_MAILDIRSIZE},
+                            .rule = USAGE_RULE_STALE_LIMIT,
+                            .limit_from = LIMIT_SOURCE_DEFAULT,
+                            .limit = {SIZE_BYTES_MAX, SIZE_BYTES_MAX},
+                            .percent = UINT64_MAX,
+                            .mailbox = path,
+                            .text = text,
+                        });
     assert_true(reply.length <= REPLY_BYTES_MAX);
     assert_int_equal(reply.bytes[reply.length - 1], '\n');
 }
@@ -316,7 +391,9 @@ static void exim_extracts_what_went_in(void **state)
         reply_usage(&reply, &(struct reply_usage){
                                 .status = "ok",
                                 .usage = &usage,
+                                .rule = USAGE_RULE_IMPLAUSIBLE,
                                 .limit = {i, 7},
+                                .limit_from = LIMIT_SOURCE_FILE,
                                 .percent = 12,
                                 .mailbox = mailbox,
                                 .text = text,
@@ -332,6 +409,8 @@ static void exim_extracts_what_went_in(void **state)
         assert_extracted(reply.bytes, "message_limit", "7");
         assert_extracted(reply.bytes, "percent", "12");
         assert_extracted(reply.bytes, "source", "none");
+        assert_extracted(reply.bytes, "rule", "implausible");
+        assert_extracted(reply.bytes, "limit_from", "file");
         assert_extracted(reply.bytes, "mailbox", mailbox);
         assert_extracted(reply.bytes, "text", text);
     }
@@ -359,6 +438,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(numbers),
         cmocka_unit_test(usage_has_its_keys_in_order),
+        cmocka_unit_test(judgements),
+        cmocka_unit_test(every_rule_and_source_has_its_word),
         cmocka_unit_test(errors_have_their_keys_in_order),
         cmocka_unit_test(values_are_quoted_where_they_need_it),
         cmocka_unit_test(control_bytes_never_appear),

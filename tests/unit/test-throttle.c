@@ -115,6 +115,22 @@ static void nobody_mutes_another(void **state)
     assert_false(throttle_admit(fixture->throttle, EVENT + 1, "/joe"));
 }
 
+/* What goes on is told anew after each window, where nobody wants a summary. */
+static void without_summaries(void **state)
+{
+    struct fixture *fixture = *state;
+    uint64_t start_usec = clock_usec(CLOCK_MONOTONIC);
+    size_t told = 0;
+
+    assert_int_equal(throttle_new(fixture->event, SHORT_USEC, NULL, NULL, &fixture->throttle), 0);
+    while (told < 5) {
+        told += throttle_admit(fixture->throttle, EVENT, "/joe");
+        assert_false(throttle_admit(fixture->throttle, EVENT, "/joe"));
+        assert_true(sd_event_run(fixture->event, USEC_PER_MSEC) >= 0);
+    }
+    assert_true(clock_usec(CLOCK_MONOTONIC) - start_usec >= 4 * SHORT_USEC);
+}
+
 static void what_goes_on_is_told_once_a_window(void **state)
 {
     struct fixture *fixture = *state;
@@ -235,6 +251,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(ten_thousand_are_told_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(nobody_mutes_another, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(without_summaries, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_goes_on_is_told_once_a_window, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_has_ended_is_forgotten, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_oldest_are_summed_up_when_there_are_too_many, set_up,

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Which limit counts, of those that a mailbox may have: one that the request or the limits file
+ * gives, or else the larger of the default and the first line of maildirsize.
+ *
+ * A delivery agent rewrites that first line when it delivers, so an old one loses to a raised
+ * default: no delivery would ever correct it while the mailbox counts as full.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "quota/limit_source.h"
+#include "quota/size.h"
+#include "quota/verdict.h"
+
+/* A limit that only maildirsize gives is believed for this long after the file was written. */
+#define HEADER_LIMIT_BELIEVED_USEC (UINT64_C(24) * 3600 * 1000 * 1000)
+
+/* What is known of the limit apart from the mailbox, and what is to fit. */
+struct mailbox_policy {
+    bool have_limit;              /* a limit that outranks maildirsize and the default */
+    struct quota_limit limit;     /* that limit */
+    enum limit_source limit_from; /* where it comes from */
+    struct quota_limit default_limit;
+    enum limit_source default_from; /* where that comes from, if it limits anything */
+    struct verdict_grace grace;
+    uint64_t size_bytes; /* of the message that is to fit; 0: unknown */
+    bool verdict_alone;  /* the usage need not be exact where the verdict is known without it */
+};
+
+/* What the first line of a maildirsize says. All zero: nothing, or there is no such line. */
+struct limit_header {
+    struct quota_limit limit;
+    bool has_bytes;    /* it says something about bytes; 0 there means no limit */
+    bool has_messages; /* likewise about messages */
+    bool is_old;       /* the file was written more than HEADER_LIMIT_BELIEVED_USEC ago */
+};
+
+struct effective_limit {
+    struct quota_limit limit;
+    enum limit_source from;  /* of the limit in bytes, or, where there is none, in messages */
+    struct quota_limit sure; /* the same without what an old header alone limits */
+};
+
+/*
+ * Returns the limit that counts. Bytes and messages are decided each for itself. A header that says
+ * 0 says that there is no limit, and the default does not apply.
+ */
+struct effective_limit effective_limit(const struct mailbox_policy *policy,
+                                       const struct limit_header *header);
