@@ -3,18 +3,27 @@
 
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "quota/entries.h"
 #include "quota/size.h"
 #include "system/cleanup.h"
 
-static bool is_after(const char *name, uint64_t sec)
+/* Names with smaller numbers do not begin with the time; this was in 2001. */
+#define TIME_SEC_MIN 1000000000
+
+/* Returns when the message arrived, in seconds since the epoch; 0 if that cannot be told. */
+static uint64_t arrival_sec(int directory_fd, const char *name)
 {
     size_t digits = strspn(name, "0123456789");
-    uint64_t arrived_sec;
+    uint64_t sec;
+    struct stat st;
 
-    return name[digits] == '.' && size_parse_number(name, digits, &arrived_sec) == 0 &&
-           arrived_sec > sec;
+    if (name[digits] == '.' && size_parse_number(name, digits, &sec) == 0 && sec >= TIME_SEC_MIN)
+        return sec;
+    if (fstatat(directory_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || st.st_mtime < 0)
+        return 0;
+    return (uint64_t)st.st_mtime;
 }
 
 static bool leaf_has_one_after(int mailbox_fd, const char *leaf, uint64_t sec)
@@ -27,7 +36,7 @@ static bool leaf_has_one_after(int mailbox_fd, const char *leaf, uint64_t sec)
     if (fd < 0)
         return false;
     while ((entry = entries_next(&entries, fd)))
-        if (is_after(entry->d_name, sec))
+        if (entry->d_name[0] != '.' && arrival_sec(fd, entry->d_name) > sec)
             return true;
     return false;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * When messages arrived, by their names: every delivery agent begins a name with the time, in
- * seconds since the epoch, and a dot.
+ * When messages arrived, by their names: delivery agents begin a name with the time, in seconds
+ * since the epoch, and a dot. Of a name that does not, the file's time of modification is taken.
  */
 #pragma once
 

@@ -273,8 +273,8 @@ static void report_upkeep(struct report *report, const struct report_entry *entr
                       entry->subject, usage->count.left_out, usage->count.left_out_name);
     if (usage->count.stray_folders > 0 && is_daily_news(report, entry, JOURNAL_FOLDERS_UNDOTTED))
         journal_event(report->journal, JOURNAL_FOLDERS_UNDOTTED, &fields,
-                      "%s: %" PRIu32 " folders without a leading dot are not counted, such as %s "
-                      "(--layout=fs?)",
+                      "%s: %" PRIu32 " folders without a leading dot are not counted, such as %s: "
+                      "LAYOUT=fs? (--layout=fs)",
                       entry->subject, usage->count.stray_folders, usage->count.stray_name);
 }
 
