@@ -63,6 +63,8 @@ const char *reason_text_from_errno(int error)
         return "leads through too many symbolic links, or through one of /proc";
     case -ENOLINK:
         return "leads through a symbolic link to nothing";
+    case -ENODEV:
+        return "lies in a root that is not there any more";
     case -ECANCELED:
         return "cannot be opened while directories are renamed all the time";
     case -EMEDIUMTYPE:

@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/openat2.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,21 +29,44 @@
 #define LINKS_MAX 40 /* followed here; the kernel follows as many in one openat2 */
 #define RACES_MAX 64 /* attempts at what others keep renaming */
 
+/* An identifier of a mount that is never used again, since Linux 6.8. */
+#ifndef STATX_MNT_ID_UNIQUE
+#define STATX_MNT_ID_UNIQUE 0x4000U
+#endif
+
+/* The directory of a root while it is open: for the set, and for each lookup that began then. */
+struct handle {
+    int fd;
+    unsigned int users; /* guarded by the set's lock */
+};
+
+/* Which directory it is, and which of the mounts of its file system. */
+struct identity {
+    uint32_t device_major, device_minor;
+    uint64_t inode;
+    uint64_t mount;
+};
+
 struct confine_root {
     char *path;
-    int fd;
-    bool is_whole; /* the root `/` */
+    bool is_whole;            /* the root `/` */
+    struct identity identity; /* where the name led when it was looked at last */
+    struct handle *handle;    /* NULL: let go of; guarded by the set's lock */
 };
 
 struct confine {
     struct confine_root *roots;
     size_t roots_count;
+    pthread_mutex_t lock;
+    unsigned int releases; /* how often all were let go of; guarded by the lock */
 };
 
 /* The resolution of one path. */
 struct lookup {
+    struct confine *confine;
     const struct confine_root *root;
-    unsigned int races; /* attempts that a rename has spoilt */
+    struct handle *handle; /* of the root */
+    unsigned int races;    /* attempts that a rename has spoilt */
 };
 
 /*
@@ -151,6 +175,97 @@ static int sys_openat2_cached(int directory_fd, const char *path, int flags, uin
     return fd == -EINVAL ? -EOPNOTSUPP : fd;
 }
 
+static void handle_unref(struct confine *confine, struct handle *handle)
+{
+    bool last;
+
+    pthread_mutex_lock(&confine->lock);
+    last = --handle->users == 0;
+    pthread_mutex_unlock(&confine->lock);
+    if (!last)
+        return;
+    (void)close(handle->fd);
+    free(handle);
+}
+
+/* Opens the directory of a root by its name. */
+static int open_root(const char *path, bool cached)
+{
+    const int flags = O_PATH | O_DIRECTORY;
+
+    return cached ? sys_openat2_cached(AT_FDCWD, path, flags, 0)
+                  : sys_openat2(AT_FDCWD, path, flags, 0);
+}
+
+static int handle_new(const char *path, bool cached, struct handle **ret)
+{
+    _cleanup_(freep) struct handle *handle = malloc(sizeof(*handle));
+
+    if (!handle)
+        return -ENOMEM;
+    *handle = (struct handle){.fd = open_root(path, cached), .users = 1};
+    if (handle->fd < 0)
+        return handle->fd;
+    *ret = steal_pointer(&handle);
+    return 0;
+}
+
+/* Takes the handle of the root, one more user of it; or NULL. */
+static struct handle *handle_ref(struct confine *confine, const struct confine_root *root,
+                                 unsigned int *ret_releases)
+{
+    struct handle *handle;
+
+    pthread_mutex_lock(&confine->lock);
+    handle = root->handle;
+    if (handle)
+        handle->users++;
+    *ret_releases = confine->releases;
+    pthread_mutex_unlock(&confine->lock);
+    return handle;
+}
+
+/* Keeps the handle for later lookups, unless it was opened before all were let go of. */
+static void handle_keep(struct confine *confine, struct confine_root *root, struct handle *handle,
+                        unsigned int releases)
+{
+    pthread_mutex_lock(&confine->lock);
+    if (!root->handle && confine->releases == releases) {
+        root->handle = handle;
+        handle->users++;
+    }
+    pthread_mutex_unlock(&confine->lock);
+}
+
+/* Lets the lookup go on, or begin, at the root. Returns 0 or -errno. */
+static int lookup_enter(struct lookup *lookup, struct confine_root *root, bool cached)
+{
+    unsigned int releases;
+    struct handle *handle = handle_ref(lookup->confine, root, &releases);
+    int r;
+
+    if (!handle) {
+        r = handle_new(root->path, cached, &handle);
+        /* This must not be taken for a mailbox that is not there. */
+        if (r == -ENOENT || r == -ENOTDIR || r == -ELOOP)
+            return -ENODEV;
+        if (r < 0)
+            return r;
+        handle_keep(lookup->confine, root, handle, releases);
+    }
+    if (lookup->handle)
+        handle_unref(lookup->confine, lookup->handle);
+    lookup->root = root;
+    lookup->handle = handle;
+    return 0;
+}
+
+static void lookup_end(const struct lookup *lookup)
+{
+    if (lookup->handle)
+        handle_unref(lookup->confine, lookup->handle);
+}
+
 /* What keeps the kernel beneath the root. */
 static uint64_t resolve_beneath(const struct confine_root *root)
 {
@@ -165,7 +280,7 @@ static int lookup_open(struct lookup *lookup, const char *path, int flags, uint6
 {
     resolve |= resolve_beneath(lookup->root);
     for (; lookup->races < RACES_MAX; lookup->races++) {
-        int fd = sys_openat2(lookup->root->fd, path, flags, resolve);
+        int fd = sys_openat2(lookup->handle->fd, path, flags, resolve);
 
         if (fd != -EAGAIN)
             return fd;
@@ -176,7 +291,7 @@ static int lookup_open(struct lookup *lookup, const char *path, int flags, uint6
 /* Opens path, with O_PATH, from memory and through no symbolic link. */
 static int lookup_open_cached(struct lookup *lookup, const char *path, int flags)
 {
-    return sys_openat2_cached(lookup->root->fd, path, flags,
+    return sys_openat2_cached(lookup->handle->fd, path, flags,
                               resolve_beneath(lookup->root) | RESOLVE_NO_SYMLINKS);
 }
 
@@ -251,9 +366,9 @@ static int lookup_open_longest(struct lookup *lookup, char *path, bool cached, s
 }
 
 /* Asks what is known of a descriptor's file, and no server. Returns 0 or -errno. */
-static int stat_known(int fd, struct statx *ret)
+static int stat_known(int fd, unsigned int mask, struct statx *ret)
 {
-    return statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, ret) < 0 ? -errno : 0;
+    return statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, mask, ret) < 0 ? -errno : 0;
 }
 
 /* Returns the device on which a path that is not in memory is to be found, or 0. */
@@ -266,7 +381,7 @@ static dev_t lookup_device(struct lookup *lookup, const char *rest)
 
     (void)copy_path(path, rest);
     fd = lookup_open_longest(lookup, path, true, &length);
-    if (fd < 0 || stat_known(fd, &st) < 0 || S_ISLNK(st.stx_mode))
+    if (fd < 0 || stat_known(fd, STATX_TYPE, &st) < 0 || S_ISLNK(st.stx_mode))
         return 0;
     return makedev(st.stx_dev_major, st.stx_dev_minor);
 }
@@ -289,11 +404,10 @@ static void way_set(struct way *way, const char *path)
  * Returns 0, 1 if the link is absolute and the lookup begins again at the root that it names, or
  * -errno.
  */
-static int way_follow(struct way *way, const struct confine *confine, struct lookup *lookup,
-                      int link_fd, size_t length)
+static int way_follow(struct way *way, struct lookup *lookup, int link_fd, size_t length)
 {
     char text[PATH_MAX], path[PATH_MAX];
-    struct confine_target target = {lookup->root, text};
+    struct confine_target target = {NULL, text};
     const char *rest = way->path + length;
     size_t rest_length = strlen(rest), parent_length = 0;
     ssize_t n = readlinkat(link_fd, "", text, sizeof(text));
@@ -307,14 +421,15 @@ static int way_follow(struct way *way, const struct confine *confine, struct loo
     if (text[0] != '/') {
         parent_length = last_component(way->path, length);
     } else {
-        r = confine_find(confine, text, &target);
+        r = confine_find(lookup->confine, text, &target);
+        if (r == 0)
+            r = lookup_enter(lookup, target.root, false);
         if (r < 0)
             return r;
     }
     r = snprintf(path, sizeof(path), "%.*s%s%s", (int)parent_length, way->path, target.rest, rest);
     if ((size_t)r >= sizeof(path))
         return -ENAMETOOLONG;
-    lookup->root = target.root;
     if (way->asked > rest_length)
         way->asked = rest_length;
     way_set(way, path);
@@ -326,7 +441,7 @@ static bool way_is_link(const struct way *way, int fd, size_t length)
 {
     struct statx st;
 
-    return stat_known(fd, &st) == 0 && S_ISLNK(st.stx_mode) &&
+    return stat_known(fd, STATX_TYPE, &st) == 0 && S_ISLNK(st.stx_mode) &&
            !(way->path[length] == '\0' && (way->flags & O_NOFOLLOW));
 }
 
@@ -334,8 +449,7 @@ static bool way_is_link(const struct way *way, int fd, size_t length)
  * Opens path, which the kernel has refused with that error: follows the symbolic links in it up to
  * an absolute one, and asks the kernel again from there.
  */
-static int lookup_open_by_links(struct lookup *lookup, const struct confine *confine,
-                                const char *path, int flags, int error)
+static int lookup_open_by_links(struct lookup *lookup, const char *path, int flags, int error)
 {
     struct way way = {.flags = flags};
 
@@ -352,7 +466,7 @@ static int lookup_open_by_links(struct lookup *lookup, const struct confine *con
             return error == -ENOENT && length + way.asked < strlen(way.path) ? -ENOLINK : error;
         if (links == LINKS_MAX)
             return -ELOOP;
-        r = way_follow(&way, confine, lookup, fd, length);
+        r = way_follow(&way, lookup, fd, length);
         if (r < 0)
             return r;
         if (r == 0)
@@ -376,18 +490,21 @@ int confine_new(struct confine **ret)
     if (!have_openat2())
         return -ENOSYS;
     *ret = calloc(1, sizeof(**ret));
-    return *ret ? 0 : -ENOMEM;
+    if (!*ret)
+        return -ENOMEM;
+    pthread_mutex_init(&(*ret)->lock, NULL);
+    return 0;
 }
 
 void confine_free(struct confine *confine)
 {
     if (!confine)
         return;
-    for (size_t i = 0; i < confine->roots_count; i++) {
-        (void)close(confine->roots[i].fd);
+    (void)confine_release(confine);
+    for (size_t i = 0; i < confine->roots_count; i++)
         free(confine->roots[i].path);
-    }
     free(confine->roots);
+    pthread_mutex_destroy(&confine->lock);
     free(confine);
 }
 
@@ -409,32 +526,62 @@ static bool path_is_root_name(const char *path)
     return true;
 }
 
+/* Finds out which directory fd is open on. Returns 0 or -errno. */
+static int identify(int fd, struct identity *ret)
+{
+    struct statx st;
+    int r = stat_known(fd, STATX_INO | STATX_MNT_ID | STATX_MNT_ID_UNIQUE, &st);
+
+    if (r == 0)
+        *ret = (struct identity){
+            .device_major = st.stx_dev_major,
+            .device_minor = st.stx_dev_minor,
+            .inode = st.stx_ino,
+            .mount = st.stx_mnt_id,
+        };
+    return r;
+}
+
+static bool is_same(const struct identity *a, const struct identity *b)
+{
+    return a->device_major == b->device_major && a->device_minor == b->device_minor &&
+           a->inode == b->inode && a->mount == b->mount;
+}
+
+static void root_clear(struct confine_root *root)
+{
+    if (root->handle) {
+        (void)close(root->handle->fd);
+        free(root->handle);
+    }
+    free(root->path);
+}
+
 int confine_add_root(struct confine *confine, const char *path)
 {
-    _cleanup_(freep) char *copy = NULL;
-    _cleanup_(closep) int fd = -1;
+    _cleanup_(root_clear) struct confine_root root = {};
     struct confine_root *roots;
     size_t length;
+    int r;
 
     if (!path_is_root_name(path))
         return -EINVAL;
-    fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return -errno;
-    copy = strdup(path);
-    if (!copy)
+    (void)next_component(path, &length);
+    root.is_whole = length == 0;
+    r = handle_new(path, false, &root.handle);
+    if (r == 0)
+        r = identify(root.handle->fd, &root.identity);
+    if (r < 0)
+        return r;
+    root.path = strdup(path);
+    if (!root.path)
         return -ENOMEM;
     roots = reallocarray(confine->roots, confine->roots_count + 1, sizeof(*roots));
     if (!roots)
         return -ENOMEM;
     confine->roots = roots;
-    (void)next_component(path, &length);
-    roots[confine->roots_count++] = (struct confine_root){
-        .path = steal_pointer(&copy),
-        .fd = fd,
-        .is_whole = length == 0,
-    };
-    (void)steal_fd(&fd);
+    roots[confine->roots_count++] = root;
+    root = (struct confine_root){};
     return 0;
 }
 
@@ -445,31 +592,77 @@ size_t confine_roots(const struct confine *confine)
 
 int confine_root_fd(const struct confine *confine, size_t index)
 {
-    return confine->roots[index].fd;
+    return confine->roots[index].handle->fd;
+}
+
+bool confine_release(struct confine *confine)
+{
+    bool held = false;
+
+    pthread_mutex_lock(&confine->lock);
+    confine->releases++;
+    pthread_mutex_unlock(&confine->lock);
+    for (size_t i = 0; i < confine->roots_count; i++) {
+        struct handle *handle;
+
+        pthread_mutex_lock(&confine->lock);
+        handle = steal_pointer(&confine->roots[i].handle);
+        pthread_mutex_unlock(&confine->lock);
+        if (handle)
+            handle_unref(confine, handle);
+        held |= handle != NULL;
+    }
+    return held;
+}
+
+/* Opens the directory of a root from memory: mounts elsewhere, too, make that fail for a moment. */
+static int open_root_patiently(const char *path)
+{
+    int fd = -EAGAIN;
+
+    for (unsigned int i = 0; fd == -EAGAIN && i < RACES_MAX; i++)
+        fd = open_root(path, true);
+    return fd;
+}
+
+const char *confine_moved(struct confine *confine)
+{
+    for (size_t i = 0; i < confine->roots_count; i++) {
+        struct confine_root *root = &confine->roots[i];
+        _cleanup_(closep) int fd = open_root_patiently(root->path);
+        struct identity identity;
+
+        if (fd < 0 || identify(fd, &identity) < 0 || is_same(&identity, &root->identity))
+            continue;
+        root->identity = identity;
+        return root->path;
+    }
+    return NULL;
 }
 
 int confine_open(struct confine *confine, const char *path, int flags)
 {
+    _cleanup_(lookup_end) struct lookup lookup = {.confine = confine};
     struct confine_target target;
-    struct lookup lookup = {};
     int fd;
 
     if (!flags_are_sound(flags))
         return -EINVAL;
     fd = confine_find(confine, path, &target);
+    if (fd == 0)
+        fd = lookup_enter(&lookup, target.root, false);
     if (fd < 0)
         return fd;
-    lookup.root = target.root;
     fd = lookup_open(&lookup, target.rest, flags, 0);
     if (fd != -EXDEV && fd != -ENOENT)
         return fd;
-    return lookup_open_by_links(&lookup, confine, target.rest, flags, fd);
+    return lookup_open_by_links(&lookup, target.rest, flags, fd);
 }
 
 int confine_open_cached(struct confine *confine, const char *path, int flags, dev_t *ret_device)
 {
+    _cleanup_(lookup_end) struct lookup lookup = {.confine = confine};
     struct confine_target target;
-    struct lookup lookup = {};
     dev_t device = 0;
     int fd;
 
@@ -479,9 +672,10 @@ int confine_open_cached(struct confine *confine, const char *path, int flags, de
     if (!flags_are_sound(flags) || !(flags & O_PATH))
         return -EINVAL;
     fd = confine_find(confine, path, &target);
+    if (fd == 0)
+        fd = lookup_enter(&lookup, target.root, true);
     if (fd < 0)
         return fd;
-    lookup.root = target.root;
     fd = lookup_open_cached(&lookup, target.rest, flags);
     if (fd == -EAGAIN)
         *ret_device = lookup_device(&lookup, target.rest);
@@ -516,14 +710,15 @@ static int join_path(const char *directory, const char *name, char text[static P
 int confine_open_entry(struct confine *confine, const struct confine_target *directory,
                        const char *name)
 {
-    struct lookup lookup = {.root = directory->root};
+    _cleanup_(lookup_end) struct lookup lookup = {.confine = confine};
     char text[PATH_MAX];
     int fd;
 
-    (void)confine;
     if (!is_name(name))
         return -EINVAL;
     fd = join_path(directory->rest, name, text);
+    if (fd == 0)
+        fd = lookup_enter(&lookup, directory->root, true);
     if (fd == 0)
         fd = lookup_open_itself(&lookup, text, true);
     return fd == -ELOOP ? -EAGAIN : fd;

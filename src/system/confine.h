@@ -2,12 +2,14 @@
 /*
  * Opening files beneath a set of roots, and nothing else.
  *
- * The roots are directories, opened once when they are added: what is renamed or mounted over their
- * names later changes nothing. A path is answered by the root that is its longest prefix, by whole
- * components (`//` and `/./` are ignored, `..` never matches). What follows the root is resolved
- * beneath it: `..` that would leave it and the magic links of /proc are refused, and a relative
- * symbolic link that stays beneath works. An absolute symbolic link is resolved as the path that it
- * says, by the root that is the longest prefix of that; beneath no root, it is refused. The root
+ * The roots are directories. Each is opened when it is added and held until confine_release(), then
+ * opened by its name again when it is next needed: what is renamed or mounted over that name shows
+ * from then on, and confine_moved() tells of it. A path is answered by the root that is its longest
+ * prefix, by whole components (`//` and `/./` are ignored, `..` never matches). What follows the
+ * root is resolved beneath it: `..` that would leave it and the magic links of /proc are refused,
+ * and a relative symbolic link that stays beneath works. An absolute symbolic link is resolved as
+ * the path that it says, by the root that is the longest prefix of that; beneath no root, it is
+ * refused. The root
  * `/` confines nothing: there, only magic links are refused.
  *
  * The kernel does it: openat2(2), of Linux 5.6 and later, is required. Nothing in this file writes
@@ -39,7 +41,7 @@ void confine_freep(struct confine **confine);
 
 /*
  * Opens the directory path and adds it as a root. Symbolic links in the name of the root itself are
- * followed, once, now. Not while another thread uses the set. Returns 0, -EINVAL if path is not
+ * followed. Not while another thread uses the set. Returns 0, -EINVAL if path is not
  * absolute or has a component `..` (nothing asked for would ever match it), -ENOTDIR, -ENOMEM, or
  * the errno of open(2); the set is unchanged then.
  */
@@ -48,15 +50,30 @@ int confine_add_root(struct confine *confine, const char *path);
 /* Returns the number of roots, in the order in which they were added. */
 size_t confine_roots(const struct confine *confine);
 
-/* Returns the O_PATH descriptor of a root, which stays the set's. */
+/* Returns the O_PATH descriptor of a root, which stays the set's, until confine_release(). */
 int confine_root_fd(const struct confine *confine, size_t index);
+
+/*
+ * Lets go of the directories of all roots, so that their file systems can be unmounted; each is
+ * opened again by its name when it is next needed. Calls under way, on other threads, keep theirs
+ * to their end. Returns whether any was held.
+ */
+bool confine_release(struct confine *confine);
+
+/*
+ * Looks, without waiting, where the names of the roots lead now. Returns the path (the set's own)
+ * of a root whose name leads to another directory, or another mount, than when this was said of it
+ * last, or when it was added; NULL if there is none (any more). A name that leads to nothing is
+ * left for later, and so is one about which the kernel cannot tell from memory.
+ */
+const char *confine_moved(struct confine *confine);
 
 /*
  * A path, and the root that answers it, found once for several calls. Good as long as the set and
  * the path are, and no root is added.
  */
 struct confine_target {
-    const struct confine_root *root;
+    struct confine_root *root;
     const char *rest; /* what follows the root in the path, never empty nor absolute */
 };
 
@@ -77,6 +94,7 @@ int confine_find(const struct confine *confine, const char *path, struct confine
  * -EXDEV      the path is not absolute, lies beneath no root, or leads out of its root,
  * -ELOOP      too many symbolic links, a magic link, or with O_NOFOLLOW a symbolic link at the end,
  * -ENOENT     nothing is there,
+ * -ENODEV     the root itself is not there any more,
  * -ENOLINK    nothing is there because a symbolic link, on the way or at the end, leads to nothing,
  * -ECANCELED  directories were renamed again and again (anywhere: the kernel does not tell) while
  *             it was attempted to go up through `..`,

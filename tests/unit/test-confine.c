@@ -1039,7 +1039,9 @@ static void entries(void **state)
             longest[i] = i % 2 ? '/' : '.';
         longest[length - 5] = '\0'; /* and "/file" comes to it */
         directory.rest = longest;
-        r = confine_open_entry(confine, &directory, "file");
+        r = -EAGAIN; /* for a moment, when something is mounted elsewhere */
+        for (int i = 0; r == -EAGAIN && i < 100; i++)
+            r = confine_open_entry(confine, &directory, "file");
         if (r >= 0)
             (void)close(r);
         assert_int_equal(r < 0 ? r : 0, length < PATH_MAX ? 0 : -ENAMETOOLONG);
@@ -1631,6 +1633,162 @@ static void cold_file(void **state)
     (void)close(fd);
 }
 
+/* Opens a file and closes it. Returns 0 or -errno. */
+static int open_file(const struct fixture *fixture, struct confine *confine, const char *name)
+{
+    char path[2 * PATH_MAX];
+    int fd;
+
+    expand(fixture, name, path);
+    fd = confine_open(confine, path, O_PATH);
+    if (fd >= 0)
+        (void)close(fd);
+    return fd < 0 ? fd : 0;
+}
+
+static void released_roots(void **state)
+{
+    struct fixture *fixture = *state;
+    struct confine *confine = new_inside(fixture);
+    char path[2 * PATH_MAX];
+    int before = descriptors_count(), fd = -EAGAIN;
+
+    assert_true(confine_release(confine));
+    assert_int_equal(descriptors_count(), before - 1);
+    assert_false(confine_release(confine));
+    assert_int_equal(open_file(fixture, confine, "@/inside/file"), 0);
+    assert_int_equal(descriptors_count(), before);
+    assert_true(confine_release(confine));
+    expand(fixture, "@/inside/file", path);
+    for (int i = 0; i < 100 && fd == -EAGAIN; i++)
+        fd = confine_open_cached(confine, path, O_PATH, NULL);
+    if (fd != -EOPNOTSUPP) {
+        assert_true(fd >= 0);
+        (void)close(fd);
+        assert_true(confine_release(confine));
+    }
+    assert_null(confine_moved(confine));
+    confine_free(confine);
+    assert_int_equal(descriptors_count(), before - 1);
+}
+
+/* A root by whose name nothing is found any more, and then another directory. */
+static void moved_roots(void **state)
+{
+    struct fixture *fixture = *state;
+    static const char *const names[] = {"@/inside", "@/wanders"};
+    struct confine *confine;
+    char path[2 * PATH_MAX];
+    int r;
+
+    make_directory(fixture, "@/wanders");
+    make_file(fixture, "@/wanders/old", "inside");
+    make_link(fixture, "@/inside/to-wanders", "@/wanders");
+    confine = new_set(fixture, names, ARRAY_SIZE(names));
+    expand(fixture, "@/wanders", path);
+    assert_null(confine_moved(confine));
+
+    make_rename(fixture, "@/wanders", "@/wandered");
+    assert_null(confine_moved(confine));
+    assert_int_equal(open_file(fixture, confine, "@/wanders/old"), 0); /* it is held */
+    assert_true(confine_release(confine));
+    for (int i = 0; i < 2; i++) { /* not in memory, and then in memory */
+        assert_int_equal(open_file(fixture, confine, "@/wanders/old"), -ENODEV);
+        assert_int_equal(open_file(fixture, confine, "@/inside/to-wanders/old"), -ENODEV);
+        r = confine_open_cached(confine, path, O_PATH, NULL);
+        assert_true(r == -ENODEV || r == -EAGAIN || r == -EOPNOTSUPP);
+        assert_null(confine_moved(confine));
+    }
+    make_file(fixture, "@/wanders", "");
+    assert_int_equal(open_file(fixture, confine, "@/wanders"), -ENODEV);
+    assert_int_equal(unlink(path), 0);
+
+    make_directory(fixture, "@/wanders");
+    make_file(fixture, "@/wanders/new", "inside");
+    assert_string_equal(confine_moved(confine), path);
+    assert_null(confine_moved(confine));
+    assert_int_equal(open_file(fixture, confine, "@/wanders/new"), 0);
+    assert_int_equal(open_file(fixture, confine, "@/inside/to-wanders/new"), 0);
+    assert_int_equal(open_file(fixture, confine, "@/wanders/old"), -ENOENT);
+    confine_free(confine);
+}
+
+static enum child_result mounted_roots_child(void *userdata)
+{
+    static const char *const names[] = {"@/inside/mounted"};
+    const struct fixture *fixture = userdata;
+    struct confine *confine;
+    char path[2 * PATH_MAX];
+    enum child_result result;
+
+    expand(fixture, names[0], path);
+    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+        return CHILD_SKIPPED;
+    confine = new_set(fixture, names, ARRAY_SIZE(names));
+    result = mount_for_child(fixture, "tmpfs", 0, NULL);
+    if (result != CHILD_PASSED)
+        return result;
+    make_file(fixture, "@/inside/mounted/file", "inside");
+    CHECK(open_file(fixture, confine, "@/inside/mounted/file") == -ENOENT);
+    CHECK(confine_moved(confine) && !confine_moved(confine));
+    CHECK(confine_release(confine));
+    CHECK(open_file(fixture, confine, "@/inside/mounted/file") == 0);
+    CHECK(umount(path) < 0 && errno == EBUSY);
+    CHECK(confine_release(confine));
+    CHECK(umount(path) == 0);
+    CHECK(confine_moved(confine) && !confine_moved(confine));
+    CHECK(open_file(fixture, confine, "@/inside/mounted/file") == -ENOENT);
+    confine_free(confine);
+    return CHILD_PASSED;
+}
+
+static void mounted_roots(void **state)
+{
+    assert_child_passes(mounted_roots_child, *state);
+}
+
+struct releasing {
+    const struct fixture *fixture;
+    struct confine *confine;
+    atomic_bool over;
+    atomic_uint opened;
+};
+
+static void *open_again_and_again(void *userdata)
+{
+    static const char *const names[] = {"@/inside/file", "@/inside/to-mail/file", "@/mail/file"};
+    struct releasing *releasing = userdata;
+
+    for (unsigned int i = 0; !atomic_load(&releasing->over); i++)
+        if (open_file(releasing->fixture, releasing->confine, names[i % ARRAY_SIZE(names)]) == 0)
+            atomic_fetch_add(&releasing->opened, 1);
+        else
+            atomic_store(&releasing->over, true);
+    return NULL;
+}
+
+static void released_while_in_use(void **state)
+{
+    struct fixture *fixture = *state;
+    struct releasing releasing = {.fixture = fixture};
+    int before = descriptors_count();
+    unsigned int releases = 0;
+    pthread_t threads[2];
+
+    releasing.confine = new_set(fixture, beneath_roots, 2);
+    for (size_t i = 0; i < ARRAY_SIZE(threads); i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, open_again_and_again, &releasing), 0);
+    while (atomic_load(&releasing.opened) < 10000 && !atomic_load(&releasing.over))
+        releases += confine_release(releasing.confine);
+    assert_false(atomic_exchange(&releasing.over, true));
+    for (size_t i = 0; i < ARRAY_SIZE(threads); i++)
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    print_message("%u opened, released %u times\n", atomic_load(&releasing.opened), releases);
+    assert_true(releases > 0);
+    confine_free(releasing.confine);
+    assert_int_equal(descriptors_count(), before);
+}
+
 /* A file system whose server never answers anything: who waits for it waits until the alarm. */
 static enum child_result hung_child(void *userdata)
 {
@@ -1721,6 +1879,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(cold, make_mount_point, remove_mount_point),
         cmocka_unit_test(cold_file),
         cmocka_unit_test_setup_teardown(hung, make_mount_point, remove_mount_point),
+        cmocka_unit_test(released_roots),
+        cmocka_unit_test(moved_roots),
+        cmocka_unit_test_setup_teardown(mounted_roots, make_mount_point, remove_mount_point),
+        cmocka_unit_test(released_while_in_use),
     };
 
     int before = descriptors_count(), failed, after;

@@ -26,6 +26,7 @@ static void errors_have_a_reason_and_a_text(void **state)
         {-EXDEV, "outside-root", "leads outside the roots"},
         {-ELOOP, "outside-root", "leads through too many symbolic links, or through one of /proc"},
         {-ENOLINK, "not-a-mailbox", "leads through a symbolic link to nothing"},
+        {-ENODEV, "io-error", "lies in a root that is not there any more"},
         {-ECANCELED, "io-error", "cannot be opened while directories are renamed all the time"},
         {-EACCES, "permission-denied", "Permission denied"},
         {-EPERM, "permission-denied", "Operation not permitted"},
