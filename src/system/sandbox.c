@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -86,18 +87,37 @@ int sandbox_allow(struct sandbox *sandbox, int directory_fd, enum sandbox_access
     return add_rule(sandbox, directory_fd, false, access);
 }
 
+/* As sandbox_allow(), with a descriptor that is the sandbox's from now on. */
+static int allow_own(struct sandbox *sandbox, int directory_fd, enum sandbox_access access)
+{
+    int r = add_rule(sandbox, directory_fd, true, access);
+
+    if (r < 0)
+        (void)close(directory_fd);
+    return r;
+}
+
 int sandbox_allow_directory_of(struct sandbox *sandbox, const char *path,
                                enum sandbox_access access)
 {
-    _cleanup_(closep) int fd = directory_open_of(path, O_PATH, NULL);
-    int r;
+    int fd = directory_open_of(path, O_PATH, NULL);
+
+    return fd < 0 ? fd : allow_own(sandbox, fd, access);
+}
+
+int sandbox_allow_above(struct sandbox *sandbox, int directory_fd, enum sandbox_access access)
+{
+    struct stat top, above;
+    int fd = openat(directory_fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
 
     if (fd < 0)
-        return fd;
-    r = add_rule(sandbox, fd, true, access);
-    if (r == 0)
-        (void)steal_fd(&fd);
-    return r;
+        return -errno;
+    if (stat("/", &top) == 0 && fstat(fd, &above) == 0 && top.st_dev == above.st_dev &&
+        top.st_ino == above.st_ino) {
+        (void)close(fd);
+        return 0;
+    }
+    return allow_own(sandbox, fd, access);
 }
 
 /* The rights that an access needs. All of them are there since version 1. */

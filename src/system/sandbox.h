@@ -40,6 +40,14 @@ int sandbox_allow_directory_of(struct sandbox *sandbox, const char *path,
                                enum sandbox_access access);
 
 /*
+ * As sandbox_allow(), for the directory above, unless that is `/`. Landlock allows directories, not
+ * names: a file system that is mounted over an allowed directory later is not allowed by that, but
+ * by what is allowed above it. So with this the access goes on after such a mount; it does not
+ * where the mount is further up, or in `/`. Returns also the negative errno of open(2).
+ */
+int sandbox_allow_above(struct sandbox *sandbox, int directory_fd, enum sandbox_access access);
+
+/*
  * Enters the sandbox, for good: the calling thread, and those that it makes. Before the first other
  * thread, therefore. keep_abstract keeps sockets in the abstract namespace within reach, where the
  * service manager is reached by one.

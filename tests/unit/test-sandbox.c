@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -500,6 +501,89 @@ static void directory_of_a_bare_name_or_of_the_top(void **state)
     assert_child_passes(directory_of, top);
 }
 
+/* Mounts something over "read", once it is told to, and says when that is done. */
+static enum child_result mount_when_told(const int told[2], const int done[2])
+{
+    char byte = 0;
+
+    (void)close(told[1]);
+    CHECK(read(told[0], &byte, 1) == 1);
+    CHECK(mount("tmpfs", "read", "tmpfs", 0, NULL) == 0);
+    CHECK(write(done[1], &byte, 1) == 1);
+    return CHILD_PASSED;
+}
+
+/* What is mounted over an allowed directory later. userdata: whether what is above is allowed. */
+static enum child_result mounted_later(void *userdata)
+{
+    const bool *above = userdata;
+    _cleanup_(sandbox_freep) struct sandbox *sandbox = NULL;
+    _cleanup_(closep) int read_fd = open("read", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int told[2], done[2], status, version;
+    char byte = 0;
+    pid_t pid;
+
+    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+        return CHILD_SKIPPED;
+    MUST(pipe(told) == 0 && pipe(done) == 0);
+    pid = fork(); /* within a sandbox nobody may mount */
+    MUST(pid >= 0);
+    if (pid == 0)
+        _exit((int)mount_when_told(told, done));
+    MUST(sandbox_new(&sandbox) == 0);
+    MUST(sandbox_allow(sandbox, read_fd, SANDBOX_READ) == 0);
+    if (*above)
+        MUST(sandbox_allow_above(sandbox, read_fd, SANDBOX_READ) == 0);
+    version = sandbox_enter(sandbox, false);
+    CHECK(write(told[1], &byte, 1) == 1);
+    CHECK(read(done[0], &byte, 1) == 1);
+    CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+    if (version == 0)
+        return CHILD_SKIPPED;
+    CHECK(try_open("read", O_RDONLY | O_DIRECTORY) == (*above ? 0 : EACCES));
+    CHECK(try_open("outside/file", O_RDONLY) == (*above ? 0 : EACCES));
+    CHECK(try_open("/etc/passwd", O_RDONLY) == EACCES);
+    return CHILD_PASSED;
+}
+
+static void what_is_mounted_later(void **state)
+{
+    bool above = true, not_above = false;
+
+    (void)state;
+    assert_child_passes(mounted_later, &not_above);
+    assert_child_passes(mounted_later, &above);
+}
+
+/* The top is never allowed for something in it. */
+static enum child_result above_is_the_top(void *userdata)
+{
+    const char *path = userdata;
+    _cleanup_(sandbox_freep) struct sandbox *sandbox = NULL;
+    _cleanup_(closep) int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int version;
+
+    MUST(fd >= 0);
+    MUST(sandbox_new(&sandbox) == 0);
+    MUST(sandbox_allow_above(sandbox, fd, SANDBOX_READ) == 0);
+    version = sandbox_enter(sandbox, false);
+    if (version == 0)
+        return CHILD_SKIPPED;
+    CHECK(version > 0);
+    CHECK(try_open("/etc/passwd", O_RDONLY) == EACCES);
+    CHECK(try_open("read/file", O_RDONLY) == EACCES);
+    return CHILD_PASSED;
+}
+
+static void what_is_above_may_be_the_top(void **state)
+{
+    char in_top[] = "/usr", top[] = "/";
+
+    (void)state;
+    assert_child_passes(above_is_the_top, in_top);
+    assert_child_passes(above_is_the_top, top);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -518,6 +602,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(confines_on_older_kernels, set_up, tear_down),
         cmocka_unit_test_setup_teardown(directories_of_files, set_up, tear_down),
         cmocka_unit_test_setup_teardown(directory_of_a_bare_name_or_of_the_top, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_mounted_later, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_above_may_be_the_top, set_up, tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
