@@ -263,6 +263,21 @@ static int allow_file(struct sandbox *sandbox, const char *path, enum sandbox_ac
     return allow_directory_of(sandbox, real_path, access);
 }
 
+/*
+ * Allows reading beneath a root; and what will be mounted over it, where the service stays: with
+ * sockets of systemd it makes room for one that begins anew.
+ */
+static int allow_root(const struct program *program, struct sandbox *sandbox, int root_fd)
+{
+    const struct sockets *sockets = &program->sockets;
+    int r = sandbox_allow(sandbox, root_fd, SANDBOX_READ);
+
+    if (r < 0 || !sockets_listen(sockets) || sockets->origin == SOCKETS_SYSTEMD)
+        return r;
+    r = sandbox_allow_above(sandbox, root_fd, SANDBOX_READ);
+    return r == -EACCES ? 0 : r;
+}
+
 /* Allows what the options need, beside reading beneath the roots. */
 static int fill_sandbox(const struct program *program, struct sandbox *sandbox)
 {
@@ -271,8 +286,7 @@ static int fill_sandbox(const struct program *program, struct sandbox *sandbox)
     int r = 0;
 
     for (size_t i = 0; r == 0 && i < confine_roots(settings->quota.mailbox.confine); i++)
-        r = sandbox_allow(sandbox, confine_root_fd(settings->quota.mailbox.confine, i),
-                          SANDBOX_READ);
+        r = allow_root(program, sandbox, confine_root_fd(settings->quota.mailbox.confine, i));
     /* These are opened again, or removed, by name; a file of that name may be another by then. */
     if (r == 0 && settings->quota.limits_path)
         r = allow_file(sandbox, settings->quota.limits_path, SANDBOX_READ_FILE);

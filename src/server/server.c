@@ -2,11 +2,13 @@
 #include "server/server.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/resource.h>
 #include <systemd/sd-daemon.h>
 #include <systemd/sd-event.h>
@@ -17,6 +19,7 @@
 #include "server/query.h"
 #include "system/cleanup.h"
 #include "system/clock.h"
+#include "system/confine.h"
 
 /* How soon STATUS= follows what it tells. */
 #define STATUS_USEC USEC_PER_SEC
@@ -27,8 +30,8 @@
 /* Descriptors beyond the connections': sockets, the log, the loop's own. */
 #define DESCRIPTORS_OWN 64
 
-/* What a look into a mailbox may hold open, without openat2(2) also the way up from it. */
-#define DESCRIPTORS_LOOK 40
+/* What a look into a mailbox may hold open. */
+#define DESCRIPTORS_LOOK 8
 
 struct server {
     const struct settings *settings;
@@ -40,12 +43,15 @@ struct server {
     struct listeners *listeners;
     sd_event_source *status;
     sd_event_source *idle;
-    uint64_t active_usec; /* when a connection was last closed */
-    unsigned int stuck;   /* counts that hung when STATUS= was told last */
-    const char *state;    /* what the service manager was not told yet, as READY=1 */
-    bool started;         /* all sockets were taken */
+    sd_event_source *mounts; /* tells of mounts; NULL where there is nothing that does */
+    uint64_t active_usec;    /* when a connection was last closed */
+    unsigned int stuck;      /* counts that hung when STATUS= was told last */
+    const char *state;       /* what the service manager was not told yet, as READY=1 */
+    bool started;            /* all sockets were taken */
     bool reloading;
     bool leaving; /* idle for long enough, if the limits can be read by whoever comes after us */
+    bool let_go;  /* of the roots, once nobody is being answered */
+    bool must_go; /* a root is one that our Landlock does not allow */
     bool stopping;
 };
 
@@ -159,17 +165,6 @@ static void tell_status(struct server *server, const char *state)
         set_timer(server->status, RETRY_USEC);
 }
 
-static int on_status(sd_event_source *source, uint64_t usec, void *userdata)
-{
-    struct server *server = userdata;
-
-    (void)usec;
-    if (connections_count(server->connections) > 0 || query_stuck(server->service) > 0)
-        set_timer(source, STATUS_USEC);
-    tell_status(server, "");
-    return 0;
-}
-
 /* Lets STATUS= follow soon, unless that is under way already. */
 static void status_changed(struct server *server)
 {
@@ -197,6 +192,10 @@ static void on_connection_closed(void *userdata)
         return; /* we are being released */
     listeners_resume(server->listeners);
     status_changed(server);
+    if (server->let_go && connections_count(server->connections) == 0) {
+        server->let_go = false;
+        (void)confine_release(server->settings->quota.mailbox.confine);
+    }
     finish_if_done(server);
 }
 
@@ -220,6 +219,71 @@ static void stop(struct server *server)
     finish_if_done(server);
 }
 
+/* Whether an end costs more than what is remembered. */
+static bool must_stay(const struct server *server)
+{
+    /* A process that hangs in a file system may not go when it is told, and holds up the next. */
+    if (query_stuck(server->service) > 0)
+        return true;
+    /* The next could not start: our limits are the last good ones. */
+    return limits_store_is_old(query_limits(server->service));
+}
+
+/*
+ * Looks where the names of the roots lead now, and lets go of the roots where nobody is being
+ * answered, so that they can be unmounted. Landlock allows this process the directories that it
+ * began with: where systemd starts another one, it makes room, and answers whom it has accepted
+ * from what it holds. Returns whether it let go of any.
+ */
+static bool check_roots(struct server *server)
+{
+    struct confine *confine = server->settings->quota.mailbox.confine;
+    bool systemd = server->sockets->origin == SOCKETS_SYSTEMD;
+    bool idle = connections_count(server->connections) == 0, moved = false;
+    const char *root;
+
+    while ((root = confine_moved(confine))) {
+        journal_log(server->journal, LOG_NOTICE,
+                    "%s is another directory now (something was mounted, unmounted or renamed); %s",
+                    root,
+                    systemd ? "ending: the next query starts a process that may read it"
+                            : "it is read from now on");
+        moved = true;
+    }
+    server->must_go |= moved && systemd;
+    if (!server->must_go) {
+        server->let_go = !idle;
+        return (idle || moved) && confine_release(confine);
+    }
+    if (!server->stopping && !must_stay(server))
+        stop(server);
+    return false;
+}
+
+static int on_mounts(sd_event_source *source, int fd, uint32_t events, void *userdata)
+{
+    struct server *server = userdata;
+
+    (void)source;
+    (void)fd;
+    (void)events;
+    (void)check_roots(server);
+    status_changed(server); /* where that could not tell, it is looked at once more */
+    return 0;
+}
+
+static int on_status(sd_event_source *source, uint64_t usec, void *userdata)
+{
+    struct server *server = userdata;
+    bool held = sockets_listen(server->sockets) && check_roots(server);
+
+    (void)usec;
+    if (held || connections_count(server->connections) > 0 || query_stuck(server->service) > 0)
+        set_timer(source, STATUS_USEC);
+    tell_status(server, "");
+    return 0;
+}
+
 static int on_terminate(sd_event_source *source, const struct signalfd_siginfo *info,
                         void *userdata)
 {
@@ -235,15 +299,9 @@ static int on_terminate(sd_event_source *source, const struct signalfd_siginfo *
 }
 
 /* Whether an end now would cost more than what is remembered. */
-static bool is_needed(struct server *server)
+static bool is_needed(const struct server *server)
 {
-    if (connections_count(server->connections) > 0)
-        return true;
-    /* A process that hangs in a file system may not go when it is told, and holds up the next. */
-    if (query_stuck(server->service) > 0)
-        return true;
-    /* The next would have no limits: ours are the last good ones. */
-    return limits_store_is_old(query_limits(server->service));
+    return connections_count(server->connections) > 0 || must_stay(server);
 }
 
 /*
@@ -359,6 +417,28 @@ static int add_timers(struct server *server)
                                       server->settings->exit_idle_usec, 0, on_idle, server);
 }
 
+/*
+ * Watches what is mounted. Where there is no /proc, the roots are looked at only when there were
+ * queries.
+ */
+static int watch_mounts(struct server *server)
+{
+    _cleanup_(closep) int fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+    int r;
+
+    if (fd < 0)
+        return 0;
+    r = sd_event_add_io(server->event, &server->mounts, fd, EPOLLPRI, on_mounts, server);
+    if (r >= 0)
+        r = sd_event_source_set_io_fd_own(server->mounts, true);
+    if (r < 0)
+        return r;
+    (void)steal_fd(&fd);
+    /* Before queries: who mounts and then asks is answered by what was mounted. */
+    r = sd_event_source_set_priority(server->mounts, SD_EVENT_PRIORITY_IMPORTANT);
+    return r < 0 ? r : 0;
+}
+
 /* Watches the sockets that listen; nothing is accepted before the loop runs. */
 static int add_listeners(struct server *server)
 {
@@ -405,6 +485,8 @@ static int start(struct server *server)
     if (r < 0)
         return r;
     r = add_timers(server);
+    if (r == 0 && sockets_listen(server->sockets))
+        r = watch_mounts(server);
     if (r < 0)
         return r;
     r = sd_event_set_watchdog(server->event, true);
@@ -423,6 +505,7 @@ static bool release(struct server *server)
     listeners_free(listeners);
     sd_event_source_disable_unref(server->status);
     sd_event_source_disable_unref(server->idle);
+    sd_event_source_disable_unref(server->mounts);
     if (server->service)
         ended = query_service_end(server->service);
     if (!ended)
@@ -482,6 +565,8 @@ int server_run(const struct settings *settings, struct sockets *sockets, struct 
                       sockets->origin == SOCKETS_SYSTEMD ? " passed by systemd" : "");
     tell_status(&server, "READY=1\n");
     server.started = true;
+    if (sockets_listen(sockets))
+        (void)check_roots(&server); /* what was mounted since they were opened */
     finish_if_done(&server);
     r = run_loop(&server, error);
     counters = *query_counters(server.service);

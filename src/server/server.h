@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The life of the service: from its sockets to its end. It ends by a signal, when it has been idle
- * for long enough, or when the connections that it was handed are through; whatever was accepted is
- * answered first.
+ * for long enough, when the connections that it was handed are through, or, with sockets of
+ * systemd, when a root has become another directory, which this process may not read; whatever was
+ * accepted is answered first.
  */
 #pragma once
 

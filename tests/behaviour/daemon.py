@@ -90,6 +90,23 @@ def wait_for(look: Callable[[], Found], what: str) -> Found:
     return found
 
 
+def open_files(pid: int) -> list[str]:
+    """Returns what the descriptors of a process are open on."""
+    found = []
+    for each in Path(f'/proc/{pid}/fd').iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found.append(os.readlink(each))
+    return found
+
+
+def open_files_but_roots(pid: int) -> list[str]:
+    """Returns those of a daemon that are no root, which it lets go of while nobody asks."""
+    arguments = os.fsdecode(Path(f'/proc/{pid}/cmdline').read_bytes()).split('\0')
+    roots = {os.path.realpath(each.partition('=')[2]) for each in arguments
+             if each.startswith('--root=')}
+    return [each for each in open_files(pid) if each not in roots]
+
+
 def to_bytes(request: Request) -> bytes:
     """Returns a request, or a path, as the bytes of a line without its LF."""
     return request if isinstance(request, bytes) else os.fsencode(request)

@@ -24,7 +24,7 @@ from typing import Callable, NamedTuple, Optional
 import test_background as background
 
 from daemon import (FULL, Daemon, DaemonTestCase, OwnSocketTestCase, ask, connect, is_long,
-                    needs_root, parse_pairs, passing, read_all, wait_for)
+                    needs_root, open_files_but_roots, parse_pairs, passing, read_all, wait_for)
 from faults import SHORT, Fault, Faults, Table, make_faults, needs_faults
 from mailboxes import make_maildir, write_maildirsize
 
@@ -57,12 +57,8 @@ class FaultsTestCase(DaemonTestCase):
 
 
 def descriptors(daemon: Daemon) -> list[str]:
-    """Returns what the descriptors of a daemon are open on."""
-    found = []
-    for each in Path(f'/proc/{daemon.pid}/fd').iterdir():
-        with contextlib.suppress(FileNotFoundError):
-            found.append(re.sub(r'\d+', 'N', os.readlink(each)))
-    return sorted(found)
+    """Returns what the descriptors of a daemon are open on, but those of its roots."""
+    return sorted(re.sub(r'\d+', 'N', each) for each in open_files_but_roots(daemon.pid))
 
 
 def threads(daemon: Daemon) -> int:

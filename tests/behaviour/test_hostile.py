@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Iterator
 
-from daemon import Daemon, DaemonTestCase, is_long, wait_for
+from daemon import Daemon, DaemonTestCase, is_long, open_files_but_roots, wait_for
 from mailboxes import make_questions
 
 MAILBOXES = 200
@@ -34,7 +34,7 @@ class Held:
     """What a process holds at one time."""
 
     def __init__(self, pid: int):
-        self.descriptors = len(os.listdir(f'/proc/{pid}/fd'))
+        self.descriptors = len(open_files_but_roots(pid))
         self.kib = int(status_of(pid, 'VmRSS').split()[0])
 
 

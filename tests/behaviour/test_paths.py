@@ -265,12 +265,6 @@ class OneRootTest(PathTest):
         self.assertEqual(daemon.pairs(f'usage joe@{name}')['source'], 'none')
         self.assertEqual(daemon.pairs(f'usage joe@{name}x')['reason'], 'bad-address')
 
-    def test_root_that_is_moved_away(self):
-        moved = self.folder / 'moved'
-        self.root.rename(moved)
-        self.assert_size(self.daemon, self.joe, 123)
-        self.assert_refused(self.daemon, moved / 'joe', OUTSIDE)
-
 
 class RootsTest(PathTest):
     """More than one root, and none."""
