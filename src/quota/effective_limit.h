@@ -15,8 +15,15 @@
 #include "quota/size.h"
 #include "quota/verdict.h"
 
-/* A limit that only maildirsize gives is believed for this long after the file was written. */
+/*
+ * A limit that only maildirsize gives is believed for the first time after the file was written.
+ * For as long again it is not, so that the delivery agent decides and rewrites the file. Later on
+ * it is not believed for the second time at the beginning of each day: Dovecot's maildir driver
+ * does not write the file when it refuses a message, unless the mailbox exceeds the limit without
+ * it. So a mailbox that stays full costs one burst of refused deliveries a day.
+ */
 #define HEADER_LIMIT_BELIEVED_USEC (UINT64_C(24) * 3600 * 1000 * 1000)
+#define HEADER_LIMIT_TRIED_USEC    (UINT64_C(30) * 60 * 1000 * 1000)
 
 /* What is known of the limit apart from the mailbox, and what is to fit. */
 struct mailbox_policy {
@@ -35,7 +42,7 @@ struct limit_header {
     struct quota_limit limit;
     bool has_bytes;    /* it says something about bytes; 0 there means no limit */
     bool has_messages; /* likewise about messages */
-    bool is_old;       /* the file was written more than HEADER_LIMIT_BELIEVED_USEC ago */
+    bool is_old;       /* it is time to try whether the limit still holds */
 };
 
 struct effective_limit {

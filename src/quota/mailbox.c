@@ -28,6 +28,19 @@ void mailbox_normalise_path(char *path)
     *to = '\0';
 }
 
+/* Tells whether it is time to try a limit that only maildirsize gives. */
+static bool is_tried(uint64_t written_usec, uint64_t now_usec)
+{
+    uint64_t age_usec;
+
+    if (written_usec >= now_usec)
+        return false;
+    age_usec = now_usec - written_usec;
+    return age_usec > HEADER_LIMIT_BELIEVED_USEC &&
+           (age_usec < 2 * HEADER_LIMIT_BELIEVED_USEC ||
+            age_usec % HEADER_LIMIT_BELIEVED_USEC < HEADER_LIMIT_TRIED_USEC);
+}
+
 /* The first line of maildirsize, as far as it was read. */
 static struct limit_header header_of(const struct mailbox *mailbox, uint64_t now_usec)
 {
@@ -39,7 +52,7 @@ static struct limit_header header_of(const struct mailbox *mailbox, uint64_t now
         .limit = mailbox->maildirsize.limit,
         .has_bytes = mailbox->maildirsize.has_bytes,
         .has_messages = mailbox->maildirsize.has_messages,
-        .is_old = written_usec < now_usec && now_usec - written_usec > HEADER_LIMIT_BELIEVED_USEC,
+        .is_old = is_tried(written_usec, now_usec),
     };
 }
 
