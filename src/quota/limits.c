@@ -29,8 +29,9 @@ _Static_assert(LIMITS_FILE_BYTES_MAX < UINT32_MAX, "an offset in the text fits i
 
 /*
  * The text is the file's own, squeezed: for each entry the key in lower case and the value, each
- * with a NUL behind it; or the key and UNUSABLE. A value stays text, which is shorter than the
- * limit that it stands for and lies beside its key, where a lookup has to read anyway.
+ * with a NUL behind it; or the key and UNUSABLE; and in the end a NUL. A value stays text, which is
+ * shorter than the limit that it stands for and lies beside its key, where a lookup has to read
+ * anyway.
  */
 struct limits {
     char *text;
@@ -99,8 +100,8 @@ static int read_all(int fd, char *buffer, size_t size, size_t *ret_length)
 }
 
 /*
- * Reads the file into memory. Returns 0 and the text with its length, and room for one byte more,
- * or a negative errno.
+ * Reads the file into memory. Returns 0 and the text with its length, and room for two bytes
+ * more, or a negative errno.
  */
 static int read_file(const char *path, char **ret_text, size_t *ret_length, char *error)
 {
@@ -112,7 +113,7 @@ static int read_file(const char *path, char **ret_text, size_t *ret_length, char
     fd = open_file(path, &length, error);
     if (fd < 0)
         return fd;
-    text = malloc(length + 1);
+    text = malloc(length + 2);
     if (!text)
         return fail_errno(error, ENOMEM, "cannot be held in memory");
     r = read_all(fd, text, length + 1, &got);
@@ -234,8 +235,7 @@ static bool check_value(struct limits *limits, const struct lsearch_entry *entry
 /*
  * Appends part[0..length) and its end to the squeezed text, which lies in the same memory before
  * it. It never catches up with what is still to be appended or read: between a key and its value
- * there is a byte, and behind an entry the end of a line or the byte that read_file() left room
- * for.
+ * there is a byte, and behind an entry the end of a line or a byte that read_file() left room for.
  */
 static void append_squeezed(struct limits *limits, const char *part, size_t length, char end)
 {
@@ -285,6 +285,7 @@ static void limits_parse(struct limits *limits, size_t length)
         else
             add_fault(limits, entry.line, "%s", why);
     }
+    limits->text[limits->text_length] = '\0';
     smaller = realloc(limits->text, limits->text_length + 1);
     if (smaller)
         limits->text = smaller;
