@@ -7,7 +7,8 @@
  * learn how full any mailbox beneath the roots is, and nothing else.
  *
  * Diagnostics: the systemd journal, or where --log says. Exit status 0 after a clean end, 1 if it
- * could not start, 2 for a wrong command line.
+ * could not start, 2 for a wrong command line. With --check-config, 0 or 1 for whether the roots
+ * could be opened and the limits file could be read.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,6 +20,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "check_config.h"
 #include "config.h"
 #include "options.h"
 #include "server/server.h"
@@ -428,6 +430,10 @@ int main(int argc, char **argv)
         break;
     case OPTIONS_VERSION:
         puts("exim-quotad " PROJECT_VERSION);
+        break;
+    case OPTIONS_CHECK_CONFIG:
+        if (check_config(&program.options.settings.quota, stderr_is_the_journal()) < 0)
+            status = EXIT_FAILURE;
         break;
     case OPTIONS_SERVE:
         r = run(&program);

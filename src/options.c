@@ -189,6 +189,15 @@ static int read_exit_idle_time(void *target, const char *value)
     return -EINVAL;
 }
 
+static int read_check_config(void *target, const char *value)
+{
+    struct options *options = target;
+
+    (void)value;
+    options->action = OPTIONS_CHECK_CONFIG;
+    return 0;
+}
+
 static int read_help(void *target, const char *value)
 {
     struct options *options = target;
@@ -238,6 +247,8 @@ static const struct option_spec specs[] = {
     {"debug", 'd', NULL, NULL, "log every answer, and how it came about", read_debug},
     {"log", 'l', "PATH|syslog", "a path, or syslog", "where to log (default: journal, or stderr)",
      read_log},
+    {"check-config", 0, NULL, NULL, "say what a service with these options would find, and end",
+     read_check_config},
     {"help", 'h', NULL, NULL, "print this help", read_help},
     {"version", 'V', NULL, NULL, "print the version", read_version},
 };
@@ -270,7 +281,10 @@ static int read_all(int argc, char **argv, struct options *options, char *error)
 /* Options that make no sense without another. */
 static int check_together(const struct options *options, char *error)
 {
-    if (options->action != OPTIONS_SERVE || options->settings.socket_path)
+    bool is_for_service =
+        options->action == OPTIONS_SERVE || options->action == OPTIONS_CHECK_CONFIG;
+
+    if (!is_for_service || options->settings.socket_path)
         return 0;
     if (options->pidfile)
         return options_fail(error,

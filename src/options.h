@@ -11,6 +11,7 @@
 
 enum options_action {
     OPTIONS_SERVE,
+    OPTIONS_CHECK_CONFIG,
     OPTIONS_HELP,
     OPTIONS_VERSION,
 };

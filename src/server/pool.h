@@ -20,6 +20,8 @@ struct pool_job;
 #define POOL_DEVICE_UNKNOWN ((dev_t)0)  /* such jobs have the share of one device together */
 #define POOL_DEVICE_NONE    ((dev_t)-1) /* of a job that has to do with no mailbox */
 #define POOL_DEVICE_ANY     ((dev_t)-2) /* of no job */
+#define POOL_DEVICE_PATHS                                                                          \
+    ((dev_t)-3) /* of the look at the options' paths, which may hang anywhere */
 
 struct pool_job {
     /* Set by the caller. */

@@ -457,6 +457,11 @@ struct limits_store *query_limits(const struct query_service *service)
     return service->limits;
 }
 
+struct pool *query_pool(const struct query_service *service)
+{
+    return service->pool;
+}
+
 uint64_t query_p99_usec(const struct query_service *service)
 {
     return latency_quantile_usec(&service->latency, 990);

@@ -16,6 +16,7 @@
 #include "config.h"
 #include "server/connection.h"
 #include "server/listener.h"
+#include "server/paths_report.h"
 #include "server/query.h"
 #include "system/cleanup.h"
 #include "system/clock.h"
@@ -41,6 +42,7 @@ struct server {
     struct query_service *service;
     struct connections *connections;
     struct listeners *listeners;
+    struct paths_report *paths_report;
     sd_event_source *status;
     sd_event_source *idle;
     sd_event_source *mounts; /* tells of mounts; NULL where there is nothing that does */
@@ -402,6 +404,20 @@ static void load_limits(struct server *server)
     limits_store_load(query_limits(server->service), !sockets_listen(server->sockets));
 }
 
+/* Not in an instance for one connection, which would say the same for each of them. */
+static void check_paths(struct server *server)
+{
+    int r;
+
+    if (!sockets_listen(server->sockets))
+        return;
+    r = paths_report_new(query_pool(server->service), &server->settings->quota, server->journal,
+                         &server->paths_report);
+    if (r < 0)
+        journal_log(server->journal, LOG_WARNING, "cannot check the roots and templates: %s",
+                    strerror(-r));
+}
+
 static int add_timers(struct server *server)
 {
     int r;
@@ -508,7 +524,9 @@ static bool release(struct server *server)
     sd_event_source_disable_unref(server->mounts);
     if (server->service)
         ended = query_service_end(server->service);
-    if (!ended)
+    if (ended)
+        paths_report_free(server->paths_report);
+    else
         journal_log(
             server->journal, LOG_WARNING,
             "leaving while a thread is still at work, which ends with its file system's answer");
@@ -563,6 +581,7 @@ int server_run(const struct settings *settings, struct sockets *sockets, struct 
         journal_event(journal, JOURNAL_STARTED, NULL, "exim-quotad %s answers on %zu socket%s%s",
                       PROJECT_VERSION, sockets->count, sockets->count == 1 ? "" : "s",
                       sockets->origin == SOCKETS_SYSTEMD ? " passed by systemd" : "");
+    check_paths(&server);
     tell_status(&server, "READY=1\n");
     server.started = true;
     if (sockets_listen(sockets))

@@ -471,6 +471,18 @@ class RunningFaultsTest(StartingTestCase):
         self.addCleanup(daemon.process.end)
         return daemon
 
+    def start_without_threads(self, *options: str, **how) -> Daemon:
+        """Starts a daemon that has no thread yet: the one that it starts with cannot be made."""
+        self.control.fail(Fault('pthread_create', 1, errno.EAGAIN))
+        self.told_ready()
+        daemon = self.launch(*options, **how)
+        self.assertTrue(self.serving(daemon), daemon.stderr())
+        self.assertEqual(self.control.stop(), 1)
+        self.assertIn('cannot check the roots and templates: Resource temporarily unavailable',
+                      self.log.read_text())
+        self.addCleanup(daemon.process.end)
+        return daemon
+
     def test_reload(self):
         limits = self.folder / 'limits'
         daemon = self.start_ready(f'--limits={limits}', f'--mailbox={self.root}/%n')
@@ -518,12 +530,11 @@ class RunningFaultsTest(StartingTestCase):
     def test_reload_without_threads(self):
         """The limits are old then, and the service does not end: the next one might have none."""
         limits = self.folder / 'limits'
+        self.stop(self.start_ready())  # the faults are known from then on
         listener = self.listen(self.socket)
         how = passing([listener])
         how['environment'].update(self.environment())
-        self.control.record()
-        daemon = self.launch(f'--limits={limits}', '--exit-idle-time=300ms', **how)
-        self.assertTrue(self.serving(daemon), daemon.stderr())
+        daemon = self.start_without_threads(f'--limits={limits}', '--exit-idle-time=300ms', **how)
         self.control.fail(Fault('pthread_create', 1, errno.EAGAIN))
         daemon.process.send(signal.SIGHUP)
         wait_for(self.told_ready, 'it has reloaded')
@@ -571,7 +582,9 @@ class RunningFaultsTest(StartingTestCase):
                          lambda daemon: daemon.process.send(signal.SIGTERM))
 
     def test_first_thread(self):
-        daemon = self.start_ready('--scan-threads=2')
+        self.stop(self.start_ready())  # the faults are known from then on
+        daemon = self.start_without_threads(f'--socket={self.socket}', '--foreground',
+                                            '--scan-threads=2')
         for times in 1, 3:
             self.control.fail(Fault('pthread_create', 1, errno.EAGAIN), times)
             for _ in range(times):

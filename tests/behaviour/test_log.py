@@ -97,6 +97,51 @@ class FileTest(LogTest):
                 [entry] = daemon.entries('notice')
                 self.assertIn(f'{self.path}: its messages were counted', entry.text)
 
+    def test_templates_that_lead_nowhere(self):
+        gone, outside = f'{self.root}/gone', f'{self.folder}/outside'
+        daemon = self.start(f'--mailbox={self.root}/%n', f'--mailbox={gone}/%d/%n/Maildir',
+                            f'--mailbox={outside}/%n', f'--mailbox={self.folder}/%d/%n')
+        wait_for(lambda: len(daemon.warnings()) == 2, 'it is told')
+        for _ in range(3):
+            daemon.ask('ping')
+        self.assertEqual(daemon.warnings(), [
+            f'--mailbox={gone}/%d/%n/Maildir: {gone}: No such file or directory',
+            f'--mailbox={outside}/%n: lies under no --root'])
+
+    @needs_root
+    def test_directories_that_are_hidden(self):
+        # As the unit's ProtectHome= and InaccessiblePaths= do it; and one that is empty, but real.
+        for name in 'hidden', 'forbidden', 'taken', 'empty':
+            (self.root / name).mkdir()
+        wrapper = ('/usr/bin/unshare', '--mount', '/bin/sh', '-ec',
+                   f'cd {self.root}; mount -t tmpfs none hidden; mount -t tmpfs none taken;'
+                   'mkdir taken/joe; mkdir -m 0 hidden/inaccessible;'
+                   'mount --bind hidden/inaccessible forbidden; umount hidden;'
+                   'mount -t tmpfs none hidden; exec "$0" "$@"')
+        daemon = self.start(f'--root={self.root}/hidden', *(
+            f'--mailbox={self.root}/{name}/%n'
+            for name in ('hidden', 'forbidden', 'taken', 'empty')), wrapper=wrapper)
+        wait_for(lambda: len(daemon.warnings()) == 2, 'it is told')
+        hint = 'is an empty tmpfs; ProtectHome= or InaccessiblePaths= of the unit may hide the ' \
+            'real directory'
+        self.assertEqual(daemon.warnings(), [
+            f'--root={self.root}/hidden: {self.root}/hidden {hint}',
+            f'--mailbox={self.root}/forbidden/%n: {self.root}/forbidden {hint}'])
+
+    def test_one_connection_is_no_time_to_check(self):
+        client, connection = socket.socketpair()
+        self.addCleanup(client.close)
+        limits = self.folder / 'limits'
+        limits.write_text('*: 1K\nx\n')
+        with connection:
+            daemon = self.spawn('--mailbox=/outside/%n', f'--limits={limits}',
+                                descriptors={0: connection.fileno(), 1: connection.fileno()})
+        client.sendall(b'usage joe@example.org\n')
+        self.assertIn(b'reason=outside-root', client.recv(1000))
+        self.assert_ended_well(daemon)
+        [said] = daemon.warnings()
+        self.assertNotIn('--mailbox', said)
+
     def test_what_belongs_to_the_life_of_a_mailbox(self):
         # No word about a file that is missing, has grown, or is out of date.
         make_maildir(self.root / 'none', [1])

@@ -8,7 +8,7 @@ import socket
 from pathlib import Path
 from typing import NamedTuple, Optional
 
-from daemon import Daemon, DaemonTestCase, has_reply, needs_root, send_and_be_read
+from daemon import Daemon, DaemonTestCase, Ended, has_reply, needs_root, send_and_be_read
 from mailboxes import make_maildir, write_maildirsize
 
 
@@ -61,7 +61,8 @@ OPTIONS = (
     Option('--allow-group', ('', 'no-such-group', '-1', '4294967296', '1x'), 'name of a group'),
 )
 
-FLAGS = (('--foreground', '-f'), ('--debug', '-d'), ('--help', '-h'), ('--version', '-V'))
+FLAGS = (('--foreground', '-f'), ('--debug', '-d'), ('--check-config', ''), ('--help', '-h'),
+         ('--version', '-V'))
 
 
 class CommandLineTest(DaemonTestCase):
@@ -184,6 +185,73 @@ class CommandLineTest(DaemonTestCase):
             ended = self.run_to_end(f'--socket={socket_path}', '--user=no-such-user', option)
             self.assertEqual(ended.status, 0)
             self.assertFalse(socket_path.exists())
+
+
+class CheckConfigTest(DaemonTestCase):
+    """--check-config."""
+
+    def check(self, *options: str, **how) -> Ended:
+        """Runs it with a root that there is."""
+        return self.run_to_end('--check-config', f'--root={self.root}', *options, **how)
+
+    def test_nothing_is_wrong(self):
+        limits = self.folder / 'limits'
+        limits.write_text('*: 1K\n')
+        ended = self.check(f'--mailbox={self.root}/%d/%n', f'--limits={limits}',
+                           f'--socket={self.folder}/socket', f'--log={self.folder}/log')
+        self.assertEqual(ended, Ended(0, f'--root={self.root}: found\n'
+                                         f'--limits={limits}: 1 limits loaded, 0 unusable\n', ''))
+        self.assertEqual(sorted(each.name for each in self.folder.glob('[sl]*')), ['limits'])
+
+    def test_faults_are_only_said(self):
+        limits = self.folder / 'limits'
+        limits.write_text('*: 1K\n' + 'joe@example.org: 0MM\n' * 100)
+        ended = self.check(f'--mailbox={self.root}/vhosts/%d/%n', '--mailbox=/srv/mail/%n',
+                           f'--limits={limits}')
+        self.assertEqual(ended.status, 0)
+        said = ended.stderr.splitlines()
+        self.assertEqual(said[:2], [
+            f'exim-quotad: --mailbox={self.root}/vhosts/%d/%n: {self.root}/vhosts: No such file or '
+            'directory', 'exim-quotad: --mailbox=/srv/mail/%n: lies under no --root'])
+        self.assertTrue(said[2].startswith(f'exim-quotad: {limits}:2: "0MM" is no limit; '))
+        self.assertEqual(said[-1], f'exim-quotad: {limits}: and 81 more')
+        self.assertEqual(len(said), 2 + 20)
+        self.assertIn(f'--limits={limits}: 1 limits loaded, 100 unusable\n', ended.stdout)
+
+    def test_what_keeps_it_from_its_work(self):
+        missing, file = self.folder / 'missing', self.folder / 'file'
+        file.touch()
+        for options, said in (
+                ((f'--limits={missing}',), [f'--limits={missing}: cannot be opened: No such file or '
+                                            'directory']),
+                ((f'--limits={self.root}',), [f'--limits={self.root}: is not a regular file']),
+                ((f'--root={missing}', f'--root={file}', '--mailbox=/elsewhere/%n'),
+                 [f'--root={missing}: No such file or directory',
+                  f'--root={file}: Not a directory'])):
+            with self.subTest(options=options):
+                ended = self.check(*options)
+                self.assertEqual(ended.status, 1)
+                self.assertEqual(ended.stderr.splitlines(), [f'exim-quotad: {line}' for line in said])
+                self.assertIn(f'--root={self.root}: found\n', ended.stdout)
+
+    def test_options_that_are_wrong(self):
+        for option, said in (('--timeout=x', '--timeout=x is not accepted'), ('--x', '--x'),
+                             (f'--pidfile={self.folder}/pid', '--pidfile')):
+            with self.subTest(option=option):
+                self.assertIn(said, self.run_to_failure(2, '--check-config', option))
+
+    def test_in_a_reload(self):
+        """The service says the rest: see the unit."""
+        limits = self.folder / 'limits'
+        wrapper = ('/bin/sh', '-c', 'export JOURNAL_STREAM=$(stat -Lc %d:%i /proc/$$/fd/2);'
+                                    'exec "$0" "$@"')
+        limits.write_text('joe@example.org: 0MM\n')
+        ended = self.check('--mailbox=/srv/mail/%n', f'--limits={limits}', wrapper=wrapper)
+        self.assertEqual(ended, Ended(0, '', ''))
+        limits.unlink()
+        ended = self.check(f'--limits={limits}', wrapper=wrapper)
+        self.assertEqual(ended, Ended(1, '', f'exim-quotad: --limits={limits}: cannot be opened: '
+                                             'No such file or directory\n'))
 
 
 class ValuesTest(DaemonTestCase):

@@ -66,6 +66,10 @@ class DropIns(Scenario):
         self.service.make_maildirs([mailbox], MESSAGE_BYTES)
         self.service.change(options='--root=/home')
         self.assertEqual(self.usage(mailbox)[1], 'none', 'there is nothing to see without it')
+        said = self.journal('-t', 'exim-quotad', '-p', 'warning', '-o', 'cat')
+        print(said)
+        self.assertIn('--root=/home: /home is an empty tmpfs; ProtectHome= or InaccessiblePaths= '
+                      'of the unit may hide the real directory', said)
         drop_in = shown_in_manual('Service', 'ProtectHome=')
         print(drop_in)
 

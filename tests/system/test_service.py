@@ -3,6 +3,7 @@
 
 import re
 import socket
+import time
 
 from harness.container import wait_until
 from harness.scenario import Scenario, is_long
@@ -122,6 +123,93 @@ class Interruptions(ServiceScenario):
 
     def _count(self, pattern: str) -> int:
         return len(re.findall(pattern, self.journal('-t', 'exim-quotad', '-o', 'cat')))
+
+
+class Limits(ServiceScenario):
+    """`systemctl reload` of a limits file that was changed."""
+
+    mailboxes = 3
+    file = '/etc/exim-quotad.limits'
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.container.put_file(self.file, 'user1@example.org: 5000\n*: 4K\n')
+        self.options = f'--mailbox=/var/mail/vhosts/%n --limits={self.file}'
+        self.service.change(options=self.options)
+
+    def limit_of(self, number: int) -> str:
+        """Returns the limit of the answer about that user."""
+        answer = self.service.ask(f'usage user{number}@example.org')
+        return re.search(' limit=([0-9]+) ', answer)[1]
+
+    def reload(self) -> tuple[int, list[str]]:
+        """Reloads the service. Returns the status, and what its journal says then of the file."""
+        self.service.ask('ping')
+        start = self.container.journal_now()
+        ended = self.container.run(['systemctl', 'reload', SERVICE], check=False)
+        said = self.container.journal(start, '-t', 'exim-quotad', '-o', 'cat')
+        lines = [line for line in said.splitlines() if self.file in line]
+        print(f'systemctl reload: status {ended.returncode} {ended.stderr}\n' + '\n'.join(lines))
+        return ended.returncode, lines
+
+    def test_wrong_line_costs_its_own_key(self):
+        self.container.put_file(
+            self.file, 'user1@example.org: 0MM\nuser2@example.org: 6000\n*: 4K\n')
+        status, said = self.reload()
+        self.assertEqual((status, len(said)), (0, 2))
+        self.assertTrue(said[0].startswith(f'{self.file}:1: "0MM" is no limit; '))
+        self.assertEqual(said[1], f'{self.file}: 2 limits loaded, 1 unusable')
+        self.assertEqual([self.limit_of(number) for number in range(3)], ['4096', '0', '6000'])
+
+    def test_file_that_cannot_be_read_changes_nothing(self):
+        self.service.change(options=f'{self.options} --exit-idle-time=4s')
+        self.assertEqual(self.limit_of(1), '5000')
+        pid = self.service.main_pid()
+        self.container.run(['rm', self.file])
+
+        status, said = self.reload()
+
+        self.assertNotEqual(status, 0)
+        self.assertEqual(said, [f'exim-quotad: --limits={self.file}: cannot be opened: No such file '
+                                'or directory'])
+        time.sleep(6)  # it is idle for long enough, and would lose them
+        self.assertEqual([self.limit_of(number) for number in range(2)], ['4096', '5000'])
+        self.assertEqual(self.container.unit(SERVICE, 'ActiveState', 'MainPID'),
+                         {'ActiveState': 'active', 'MainPID': str(pid)})
+
+        self.container.put_file(self.file, 'user1@example.org: 7000\n')
+        self.assertEqual(self.reload()[0], 0)
+        self.assertEqual(self.limit_of(1), '7000')
+
+    def test_start_without_the_file(self):
+        self.service.stop()
+        self.container.run(['rm', self.file])
+        self.assertEqual(self.limit_of(1), '0')
+        said = self.journal('-t', 'exim-quotad', '-p', 'err', '-o', 'cat')
+        print(said)
+        self.assertIn(f'{self.file}: cannot be opened: No such file or directory; there are no '
+                      'limits until a reload can read it', said)
+        self.container.put_file(self.file, 'user1@example.org: 7000\n')
+        self.assertEqual(self.reload()[0], 0)
+        self.assertEqual(self.limit_of(1), '7000')
+
+    def test_many_wrong_lines(self):
+        self.container.put_file(self.file, ''.join(
+            f'user{number}@example.org: {number}{"MM" if number % 100 == 2 else ""}\n'
+            for number in range(100_000)))
+        status, said = self.reload()
+        self.assertEqual(status, 0)
+        self.assertLessEqual(len(said), 21)
+        self.assertEqual(said[-1], f'{self.file}: 99000 limits loaded, 1000 unusable')
+        self.assertEqual([self.limit_of(number) for number in (1, 2, 3, 99_999)],
+                         ['1', '0', '3', '99999'])
+
+    def test_wrong_options(self):
+        self.service.ask('ping')
+        self.container.put_file(ENVIRONMENT_FILE, 'OPTIONS="--default-quota=2GB"\n')
+        self.assertNotEqual(self.reload()[0], 0)
+        self.assertEqual(self.limit_of(1), '5000')
+        self.assertIn('--default-quota=2GB is not accepted', self.journal('-t', 'exim-quotad'))
 
 
 class Failures(ServiceScenario):

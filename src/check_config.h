@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * --check-config: what a service with these options would find.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "quota/settings.h"
+
+/*
+ * Opens the roots of the settings and reads the limits file. Says what it finds on standard output,
+ * and on standard error what is wrong; with quiet, as in a reload, whose service reports the rest,
+ * only what makes the service useless. Returns 0, or -1 if a root cannot be opened or the limits
+ * file not be read.
+ */
+int check_config(struct quota_settings *settings, bool quiet);
