@@ -10,7 +10,7 @@ struct dimension {
 static struct dimension larger(bool has_header, uint64_t header, uint64_t by_default,
                                enum limit_source default_from)
 {
-    bool header_wins = has_header && (header == 0 || by_default == 0 || header > by_default);
+    bool header_wins = has_header && (header == 0 || header > by_default);
 
     if (header_wins)
         return (struct dimension){header, LIMIT_SOURCE_HEADER};

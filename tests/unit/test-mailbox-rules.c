@@ -522,7 +522,7 @@ static void the_times_of_maildirsize(void **state)
 {
     struct fixture *fixture = *state;
     const struct timespec before_the_epoch[] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = -5}};
-    uint64_t before_usec = clock_usec(CLOCK_REALTIME_COARSE), changed_usec;
+    uint64_t before_usec = clock_usec(CLOCK_REALTIME_COARSE), changed_usec, future_usec;
     struct mailbox mailbox;
     char path[PATH_MAX];
 
@@ -543,13 +543,16 @@ static void the_times_of_maildirsize(void **state)
     assert_false(is_old(fixture, fixture->written_usec + 7 * DAY - 1));
     assert_true(is_old(fixture, fixture->written_usec + 7 * DAY));
     assert_false(is_old(fixture, fixture->written_usec + 7 * DAY + HEADER_LIMIT_TRIED_USEC));
-    set_modified(fixture, "maildirsize", changed_usec + 1000 * DAY);
+    future_usec = changed_usec + 1000 * DAY;
+    set_modified(fixture, "maildirsize", future_usec);
     (void)probe(fixture, "", &mailbox);
     changed_usec = mailbox.maildirsize_ctime_usec;
     mailbox_close(&mailbox);
     assert_false(is_old(fixture, changed_usec - DAY));
     assert_false(is_old(fixture, changed_usec + DAY));
     assert_true(is_old(fixture, changed_usec + DAY + 1));
+    assert_true(is_old(fixture, changed_usec + 999 * DAY));
+    assert_false(is_old(fixture, future_usec));
 
     path_of(fixture, "maildirsize", path);
     assert_return_code(utimensat(AT_FDCWD, path, before_the_epoch, 0), errno);
