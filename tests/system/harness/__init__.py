@@ -16,7 +16,8 @@ from scenario.MailScenario where Exim and Dovecot are wanted:
             self.assertEqual(replies[0].code, 451)
 
 scenario.DebianScenario has Debian's own configuration of Exim instead, with the ACL files that we
-install and a limits file.
+install and a limits file. agents.AgentScenario has delivery agents that keep quotas of their own:
+Exim, Dovecot's LMTP server and Courier.
 
 Each class has a freshly booted container to itself; what a test prints is shown, and with a failure
 the journal, the SMTP sessions and Exim's main log. Run it by `tests/run --only test_SUBJECT`.

@@ -19,7 +19,7 @@ from . import places
 PACKAGES = (
     # what boots, and what is tested against
     'systemd', 'systemd-sysv', 'dbus',
-    'exim4-daemon-light', 'dovecot-core', 'dovecot-imapd',
+    'exim4-daemon-light', 'dovecot-core', 'dovecot-imapd', 'dovecot-lmtpd', 'maildrop', 'rsync',
     # what builds the project offline
     'gcc', 'libc6-dev', 'libsystemd-dev', 'meson', 'ninja-build', 'pkg-config',
     # what tests use: a file system of their own, a look into processes, privileges, man pages

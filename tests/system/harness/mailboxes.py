@@ -31,9 +31,12 @@ class Mailboxes:
         for file in (EXIM_MAILDIRS, EXIM_MBOXES, DOVECOT_USERS):
             container.put_file(file, '')
 
-    def add_maildir(self, address: str) -> str:
-        """Gives the address a Maildir, which its first message will make, and returns its path."""
-        path = self._path(address)
+    def add_maildir(self, address: str, below: str = '') -> str:
+        """Gives the address a Maildir, which its first message will make, and returns its path.
+
+        It is the address's own directory, or a directory below that.
+        """
+        path = self._path(address) + below
         self._append(EXIM_MAILDIRS, f'{address}: {path}\n')
         self._append(DOVECOT_USERS, f'{address}:{{PLAIN}}{PASSWORD}:vmail:vmail::{path}::\n')
         return path

@@ -23,13 +23,13 @@ class Reply(NamedTuple):
 class Session:
     """One SMTP session over a connected socket: `with Session(socket) as smtp: smtp.rcpt(...)`."""
 
-    def __init__(self, connection: socket.socket):
-        """Takes the connection over, reads the greeting and says EHLO."""
+    def __init__(self, connection: socket.socket, hello: str = 'EHLO'):
+        """Takes the connection over, reads the greeting and says EHLO (LHLO where it is LMTP)."""
         self.lines: list[str] = []
         self._connection = connection
         self._stream = connection.makefile('rb')
         self.greeting = self._read_reply()
-        self.extensions = self.command('EHLO client.example')
+        self.extensions = self.command(f'{hello} client.example')
 
     def __enter__(self) -> 'Session':
         return self
