@@ -363,6 +363,16 @@ static const char *next_component(const char *template)
     }
 }
 
+/* Returns the length of what a sequence stands for, 0 if that is not known yet. */
+static size_t known_length(char letter, const struct parts *parts)
+{
+    if (letter == 'n')
+        return parts->local_length;
+    if (letter == 'd')
+        return parts->domain_length;
+    return parts->local && parts->domain ? parts->local_length + 1 + parts->domain_length : 0;
+}
+
 static bool match_path(const char *template, const char *path, const struct parts *parts,
                        struct address *ret);
 
@@ -370,10 +380,11 @@ static bool match_path(const char *template, const char *path, const struct part
 static bool match_sequence(const char *template, const char *path, const struct parts *parts,
                            struct address *ret)
 {
+    size_t known = known_length(template[1], parts);
     size_t left = strcspn(path, "/");
+    size_t longest = known > 0 ? known : NAME_MAX; /* no file has a longer name */
 
-    /* No file has a longer name. */
-    for (size_t length = 1; length <= left && length <= NAME_MAX; length++) {
+    for (size_t length = known > 0 ? known : 1; length <= longest && length <= left; length++) {
         struct parts tried = *parts;
 
         if (bind_sequence(template[1], path, length, &tried) &&

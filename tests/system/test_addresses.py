@@ -101,7 +101,8 @@ THROUGH_EXIM = (
     ('joe+tag@odd.example', 'odd.example/joe+tag'),
     # lengths
     (f'{"l" * 64}@odd.example', f'odd.example/{"l" * 64}'),
-    (f'{"l" * 65}@odd.example', BAD_ADDRESS),
+    (f'{"l" * 65}@odd.example', f'odd.example/{"l" * 65}'),
+    (f'{"l" * 200}@odd.example', f'odd.example/{"l" * 200}'),
     # UTF-8, and what is none
     ('j\xf6e@odd.example', 'odd.example/j\xf6e'),
     ('"j\xf6e"@odd.example', 'odd.example/j\xf6e'),

@@ -208,8 +208,8 @@ class Verdicts(DebianScenario):
         return bool(int(re.search(r'(?m)^ShdPnd:\s*(\w+)', status)[1], 16) & signal_bit)
 
     def test_bad_line_costs_its_own_key(self):
-        broken, other = 'broken@quota.example', 'other@quota.example'
-        for address in broken, other:
+        broken, sound = 'broken@quota.example', 'sound@quota.example'
+        for address in broken, sound:
             self.filled(address, 9000)
         for text, line in ((f'{broken}: 12000MM\n# a comment\n*: 10000\n', 1),
                            (f'# a comment\n{broken}:\n*: 10000\n', 2)):
@@ -220,10 +220,10 @@ class Verdicts(DebianScenario):
                 print(journal)
                 self.assertIn(f'{LIMITS_FILE}:{line}: ', journal)
                 self.assertIn('1 limits loaded, 1 unusable', journal)
-                self.assertEqual(self.check(broken, other, size=3000), [ACCEPTED, FULL])
+                self.assertEqual(self.check(broken, sound, size=3000), [ACCEPTED, FULL])
 
         self.set_limits(f'{broken}: 10000\n*: 50000\n')
-        self.assertEqual(self.check(broken, other, size=3000), [FULL, ACCEPTED])
+        self.assertEqual(self.check(broken, sound, size=3000), [FULL, ACCEPTED])
 
     # Who is not asked about, and who is only talked about.
 
