@@ -227,7 +227,8 @@ static void check_conclusion(const struct expected *expected, const struct mailb
     struct quota_limit sure, limit = expect_limits(policy, expected, is_old, &sure);
     bool answered = result == MAILBOX_ANSWERED;
 
-    if (verdict_decide(0, 0, sure, policy->size_bytes, &verdict_policy) == VERDICT_TOOLARGE) {
+    if (policy->verdict_alone &&
+        verdict_decide(0, 0, sure, policy->size_bytes, &verdict_policy) == VERDICT_TOOLARGE) {
         require(answered && usage->rule == USAGE_RULE_TOOLARGE);
         require(usage->source == (are_sums_good(expected) ? USAGE_MAILDIRSIZE : USAGE_UNKNOWN));
     } else if (!are_sums_good(expected)) {
@@ -236,7 +237,8 @@ static void check_conclusion(const struct expected *expected, const struct mailb
     } else if (!refuses(
                    verdict_decide(bytes, messages, limit, policy->size_bytes, &verdict_policy))) {
         require(answered && usage->rule == USAGE_RULE_TRUSTED);
-    } else if (!refuses(
+    } else if (policy->verdict_alone &&
+               !refuses(
                    verdict_decide(bytes, messages, sure, policy->size_bytes, &verdict_policy))) {
         require(answered && usage->rule == USAGE_RULE_STALE_LIMIT);
     } else if (answered) {
@@ -265,12 +267,17 @@ static void check_mailbox(const char *text, size_t length, const struct expected
 {
     static const struct mailbox_policy policies[] = {
         {.have_limit = false},
-        {.have_limit = true, .limit = {1000, 0}, .size_bytes = 1},
-        {.have_limit = true, .limit = {0, 10}},
+        {.verdict_alone = true},
+        {.have_limit = true, .limit = {1000, 0}, .size_bytes = 1, .verdict_alone = true},
+        {.have_limit = true, .limit = {0, 10}, .verdict_alone = true},
         {.have_limit = true, .limit = {SIZE_BYTES_MAX, SIZE_BYTES_MAX}, .size_bytes = 1},
+        {.default_limit = {1000, 0}, .size_bytes = 1001, .verdict_alone = true},
         {.default_limit = {1000, 0}, .size_bytes = 1001},
-        {.default_limit = {0, 10}, .size_bytes = 100},
-        {.default_limit = {5000, 5}, .size_bytes = SIZE_BYTES_MAX, .grace = {.percent = 10}},
+        {.default_limit = {0, 10}, .size_bytes = 100, .verdict_alone = true},
+        {.default_limit = {5000, 5},
+         .size_bytes = SIZE_BYTES_MAX,
+         .grace = {.percent = 10},
+         .verdict_alone = true},
         {.default_limit = {1, 1}, .grace = {.bytes = SIZE_BYTES_MAX}},
     };
     const char path[] = MAILROOM "/joe";

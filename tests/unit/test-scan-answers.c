@@ -47,6 +47,8 @@ static void a_larger_message_is_looked_at_for_itself(void **state)
 static void a_message_that_is_too_large_is_answered_for_itself(void **state)
 {
     static const char *const names[] = {"~/m0", "~/m1"};
+    static const struct mailbox_policy usage = {
+        .have_limit = true, .limit = {900, 0}, .size_bytes = 901};
     struct fixture *fixture = *state;
 
     put_maildirsize(fixture, "m0", "\n1000 9\n");
@@ -58,9 +60,11 @@ static void a_message_that_is_too_large_is_answered_for_itself(void **state)
         must_ask_with_size(fixture, 0, names[i], 900, 901);
         must_ask_with_size(fixture, 1, names[i], 900, 900);
         must_ask_with_size(fixture, 2, names[i], 900, 902);
+        /* whoever wants to know the usage too */
+        assert_int_equal(ask_with(fixture, 3, names[i], usage), 0);
         hangfs_say(&fixture->hangfs, "await 1");
         hangfs_say(&fixture->hangfs, "wake");
-        run_until(fixture, 5 * i + 3);
+        run_until(fixture, 6 * i + 4);
         for (size_t asker = 0; asker < 3; asker += 2) {
             result = told(fixture, asker);
             assert_int_equal(result->error, 0);
@@ -70,6 +74,7 @@ static void a_message_that_is_too_large_is_answered_for_itself(void **state)
             assert_int_equal(result->usage.bytes, i == 0 ? 1000 : 0);
         }
         assert_counted(fixture, 1);
+        assert_counted(fixture, 3);
         assert_int_equal(counters(fixture)->scans, 2 * i + 1);
 
         /* the other way round a count is there, which is as good */
@@ -78,7 +83,7 @@ static void a_message_that_is_too_large_is_answered_for_itself(void **state)
         must_ask_with_size(fixture, 1, names[i], 900, 901);
         hangfs_say(&fixture->hangfs, "await 1");
         hangfs_say(&fixture->hangfs, "wake");
-        run_until(fixture, 5 * i + 5);
+        run_until(fixture, 6 * i + 6);
         assert_counted(fixture, 0);
         assert_counted(fixture, 1);
         assert_int_equal(counters(fixture)->scans, 2 * i + 2);
