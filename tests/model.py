@@ -1,56 +1,64 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What exim-quotad answers, said a second time and independently of the first.
+"""What exim-quotad replies, said a second time and independently of the first.
 
 This is a model of the service, made from what its manual pages say and not from its code: given the
-options, a mail store on disk and the bytes of a request, it says what the answer has to be. It
-reads the same files as the service, and shares nothing with it. Where the two differ, one of them
-is wrong, or the manual is.
+options, a mail store on disk and the bytes of a request, it says what the reply has to be. It reads
+the same files as the service, and shares nothing with it. Where the two differ, one of them is
+wrong, or the manual is.
 
-It is simple before it is fast: it remembers only what can be seen in answers (whose `source` tells
-whether messages were counted anew), has no threads, and waits for nothing. An answer depends on
-time, since a fresh maildirsize is believed and a directory that has just changed is not remembered.
-So the model is told when the service can have looked, and where it matters says all the answers
-that are right then; otherwise there is one.
+It is simple before it is fast: it remembers only what can be seen in replies (whose `source` says
+whether messages were counted anew), has no threads, and waits for nothing. A reply depends on time,
+since a fresh maildirsize is believed and a directory that has just changed is not remembered. So
+the model is given the time within which the service looked, and where it matters says all the
+replies that are right then; otherwise there is one.
 
 It does not know time-outs, overload, and failing file systems.
 
 Where the manual leaves something open, the model says what the service does:
-- A first word ends at a NUL, too. Of several errors the first from the left is told. A size= that
-  is too large to count is as large as can be counted. A second size= or quota= begins the target.
+- A first word ends at a NUL, too. Of several errors the first from the left is reported. A size=
+  that is too large to count is as large as can be counted. A second size= or quota= begins the
+  target.
 - The letters of sizes and limits are of either case, the two parts of a limit in any order.
-- Address: 64 and 255 bytes at most, in UTF-8; no extension is stripped to nothing; one dot behind a
-  domain goes; a domain has none of the characters that separate words where addresses are written.
-- Where nothing is in the way of the last template but a file, that is an error.
-- Symbolic links: a loop is outside the roots; with the root / an absolute one leads nowhere else.
-- maildirfolder: anything of that name. The parent is that of the path's text; a path that ends with
-  .. has none.
+- Address: 255 bytes at most for each part, in UTF-8; no extension is stripped to nothing; one dot
+  behind a domain goes; a domain has none of the characters that separate words where addresses are
+  written.
+- Where nothing is in the way of the last path that is tried but a file, that is an error.
+- Symbolic links: a loop is outside the roots.
+- maildirfolder, and what makes a directory a Maildir: anything of that name. The parent is that of
+  the path's text; a path that ends with .. has none.
 - maildirsize: a link is no regular file. What is too large for a limit is as large as can be
   counted, what is too large for an entry does not parse. An empty first line is no limit, one
   without digits does not parse. `new` and `cur` that are not there were changed last.
 - --grace belongs to the rule for counting whatever the verb.
-- `,S=` without digits is 0. A folder that is a link to a neighbour, its text without a slash, is
-  left out. Sums stop at the largest number. A directory that holds something without a tag that is
-  no file is not remembered. Each path that is asked about has a memory of its own.
+- `,S=` without digits is 0. Sums stop at the largest number. A directory that holds something
+  without a tag that is no file is not remembered. Each path that is asked about has a memory of its
+  own.
 """
 
 import collections
+import contextlib
 import errno
 import os
 import re
 import stat
 from dataclasses import dataclass
-from typing import Iterable, Iterator, NamedTuple, Optional
+from typing import Iterator, NamedTuple, Optional
 
 FULL = 2 ** 63 - 1  # the largest number of bytes; as an answer, what every comparison reads as full
 REQUEST_MAX = 8192
+NAME_MAX = 255  # bytes of a file name
 MAILDIRSIZE_MAX = 5120  # a file of so many bytes is to be written anew
 FRESH_NS = 15 * 60 * 10 ** 9
+STALE_NS = 24 * 60 * 60 * 10 ** 9
 # What changed later than so long ago is not remembered, and what changed earlier is. In between is
 # where a clock in whole seconds rounds, and where the one that the kernel stamps changes with lags
 # behind, as it does on a busy machine whose ticks come late.
 RACY_NS = 2 * 10 ** 9
 SETTLED_NS = 3_500_000_000
-LINKS_MAX = 40  # symbolic links that Linux follows on the way to a file
+LINKS_MAX = 40  # symbolic links that are followed on the way to a file
+DEPTH_MAX = 32  # of folders with --layout=fs
+LEAVES = (b'cur', b'new', b'tmp')
+DANGLING = 'not-a-mailbox'
 PATH_MAX = 4095
 UNITS = {b'': 1, b'K': 2 ** 10, b'M': 2 ** 20, b'G': 2 ** 30, b'T': 2 ** 40}
 TEXTS = {
@@ -62,7 +70,7 @@ TEXTS = {
 
 
 class Problem(Exception):
-    """A question that cannot be answered, and the word for why."""
+    """A query that cannot be answered, and the word for why."""
 
     def __init__(self, reason: str):
         super().__init__(reason)
@@ -84,10 +92,26 @@ class Sums(NamedTuple):
 
 
 class Usage(NamedTuple):
-    """How much a mailbox holds, and how that is known."""
+    """How much a mailbox holds, how that is known, and the rule that said so, if there was one."""
 
     sums: Sums
     source: str
+    rule: str = ''
+
+
+class Header(NamedTuple):
+    """What the first line of maildirsize says; None where it says nothing."""
+
+    bytes: Optional[int] = None
+    messages: Optional[int] = None
+
+
+class InForce(NamedTuple):
+    """The limit of a mailbox, where it comes from, and how much of it is still believed."""
+
+    limit: Limit
+    origin: str
+    sure: Limit  # without what an old maildirsize alone says
 
 
 class Interval(NamedTuple):
@@ -98,11 +122,26 @@ class Interval(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What an answer is about, for whoever counts answers."""
+    """What a reply is about, for whoever counts replies."""
 
     kind: str
     is_over: bool = False
     is_error: bool = False
+
+
+class Place(NamedTuple):
+    """Where a path leads: beneath that root, to a path without symbolic links."""
+
+    root: bytes
+    path: bytes
+
+
+class Target(NamedTuple):
+    """What is asked about: a path, where it leads, None if nothing is there, and whose it is."""
+
+    path: bytes
+    place: Optional[Place]
+    keys: tuple[bytes, ...] = ()  # in the limits file, none for a path without an address
 
 
 class Request(NamedTuple):
@@ -122,10 +161,13 @@ class Options:
     on_error: str = 'accept'
     templates: tuple[bytes, ...] = ()
     delimiters: bytes = b''
-    limits: Optional[dict[bytes, Limit]] = None
+    limits: Optional[dict[bytes, Optional[Limit]]] = None  # None there is an unusable limit
     grace: bytes = b'0'
     warn: int = 90
     default_quota: Optional[Limit] = None
+    maildirsize: str = 'use'
+    count: str = 'messages'
+    layout: str = 'maildir++'
     excluded: tuple[bytes, ...] = ()
     size_tag: bytes = b'S'
     cache_mailboxes: int = 10000
@@ -161,27 +203,40 @@ def parse_limit(text: bytes) -> Optional[Limit]:
     return Limit(found.get('S', 0), found.get('C', 0))
 
 
-def parse_limits(content: bytes) -> dict[bytes, Limit]:
-    """Reads a limits file that has no errors."""
+def parse_limits(content: bytes) -> dict[bytes, Optional[Limit]]:
+    """Reads a limits file. None stands for a limit that is unusable.
+
+    A key that no address can match is in there as well, and does no harm.
+    """
     joined: list[bytes] = []
-    for line in content.split(b'\n'):
+    is_entry = False  # the line above, so that the next may continue it
+    for line in content.removeprefix(b'\xef\xbb\xbf').split(b'\n'):
+        is_indented = line[:1] in (b' ', b'\t')
         if line.startswith(b'#') or not line.strip():
-            continue
-        if line[:1] in (b' ', b'\t'):
-            joined[-1] += b' ' + line.strip()
-        else:
+            is_entry = False
+        elif not is_indented:
+            is_entry = True
             joined.append(line.rstrip())
-    limits: dict[bytes, Limit] = {}
+        elif is_entry:
+            joined[-1] += b' ' + line.strip()
+    limits: dict[bytes, Optional[Limit]] = {}
     for line in joined:
         quoted = re.match(rb'"((?:[^"\\]|\\.)*)"[ \t]*:?[ \t]*', line)
-        plain = re.match(rb'([^ \t:]+)[ \t]*:?[ \t]*', line)
-        found = quoted or plain
-        key = re.sub(rb'\\(.)', rb'\1', quoted[1]) if quoted else plain[1]
-        limits.setdefault(key.lower(), parse_limit(line[found.end():]))
+        plain = re.match(rb'([^ \t:"][^ \t:]*)[ \t]*:?[ \t]*', line)
+        if found := quoted or plain:
+            key = re.sub(rb'\\(.)', rb'\1', quoted[1]) if quoted else plain[1]
+            limits.setdefault(key.lower(), parse_limit_of_file(line[found.end():]))
     return limits
 
 
-# Answers.
+def parse_limit_of_file(text: bytes) -> Optional[Limit]:
+    """Reads a limit as the limits file has it; None if it is none."""
+    if text.lower() in (b'unlimited', b'none'):
+        return Limit()
+    return parse_limit(re.sub(rb'[ \t]*,[ \t]*', b',', text))
+
+
+# Replies.
 
 def quote(value: bytes, always: bool = False) -> bytes:
     """Writes a value as ${extract} reads it."""
@@ -192,7 +247,7 @@ def quote(value: bytes, always: bool = False) -> bytes:
 
 
 def error(reason: str) -> bytes:
-    """Writes the answer for an error to a verb, with a star for the text, which may change."""
+    """Writes the reply for an error to a verb, with a star for the text, which may change."""
     return b'status=error reason=%s text=*\n' % reason.encode()
 
 
@@ -247,8 +302,8 @@ def parse_message_size(value: bytes) -> int:
     return min(int(value), FULL)  # larger than anything is larger than anything
 
 
-def parse_address(target: bytes, delimiters: bytes) -> tuple[bytes, bytes]:
-    """Takes an address apart into the local part, without an extension, and the domain."""
+def parse_address(target: bytes) -> tuple[bytes, bytes]:
+    """Takes an address apart into its local part and its domain."""
     if target.startswith(b'"'):
         found = re.fullmatch(rb'"((?:[^"\\]|\\[ -~])*)"@(.*)', target, re.DOTALL)
         local = re.sub(rb'\\(.)', rb'\1', found[1]) if found else b''
@@ -256,25 +311,58 @@ def parse_address(target: bytes, delimiters: bytes) -> tuple[bytes, bytes]:
         found = re.fullmatch(rb'([^@]*)@(.*)', target, re.DOTALL)
         local = found[1] if found else b''
     domain = re.sub(rb'(.)\.\Z', rb'\1', found[2], flags=re.DOTALL) if found else b''
-    for part, longest in ((local, 64), (domain, 255)):
-        if not 0 < len(part) <= longest or re.search(rb'\A\.|\.\.|[/\0-\x1f\x7f]', part):
-            raise Problem('bad-address')
+    if not is_address(local, domain):
+        raise Problem('bad-address')
+    return local.lower(), domain.lower()
+
+
+def is_address(local: bytes, domain: bytes) -> bool:
+    """Says whether these can be the two parts of an address that has a mailbox."""
+    for part in (local, domain):
+        if not part or re.search(rb'\A\.|\.\.|[/\0-\x1f\x7f]', part):
+            return False
         try:
             if re.search('[\x80-\x9f]', part.decode('utf-8')):
-                raise Problem('bad-address')
-        except UnicodeDecodeError as failure:
-            raise Problem('bad-address') from failure
-    if not re.fullmatch(rb'[^][ "(),:;<>\\*@]+|\[[^][ "(),;<>\\*@]+\]', domain) or \
-            domain.endswith(b'.'):
-        raise Problem('bad-address')
+                return False
+        except UnicodeDecodeError:
+            return False
+    return len(domain) <= NAME_MAX and not domain.endswith(b'.') and bool(re.fullmatch(
+        rb'[^][ "(),:;<>\\*@]+|\[[^][ "(),;<>\\*@]+\]', domain))
+
+
+def without_extension(local: bytes, delimiters: bytes) -> bytes:
+    """Cuts the extension off a local part, if there is one and something before it."""
     base = re.match(rb'[^%s]*' % re.escape(delimiters), local)[0] if delimiters else local
-    return (base or local).lower(), domain.lower()
+    return base or local
 
 
 def expand(template: bytes, local: bytes, domain: bytes) -> bytes:
     """Returns the path that a template says for an address."""
     values = {b'u': local + b'@' + domain, b'n': local, b'd': domain, b'%': b'%'}
     return re.sub(rb'%(.)', lambda e: values[e[1]], template)
+
+
+def address_of(path: bytes, template: bytes) -> Optional[tuple[bytes, bytes]]:
+    """Returns the parts of the address for which a template says that path, if it says one."""
+    local, domain = rb'(?P<n>[^/]+)', rb'(?P<d>[^/@]+)'
+    pattern = b''
+    for literal, field in re.findall(rb'([^%]+)|%(.)', clean(template)):
+        pattern += re.escape(literal)
+        if field == b'%':
+            pattern += b'%'
+        elif field == b'u':
+            pattern += local + b'@' + domain
+        elif field:
+            pattern += local if field == b'n' else domain
+        # What is there for the second time is the same again.
+        local = b'(?P=n)' if field in (b'u', b'n') else local
+        domain = b'(?P=d)' if field in (b'u', b'd') else domain
+    found = re.fullmatch(pattern, path, re.DOTALL)
+    parts = found.groupdict() if found else {}
+    if len(parts) < 2 or not is_address(parts['n'], parts['d']) or \
+            any(part != part.lower() for part in parts.values()):
+        return None
+    return parts['n'], parts['d']
 
 
 # Files.
@@ -284,37 +372,18 @@ def components(path: bytes) -> list[bytes]:
     return [name for name in path.split(b'/') if name not in (b'', b'.')]
 
 
-def resolve(root: bytes, path: bytes) -> bytes:
-    """Returns where a relative path leads from the root. That it leads out of it is a Problem."""
-    at: list[bytes] = []
-    left = collections.deque(components(path))
-    links = 0
-    while left:
-        name = left.popleft()
-        here = os.path.join(root, *at)
-        os.lstat(here + b'/.')  # it has to be a directory that may be passed
-        if name == b'.':
-            continue
-        if name == b'..':
-            if not at and root != b'/':
-                raise Problem('outside-root')
-            at = at[:-1]
-            continue
-        if stat.S_ISLNK(os.lstat(os.path.join(here, name)).st_mode):
-            links += 1
-            target = os.readlink(os.path.join(here, name))
-            if links > LINKS_MAX:
-                raise Problem('outside-root')
-            if target.startswith(b'/'):
-                if root != b'/':
-                    raise Problem('outside-root')
-                at = []
-            # What ends with a slash is a directory or nothing.
-            behind = [b'.'] if target.endswith((b'/', b'/.')) else []
-            left.extendleft(reversed(components(target) + behind))
-            continue
-        at.append(name)
-    return os.path.join(root, *at)
+def clean(path: bytes) -> bytes:
+    """Returns an absolute path without what says nothing."""
+    return b'/' + b'/'.join(components(path))
+
+
+def is_there(directory: bytes, *names: bytes) -> bool:
+    """Says whether a directory holds anything of one of these names."""
+    for name in names:
+        with contextlib.suppress(FileNotFoundError):
+            os.lstat(directory + b'/' + name)
+            return True
+    return False
 
 
 def reason_of(failure: OSError) -> str:
@@ -329,34 +398,43 @@ def reason_of(failure: OSError) -> str:
 
 
 class MaildirSize:
-    """What a file maildirsize says."""
+    """What a file maildirsize says: limits, and sums unless a rule says to count."""
 
-    def __init__(self, content: bytes):
+    def __init__(self, content: bytes, modified_ns: int):
+        self.modified_ns = modified_ns
         lines = content.split(b'\n')[:-1]  # what has no end is being written
-        self.limit: Optional[Limit] = self._parse_header(lines[0]) if lines else None
+        self.header = self._parse_header(lines[0]) if lines else None
         self.entries = len(lines) - 1
-        self.sums = self._add_up(lines[1:]) if self.limit is not None else None
-        if len(content) >= MAILDIRSIZE_MAX or b'\0' in content:
-            self.sums = None
+        self.sums: Optional[Sums] = None
+        self.rule = self._add_up(content, lines)
 
     @staticmethod
-    def _parse_header(line: bytes) -> Optional[Limit]:
-        limits = {b'S': 0, b'C': 0}
+    def _parse_header(line: bytes) -> Optional[Header]:
+        limits: dict[bytes, int] = {}
         for item in line.split(b',') if line else ():
             if not re.fullmatch(rb'[0-9]+[A-Za-z]', item):
                 return None
             limits[item[-1:]] = min(int(item[:-1]), FULL)
-        return Limit(limits[b'S'], limits[b'C'])
+        return Header(limits.get(b'S'), limits.get(b'C'))
 
-    @staticmethod
-    def _add_up(lines: Iterable[bytes]) -> Optional[Sums]:
+    def _add_up(self, content: bytes, lines: list[bytes]) -> str:
+        """Adds up the sums, and returns the rule that says what they are good for."""
+        if len(content) >= MAILDIRSIZE_MAX:
+            return 'large'
+        if b'\0' in content or lines and self.header is None:
+            return 'malformed'
+        if self.entries <= 0:
+            return 'empty'
         size, messages = 0, 0
-        for line in lines:
+        for line in lines[1:]:
             found = re.fullmatch(rb'[ \t]*(-?[0-9]+)[ \t]+(-?[0-9]+)[ \t]*', line)
             if not found or any(abs(int(each)) > FULL for each in found.groups()):
-                return None
+                return 'malformed'
             size, messages = size + int(found[1]), messages + int(found[2])
-        return Sums(size, messages) if 0 <= size <= FULL and 0 <= messages <= FULL else None
+        if not 0 <= size <= FULL or not 0 <= messages <= FULL:
+            return 'implausible'
+        self.sums = Sums(size, messages)
+        return 'trusted'
 
 
 def tagged_size(name: bytes, tag: bytes) -> Optional[int]:
@@ -402,19 +480,24 @@ class Model:
 
     def __init__(self, options: Options):
         self.options = options
-        self._roots = [(root.rstrip(b'/'), os.path.realpath(root)) for root in options.roots]
+        # The longest name first, since a root may lie below another.
+        self._roots = sorted(((root.rstrip(b'/'), os.path.realpath(root))
+                              for root in options.roots), reverse=True)
+        self._excluded = [
+            re.compile(re.escape(pattern).replace(rb'\*', b'.*').replace(rb'\?', b'.'), re.DOTALL)
+            for pattern in options.excluded]
         # By the path that is asked about, the one that was used last at the end.
         self._memory: collections.OrderedDict[bytes, Mailbox]
         self._memory = collections.OrderedDict()
 
-    def answers(self, request: bytes, when: Interval) -> dict[bytes, Outcome]:
-        """Returns the right answers to a request, most often the one, and what each is about.
+    def replies(self, request: bytes, when: Interval) -> dict[bytes, Outcome]:
+        """Returns the right replies to a request, most often the one, and what each is about.
 
         without_free_text() makes a reply like them.
         """
         line = request.partition(b'\n')[0]
         if line.startswith(b'/'):
-            return self._answer_path(line, when)
+            return self._reply_to_path(line, when)
         word = re.match(rb'[A-Za-z]+(?=[ \0]|\Z)', line[:REQUEST_MAX + 1])
         if not word:
             return self._number_for_error('bad-request')
@@ -426,7 +509,7 @@ class Model:
                 return {b'status=ok stats=*\n': Outcome('stats')}
             if word[0] not in (b'usage', b'check'):
                 raise Problem('bad-request')
-            return self._answer_verb(parse_verb(line), when)
+            return self._reply_to_verb(parse_verb(line), when)
         except Problem as problem:
             outcome = Outcome(f'verb: reason={problem.reason}', is_error=True)
             return {error(problem.reason): outcome}
@@ -442,52 +525,57 @@ class Model:
         if b'\0' in line:
             raise Problem('bad-request')
 
-    def _answer_path(self, line: bytes, when: Interval) -> dict[bytes, Outcome]:
+    def _reply_to_path(self, line: bytes, when: Interval) -> dict[bytes, Outcome]:
         request = Request('path', 0, None, line)
         try:
             self._check_line(line)
-            path, found = self._find(line)
-            _, limit, usages = self._look(path, found, request, None, when)
-            return {b'%d\n' % usage.sums.bytes: self._outcome(request, limit, usage)
+            _, known, usages = self._look(self._find_path(line), request, when)
+            return {b'%d\n' % usage.sums.bytes: self._outcome(request, known, usage)
                     for usage in usages}
         except Problem as problem:
             return self._number_for_error(problem.reason)
 
-    def _answer_verb(self, request: Request, when: Interval) -> dict[bytes, Outcome]:
+    def _reply_to_verb(self, request: Request, when: Interval) -> dict[bytes, Outcome]:
         if request.target.startswith(b'/'):
-            address = None
-            path, found = self._find(request.target)
+            target = self._find_path(request.target)
+        elif self.options.templates:
+            target = self._find_address(*parse_address(request.target))
         else:
-            if not self.options.templates:
-                raise Problem('no-template')
-            address = parse_address(request.target, self.options.delimiters)
-            path, found = self._find_of_address(*address)
-        path, limit, usages = self._look(path, found, request, address, when)
-        return {self._write(request, path, limit, usage): self._outcome(request, limit, usage)
+            raise Problem('no-template')
+        path, known, usages = self._look(target, request, when)
+        return {self._write(request, path, known, usage): self._outcome(request, known, usage)
                 for usage in usages}
 
-    def _outcome(self, request: Request, limit: Limit, usage: Usage) -> Outcome:
-        verdict = self._verdict(usage.sums, limit, request)
+    def _outcome(self, request: Request, known: InForce, usage: Usage) -> Outcome:
+        verdict, _ = self._verdict(usage.sums, known, request)
         status = f' status={verdict}' if request.verb == 'check' else ''
         return Outcome(f'{request.verb}:{status} source={usage.source}',
                        is_over=verdict in ('over', 'toolarge'))
 
-    def _write(self, request: Request, path: bytes, limit: Limit, usage: Usage) -> bytes:
-        status = 'ok'
-        if request.verb == 'check':
-            status = self._verdict(usage.sums, limit, request)
+    def _write(self, request: Request, path: bytes, known: InForce, usage: Usage) -> bytes:
+        limit, (status, is_stale) = known.limit, self._verdict(usage.sums, known, request)
         percent = min(100 * usage.sums.bytes // limit.bytes, 2 ** 64 - 1) if limit.bytes else 0
-        answer = b'status=%s bytes=%d messages=%d limit=%d message_limit=%d percent=%d source=%s ' \
-            b'mailbox=%s' % (status.encode(), *usage.sums, *limit, percent, usage.source.encode(),
-                             quote(path))
+        pairs = {'status': status if request.verb == 'check' else 'ok', 'bytes': usage.sums.bytes,
+                 'messages': usage.sums.messages, 'limit': limit.bytes,
+                 'message_limit': limit.messages, 'percent': percent, 'source': usage.source,
+                 'rule': 'stale-limit' if is_stale and request.verb == 'check' else usage.rule,
+                 'limit_from': known.origin}
+        reply = b''.join(b'%s=%s ' % (key.encode(), str(value).encode())
+                         for key, value in pairs.items() if value != '')
+        reply += b'mailbox=' + quote(path)
         if request.verb == 'check':
-            answer += b' text=' + quote(TEXTS[status], always=True)
-        return answer + b'\n'
+            reply += b' text=' + quote(TEXTS[status], always=True)
+        return reply + b'\n'
+
+    # The verdict.
 
     def _grace(self, limit: Limit) -> int:
         if self.options.grace.endswith(b'%'):
             return limit.bytes * int(self.options.grace[:-1]) // 100
         return parse_size(self.options.grace)
+
+    def _is_too_large(self, limit: Limit, request: Request) -> bool:
+        return 0 < limit.bytes < request.size - self._grace(limit)
 
     def _is_over(self, sums: Sums, limit: Limit, request: Request) -> bool:
         grace = self._grace(limit)
@@ -495,166 +583,329 @@ class Model:
                                      or sums.bytes + request.size > limit.bytes + grace)
                 or 0 < limit.messages < sums.messages + 1)
 
-    def _verdict(self, sums: Sums, limit: Limit, request: Request) -> str:
-        if 0 < limit.bytes < request.size - self._grace(limit):
-            return 'toolarge'
+    def _verdict(self, sums: Sums, known: InForce, request: Request) -> tuple[str, bool]:
+        """Returns the verdict, and whether a limit that is too old would have said another."""
+        limit = known.limit
+        if self._is_over(sums, limit, request) and not self._is_over(sums, known.sure, request):
+            return 'ok', True
+        if self._is_too_large(limit, request):
+            return 'toolarge', False
         if self._is_over(sums, limit, request):
-            return 'over'
+            return 'over', False
         if limit.bytes > 0 and 100 * sums.bytes // limit.bytes >= self.options.warn:
-            return 'warn'
-        return 'ok'
+            return 'warn', False
+        return 'ok', False
+
+    # The limit.
+
+    def _limit(self, request: Request, target: Target, file: Optional[MaildirSize],
+               when: Interval) -> InForce:
+        limits = self.options.limits or {}
+        found = next((key for key in target.keys if key in limits), None)
+        if request.quota is not None:
+            return self._in_force('request', request.quota)
+        if found and limits[found] is not None:
+            return self._in_force('file', limits[found])
+        default = self.options.default_quota or Limit()
+        if not target.keys and limits.get(b'*') is not None:
+            default = limits[b'*']
+        parts, origins = [], []
+        for said, other in zip(file.header if file and file.header else Header(), default):
+            origins.append('header' if said is not None and (said > other or said == 0)
+                           else 'default')
+            parts.append(said if origins[-1] == 'header' else other)
+        limit = Limit(*parts)
+        is_old = bool(file) and when.first_ns - file.modified_ns > STALE_NS
+        sure = Limit(*(0 if is_old and origin == 'header' else part
+                       for part, origin in zip(limit, origins)))
+        return self._in_force(origins[0 if limit.bytes else 1], limit, sure)
+
+    @staticmethod
+    def _in_force(origin: str, limit: Limit, sure: Optional[Limit] = None) -> InForce:
+        return InForce(limit, origin if limit != Limit() else 'none', sure or limit)
+
+    def _keys(self, local: bytes, domain: bytes, is_mailbox: bool) -> tuple[bytes, ...]:
+        """Returns what is looked up in the limits file: for a local part with its extension, and
+        for one without it unless there is a mailbox of the whole name.
+        """
+        base = without_extension(local, self.options.delimiters)
+        return tuple(key + domain for key in
+                     ([local + b'@'] if is_mailbox else [local + b'@', base + b'@'])
+                     + [b'*@', b'']) + (b'*',)
 
     # From a target to a mailbox.
 
     def _root_of(self, path: bytes) -> tuple[bytes, bytes]:
         """Returns the root that a path begins with, as it is on disk, and the rest of the path."""
-        for name, real in sorted(self._roots, reverse=True):
+        for name, real in self._roots:
             if path == name or path.startswith(name + b'/'):
-                return real, path[len(name):].lstrip(b'/')
+                return real, path[len(name):]
         raise Problem('outside-root')
 
-    def _find(self, path: bytes) -> tuple[bytes, Optional[bytes]]:
-        """Returns the path as it is shown, and where it leads to, None if there is nothing."""
-        shown = b'/' + b'/'.join(components(path))
+    def _follow(self, place: Place, path: bytes) -> Place:
+        """Returns where a relative path leads from there. That it leads nowhere is an OSError, that
+        it leads out of the roots or through a link to nothing a Problem.
+        """
+        root, at = place.root, components(place.path[len(place.root):])
+        left = collections.deque((name, False) for name in components(path))
+        links = 0
+        while left:
+            name, is_of_link = left.popleft()
+            here = os.path.join(root, *at)
+            os.lstat(here + b'/.')  # it has to be a directory that may be passed
+            if name == b'.':
+                continue
+            if name == b'..':
+                if not at and root != b'/':
+                    raise Problem('outside-root')
+                at = at[:-1]
+                continue
+            try:
+                is_link = stat.S_ISLNK(os.lstat(os.path.join(here, name)).st_mode)
+            except FileNotFoundError as failure:
+                if is_of_link:
+                    raise Problem(DANGLING) from failure
+                raise
+            if is_link:
+                links += 1
+                target = os.readlink(os.path.join(here, name))
+                if links > LINKS_MAX:
+                    raise Problem('outside-root')
+                # What ends with a slash is a directory or nothing.
+                behind = [b'.'] if target.endswith((b'/', b'/.')) else []
+                if target.startswith(b'/'):
+                    root, target = self._root_of(target)
+                    at = []
+                left.extendleft((each, True) for each in reversed(components(target) + behind))
+                continue
+            at.append(name)
+        return Place(root, os.path.join(root, *at))
+
+    def _find(self, path: bytes) -> tuple[bytes, Optional[Place]]:
+        """Returns the path as it is shown, and where it leads, None if nothing is there."""
+        shown = clean(path)
         if len(shown) > PATH_MAX:
             raise Problem('too-long')
         root, rest = self._root_of(shown)
         try:
-            found = resolve(root, rest)
-            os.lstat(found)
-            return shown, found
+            place = self._follow(Place(root, root), rest)
+            os.lstat(place.path)
+            return shown, place
         except FileNotFoundError:
             return shown, None
         except OSError as failure:
             raise Problem(reason_of(failure)) from failure
 
-    def _find_of_address(self, local: bytes, domain: bytes) -> tuple[bytes, Optional[bytes]]:
-        paths = [expand(template, local, domain) for template in self.options.templates]
-        for path in paths:
+    def _find_path(self, path: bytes) -> Target:
+        """Finds what a path is about. If a template says that path, it stands for its address; so
+        does a folder in it.
+        """
+        shown, place = self._find(path)
+        paths = [shown]
+        if os.path.basename(shown).startswith(b'.'):
+            paths.append(os.path.dirname(shown))
+        for each in paths:
+            for template in self.options.templates:
+                if address := address_of(each, template):
+                    return Target(shown, place, self._keys(*address, place is not None))
+        return Target(shown, place)
+
+    def _find_address(self, whole: bytes, domain: bytes) -> Target:
+        """Finds the mailbox of an address: by the whole local part, and by what is before its
+        extension where there is none.
+        """
+        base = without_extension(whole, self.options.delimiters)
+        if len(base) > NAME_MAX:
+            raise Problem('bad-address')
+        locals_ = [whole] if base == whole else [whole, base]
+        tries = [(local, expand(template, local, domain))
+                 for local in locals_ if len(local) <= NAME_MAX
+                 for template in self.options.templates]
+        for local, path in tries:
             try:
-                shown, found = self._find(path)
+                shown, place = self._find(path)
             except Problem as problem:
-                if problem.reason == 'not-a-mailbox' and path != paths[-1]:
+                if problem.reason == 'not-a-mailbox' and path != tries[-1][1]:
                     continue
-                if problem.reason == 'too-long':
+                if problem.reason != 'too-long':
+                    raise
+                if local == base:
                     raise Problem('bad-address') from problem
-                raise
-            if found is not None:
-                return shown, found
-        return b'/' + b'/'.join(components(paths[0])), None
+                continue
+            if place:
+                return Target(shown, place, self._keys(whole, domain, local == whole))
+        nowhere = clean(expand(self.options.templates[0], base, domain))
+        return Target(nowhere, None, self._keys(whole, domain, False))
 
     # From a mailbox to what is in it.
 
-    def _look(self, path: bytes, found: Optional[bytes], request: Request,
-              address: Optional[tuple[bytes, bytes]], when: Interval
-              ) -> tuple[bytes, Limit, set[Usage]]:
+    def _look(self, target: Target, request: Request, when: Interval
+              ) -> tuple[bytes, InForce, set[Usage]]:
         """Returns the path of the mailbox, its limit, and what may be found in it."""
+        path, place, _ = target
         try:
-            if found is None:
+            if place is None:
                 usage = Usage(Sums(), 'none')
-            elif stat.S_ISREG((info := os.stat(found)).st_mode):
+            elif stat.S_ISREG((info := os.lstat(place.path)).st_mode):
                 usage = Usage(Sums(info.st_size), 'mbox')
             elif stat.S_ISDIR(info.st_mode):
-                # Whose folder it is, is what the path says; with .. at its end it says nothing.
-                asked = path
-                if os.path.lexists(found + b'/maildirfolder') and not path.endswith(b'/..'):
-                    path, found = self._find(os.path.dirname(path))
-                root = self._root_of(path)[0]
-                return path, *self._look_into(asked, root, found, request, address, when)
+                if parent := self._parent_of_folder(path, place):
+                    path, place = parent
+                if not self._is_empty(place):
+                    return path, *self._look_into(target, place, request, when)
+                usage = Usage(Sums(), 'none')
             else:
                 raise Problem('not-a-mailbox')
         except OSError as failure:
             raise Problem(reason_of(failure)) from failure
-        return path, self._limit(request, address, None), {usage}
+        return path, self._limit(request, target, None, when), {usage}
 
-    def _limit(self, request: Request, address: Optional[tuple[bytes, bytes]],
-               header: Optional[Limit]) -> Limit:
-        limits = self.options.limits or {}
-        keys: list[bytes] = []
-        if address:
-            local, domain = address
-            keys = [local + b'@' + domain, b'*@' + domain, domain, b'*']
-        looked_up = [limits[key] for key in keys if key in limits]
-        # 0 in maildirsize is what Exim writes there that has no quota of its own to tell.
-        candidates = [request.quota, *looked_up[:1], header if header != Limit() else None,
-                      limits.get(b'*'), self.options.default_quota]
-        return next((limit for limit in candidates if limit is not None), Limit())
+    def _parent_of_folder(self, path: bytes, place: Place) -> Optional[tuple[bytes, Place]]:
+        """Returns the mailbox that this is a folder of, as its path says, if it is a folder."""
+        name = os.path.basename(path)
+        if not name.startswith(b'.') or name == b'..' or \
+                not os.path.lexists(place.path + b'/maildirfolder'):
+            return None
+        with contextlib.suppress(Problem):
+            shown, parent = self._find(os.path.dirname(path))
+            if parent and is_there(parent.path, b'cur', b'new'):
+                return shown, parent
+        return None
 
-    def _look_into(self, asked: bytes, root: bytes, box: bytes, request: Request,
-                   address: Optional[tuple[bytes, bytes]], when: Interval
-                   ) -> tuple[Limit, set[Usage]]:
+    def _is_empty(self, box: Place) -> bool:
+        """Says whether there is nothing in a directory. What is no Maildir is a Problem."""
+        if self.options.count == 'messages' and is_there(box.path, b'cur', b'new', b'maildirsize'):
+            return False
+        if not os.listdir(box.path):
+            return True
+        if self.options.count == 'messages' and not (
+                self.options.layout == 'fs' and any(self._folders(box, False))):
+            raise Problem('not-a-mailbox')
+        return False
+
+    def _look_into(self, target: Target, box: Place, request: Request, when: Interval
+                   ) -> tuple[InForce, set[Usage]]:
         """Looks into a Maildir."""
-        file, modified_ns = self._read_maildirsize(box)
-        limit = self._limit(request, address, file.limit if file else None)
-        if file is None or file.sums is None:
-            return limit, self._count(asked, root, box, when)
-        believed = Usage(file.sums, 'maildirsize')
-        if not self._is_over(file.sums, limit, request):
-            return limit, {believed}
-        fresh = {self._is_fresh(box, file, modified_ns, now) for now in when}
+        rule, file = self._read_maildirsize(box.path)
+        known = self._limit(request, target, file, when)
+        sums = file.sums if file else None
+        if request.verb == 'check' and self._is_too_large(known.sure, request):
+            return known, {Usage(sums, 'maildirsize', 'toolarge') if sums else
+                           Usage(Sums(), 'unknown', 'toolarge')}
+        if sums is None:
+            return known, self._count(target.path, box, rule, when)
+        believed = Usage(sums, 'maildirsize', 'trusted')
+        if not self._is_over(sums, known.limit, request):
+            return known, {believed}
+        fresh = {self._is_fresh(box.path, file, now) for now in when}
         if fresh == {True}:
-            return limit, {believed}
-        counted = self._count(asked, root, box, when)
+            return known, {believed}
+        has_strays = any(self._strays(box))
+        counted = self._count(target.path, box, 'over', when, has_strays)
+        if has_strays:
+            counted = {Usage(sums, 'maildirsize', 'layout')
+                       if self._is_over(usage.sums, known.limit, request) else usage
+                       for usage in counted}
         if fresh == {False}:
-            return limit, counted
-        self._doubt_memory(asked)
-        return limit, counted | {believed}
+            return known, counted
+        self._doubt_memory(target.path)
+        return known, counted | {believed}
 
-    @staticmethod
-    def _read_maildirsize(box: bytes) -> tuple[Optional[MaildirSize], int]:
+    def _read_maildirsize(self, box: bytes) -> tuple[str, Optional[MaildirSize]]:
+        """Returns the rule that says what to make of maildirsize, and the file."""
+        if self.options.count == 'everything':
+            return 'everything', None
+        if self.options.maildirsize == 'ignore':
+            return 'ignored', None
         try:
             name = box + b'/maildirsize'
             info = os.lstat(name)
             if not stat.S_ISREG(info.st_mode):
-                return None, 0
-            with open(name, 'rb') as file:
-                return MaildirSize(file.read(MAILDIRSIZE_MAX)), info.st_mtime_ns
+                return 'unreadable', None
+            with open(name, 'rb') as content:
+                file = MaildirSize(content.read(MAILDIRSIZE_MAX), info.st_mtime_ns)
+                return file.rule, file
+        except FileNotFoundError:
+            return 'missing', None
         except OSError:
-            return None, 0
+            return 'unreadable', None
 
     @staticmethod
-    def _is_fresh(box: bytes, file: MaildirSize, modified_ns: int,
-                  now_ns: int) -> bool:
+    def _is_fresh(box: bytes, file: MaildirSize, now_ns: int) -> bool:
         """Says whether sums that are over the limit are the result of a count just made."""
-        if file.entries > 1 or now_ns - modified_ns >= FRESH_NS or modified_ns > now_ns:
+        if file.entries > 1 or not 0 <= now_ns - file.modified_ns < FRESH_NS:
             return False
         for leaf in (b'/new', b'/cur'):
             try:
-                changed_ns = os.lstat(box + leaf).st_mtime_ns
+                info = os.lstat(box + leaf)
             except OSError:
                 return False  # who knows when it went
-            if changed_ns // 1000 >= modified_ns // 1000:
+            if max(info.st_mtime_ns, info.st_ctime_ns) // 1000 >= file.modified_ns // 1000:
                 return False
         return True
 
-    # Counting.
+    # Folders.
 
-    def _directories(self, root: bytes, box: bytes) -> Iterator[bytes]:
-        """Yields the directories that hold messages of a mailbox."""
-        names = [b'']
-        for name in os.listdir(box):
-            if not name.startswith(b'.') or name.startswith(b'..') or self._is_excluded(name):
+    def _folders(self, box: Place, with_strays: bool) -> Iterator[Place]:
+        """Yields the folders of a mailbox, some of them more than once."""
+        if self.options.layout == 'fs':
+            yield from self._tree(box, b'', {box.path})
+            return
+        for name in os.listdir(box.path):
+            if re.match(rb'\.(?!\.)', name) and not self._is_excluded(name[1:]):
+                with contextlib.suppress(FileNotFoundError, NotADirectoryError, Problem):
+                    yield self._follow(box, name)
+        for stray in self._strays(box) if with_strays else ():
+            yield stray
+            yield from self._tree(stray, b'', {box.path, stray.path})
+
+    def _strays(self, box: Place) -> Iterator[Place]:
+        """Yields the subdirectories that only --layout=fs takes for folders."""
+        if self.options.layout == 'fs':
+            return
+        for name in os.listdir(box.path):
+            if not name.startswith(b'.') and name not in LEAVES:
+                with contextlib.suppress(OSError, Problem):
+                    stray = self._follow(box, name)
+                    if is_there(stray.path, b'cur'):
+                        yield stray
+
+    def _tree(self, folder: Place, above: bytes, met: set[bytes]) -> Iterator[Place]:
+        """Yields the folders below a folder, or a directory on the way to one."""
+        for name in os.listdir(folder.path) if above.count(b'/') < DEPTH_MAX else ():
+            if name in LEAVES:
                 continue
-            path = os.path.join(box, name)
-            if not os.path.islink(path) or b'/' in os.readlink(path):
-                names.append(name)
-        for name in names:
-            for leaf in (b'new', b'cur'):
-                try:
-                    path = os.path.join(os.path.relpath(box, root), name, leaf)
-                    found = resolve(root, path)
-                    if stat.S_ISDIR(os.lstat(found).st_mode):
-                        yield found
-                except (FileNotFoundError, NotADirectoryError, Problem):
-                    continue
+            try:
+                place = self._follow(folder, name)
+                os.lstat(place.path + b'/.')  # that is for directories
+            except (FileNotFoundError, NotADirectoryError, Problem):
+                continue
+            if place.path in met:
+                continue
+            met.add(place.path)
+            if is_there(place.path, b'cur', b'new') and not self._is_excluded(above + name):
+                yield place
+            yield from self._tree(place, above + name + b'/', met)
 
     def _is_excluded(self, name: bytes) -> bool:
-        return any(name == b'.' + each or name.startswith(b'.' + each + b'.')
-                   for each in self.options.excluded)
+        return any(pattern.fullmatch(name) for pattern in self._excluded)
 
-    def _count_directory(self, root: bytes, path: bytes) -> Sums:
+    # Counting.
+
+    def _directories(self, box: Place, with_strays: bool) -> Iterator[Place]:
+        """Yields the directories that hold messages of a mailbox, each once."""
+        met: set[bytes] = set()
+        for folder in (box, *self._folders(box, with_strays)):
+            for leaf in (b'cur', b'new'):
+                with contextlib.suppress(FileNotFoundError, NotADirectoryError, Problem):
+                    place = self._follow(folder, leaf)
+                    if stat.S_ISDIR(os.lstat(place.path).st_mode) and place.path not in met:
+                        met.add(place.path)
+                        yield place
+
+    def _count_directory(self, directory: Place) -> Sums:
         size, messages = 0, 0
-        for name in os.listdir(path):
+        for name in os.listdir(directory.path):
             if name.startswith(b'.'):
                 continue
             found = tagged_size(name, self.options.size_tag)
@@ -662,24 +913,45 @@ class Model:
                 found = tagged_size(name, b'S')
             if found is None:
                 try:
-                    message = os.path.join(os.path.relpath(path, root), name)
-                    found = os.lstat(resolve(root, message)).st_size
+                    found = os.lstat(self._follow(directory, name).path).st_size
                 except (FileNotFoundError, NotADirectoryError, Problem):
                     continue
             size, messages = size + found, messages + 1
         return Sums(min(size, FULL), messages)
 
-    def _count(self, asked: bytes, root: bytes, box: bytes, when: Interval) -> set[Usage]:
+    def _count_everything(self, directory: Place, met: set[bytes]) -> Sums:
+        """Counts as Exim does without a size file: everything below, as far as it was not met."""
+        total = Sums()
+        met.add(directory.path)
+        for name in os.listdir(directory.path):
+            if name.startswith(b'.') and self._is_excluded(name[1:]):
+                continue
+            total = add(total, Sums(0, 1))
+            try:
+                place = self._follow(directory, name)
+                info = os.lstat(place.path)
+            except (FileNotFoundError, NotADirectoryError, Problem):
+                continue
+            if stat.S_ISREG(info.st_mode):
+                total = add(total, Sums(info.st_size // info.st_nlink))
+            elif stat.S_ISDIR(info.st_mode) and place.path not in met:
+                total = add(total, self._count_everything(place, met))
+        return total
+
+    def _count(self, asked: bytes, box: Place, rule: str, when: Interval,
+               with_strays: bool = False) -> set[Usage]:
         """Counts a mailbox, as far as its directories are not remembered for the path asked about.
         """
+        if rule == 'everything':
+            return {Usage(self._count_everything(box, set()), 'scan', rule)}
         known = self._recall(asked)
         after: dict[tuple, Remembered] = {}
         totals = {(Sums(), False)}
         failure: Optional[OSError] = None
-        for path in (box, *self._directories(root, box)):
+        for place in (box, *self._directories(box, with_strays)):
             try:
-                info = os.stat(path)
-                fresh = self._count_directory(root, path) if path != box else Sums()
+                info = os.stat(place.path)
+                fresh = self._count_directory(place) if place != box else Sums()
             except OSError as error:
                 failure = error
                 continue
@@ -692,12 +964,12 @@ class Model:
                       for total, scan in totals for sums, read in choices}
             if None in candidates:
                 candidates = (candidates - {None}) | self._may_remember(
-                    path, path == box, max(stamp), fresh, when)
+                    place.path, place == box, max(stamp), fresh, when)
             after[directory] = Remembered(stamp, candidates)
         self._remember(asked, after, failure is not None)
         if failure:
             raise failure
-        return {Usage(total, 'scan' if scan else 'cache') for total, scan in totals}
+        return {Usage(total, 'scan' if scan else 'cache', rule) for total, scan in totals}
 
     def _may_remember(self, path: bytes, is_mailbox: bool, changed_ns: int, fresh: Sums,
                       when: Interval) -> frozenset[Optional[Sums]]:

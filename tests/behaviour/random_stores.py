@@ -17,19 +17,38 @@ from typing import Callable, NamedTuple, Optional, Sequence
 SIZES = (0, 0, 1, 5, 9, 10, 45, 50, 89, 90, 91, 99, 100, 101, 500, 999, 1000, 1001, 1024, 4096)
 GOOD_LIMITS = ('100', '1000', '1K', '2K', '1M', '500,3C', '5C', '1C', '1000,10C', '0', '0,0C',
                '3T', '007')
+BAD_LIMITS = ('', '0MM', '5X', '-1', '1,2', '1G,', ',5C', '1 2', '9' * 20, 'unlimited,5C', 'nones',
+              '1K # enough', '1\x00')
+BAD_LINES = ('"joe@example.org: 5', '"', ' 5C', '@example.org: 5', 'joe@@example.org: 5',
+             '*.example.org: 5', 'example.org.: 5', 'a/b@example.org: 5', ': 5', '**: 5',
+             '.x@b.example: 5', '# nothing\n 5C', '\x00: 5')
 LIMITS = (*GOOD_LIMITS, '1000S', '8191P')
 HUGE = (2 ** 31, 2 ** 40, 2 ** 43 + 1)  # of sparse files
 DOMAINS = ('example.org', 'b.example', 'xn--d-fga.example')
 LOCALS = ('ann', 'bob', 'carol', 'dave', 'eve', 'joe', 'sue', 'john doe', 'q"uote', 'back\\slash',
           'o\'neil', 'j\u00f6rg', 'a=b', 'size=5', 'x+y', 'x', 'a@b', 'tab\there', 'dot.ted', '%n',
-          'ctl\x01', '\udcff')
+          'ctl\x01', '\udcff', 'jean', 'jean-luc', 'Upper', 'l' * 100)
+WHOLE_LOCALS = ('ann', 'joe', 'jean', 'jean-luc')  # that have mailboxes by their address, too
 FOLDERS = ('.Sent', '.Trash', '.Trash.old', '.Trashed', '.Lists.exim', '.Lists', '.a b', '. ',
-           '.trash', '.\u00fc', '.~')
-EXCLUDED = ('Trash', 'Lists', 'Sent', 'Lists.exim')
+           '.trash', '.\u00fc', '.~', '.Deleted Items', '.Deleted Items.old')
+PLAIN_FOLDERS = ('Archive', 'Archive/2024', 'Archive/2024/01', 'Lists/exim', 'Trash', 'Trash/old',
+                 'Deleted Items', 'Sent', '.hidden')  # of --layout=fs
+EXCLUDED = ('Trash', 'Lists', 'Sent', 'Lists.exim', 'Trash.*', 'Deleted Items', 'Del*', 'T*',
+            '*old', 'Lists?exim', '?', '?rash', 'a b', '[T]*')
+EXCLUDED_PLAIN = ('Archive/*', 'Trash/*', 'Lists/exim', '*/01', 'Trash', 'T*', '?rash', '.hidden')
+INDEX_FILES = ('dovecot.index', 'dovecot.index.log', 'dovecot.index.cache', 'dovecot-uidlist',
+               'dovecot.mailbox.log', 'subscriptions', 'tmp/1700000000.M1P1.mx')
+OTHER_FORMATS = {
+    'mdbox': ('storage/m.1', 'dovecot.list.index', 'mailboxes/INBOX/dbox-Mails/dovecot.index'),
+    'sdbox': ('mailboxes/INBOX/dbox-Mails/u.1', 'mailboxes/INBOX/dbox-Mails/dovecot.index'),
+    'MH': ('1', '2', '.mh_sequences', 'inbox/1'),
+    'home': ('.bashrc', '.dovecot.sieve'),
+    'mailstore': ('1qX.env', '1qX.msg'),
+}
 
 
 class Asked(NamedTuple):
-    """A request, which kind it is of, and what it asks about, if that is a mailbox."""
+    """A request, which kind it is of, and its target, if that is a mailbox."""
 
     kind: str
     line: bytes
@@ -47,6 +66,9 @@ class Setting(NamedTuple):
     grace: Optional[str]
     warn: Optional[int]
     default_quota: Optional[str]
+    maildirsize: Optional[str]
+    count: Optional[str]
+    layout: Optional[str]
     excluded: tuple[str, ...]
     size_tag: Optional[str]
     cache_mailboxes: Optional[int]
@@ -73,13 +95,22 @@ class Store:
         self._sequence = 0
         for path in (*self.roots, self.outside):
             path.mkdir(parents=True)
-        self._maildir(self.outside / 'box')
         self.boxes = [root / domain / local
                       for root in self.roots for domain in DOMAINS for local in LOCALS
                       if root == self.roots[0] or chance.random() < 0.3]
+        self.boxes += [self.roots[0] / f'{local}@example.org' for local in WHOLE_LOCALS]
+        self.boxes.append(self.roots[0] / 'Upper.Example' / 'ann')
+        self._maildir(self.outside / 'box')
         for box in self.boxes:
             box.parent.mkdir(exist_ok=True)
             self._make(box)
+        # Domains that were moved to another disk, and one of them from there.
+        moved = {'moved.example': self.roots[1] / 'b.example', 'gone.example': 'nowhere',
+                 'away.example': self.roots[1] / 'nowhere'}
+        for domain, target in moved.items():
+            (self.roots[0] / domain).symlink_to(target)
+        self.targets = [*self.boxes, *(self.roots[0] / domain / local
+                                       for domain in moved for local in WHOLE_LOCALS)]
 
     # Mailboxes.
 
@@ -93,7 +124,7 @@ class Store:
         changes: list[Callable[[Path], None]] = [
             self._deliver, self._deliver, self._expunge, self._expunge, self._flag, self._grow,
             self._maildirsize, self._maildirsize, self._touch_maildirsize, self._add_folder,
-            self._remove_folder, self._lock, self._replace_leaf,
+            self._remove_folder, self._lock, self._replace_leaf, self._index_files,
         ]
         with contextlib.suppress(OSError):  # what cannot be done here
             self.chance.choice(changes)(box)
@@ -103,7 +134,7 @@ class Store:
         kinds: list[tuple[int, Callable[[Path], None]]] = [
             (2, lambda path: None), (3, self._mbox), (1, os.mkfifo), (1, Path.mkdir),
             (3, self._link), (20, self._maildir), (1, self._locked_maildir),
-            (1, self._locked_mbox),
+            (1, self._locked_mbox), (2, self._tree), (2, self._other_format),
         ]
         weights = [weight for weight, _ in kinds]
         self.chance.choices(kinds, weights)[0][1](box)
@@ -123,13 +154,15 @@ class Store:
         box.chmod(0)
 
     def _link(self, box: Path) -> None:
-        """Makes a link: to another mailbox, to nothing, to itself, or out of the root."""
+        """Makes a link: to another mailbox, to nothing, to itself, or out of the roots."""
         other = self.chance.choice(self.boxes)
         target = self.chance.choice([
             os.path.relpath(other, box.parent), os.path.relpath(other, box.parent), other.name,
             str(other), 'nowhere', box.name, os.path.relpath(self.outside / 'box', box.parent),
             str(self.outside / 'box'), f'../{box.parent.name}/{other.name}', f'{other.name}/',
-            f'./{other.name}/.', '../../../..', f'{other.name}/.Sent',
+            f'./{other.name}/.', '../../../..', f'{other.name}/.Sent', str(other), f'{other}/',
+            str(self.chance.choice(self.roots) / 'nowhere'), f'{self.roots[0]}/moved.example/ann',
+            f'{self.roots[1]}/../mail/{box.parent.name}/{other.name}', f'{self.roots[1]}x/a',
         ])
         box.symlink_to(target)
 
@@ -149,10 +182,41 @@ class Store:
         for _ in range(self.chance.choice([0, 0, 1, 1, 2, 4])):
             with contextlib.suppress(OSError):  # there is something of that name
                 self._add_folder(box)
+        if self.chance.random() < 0.2:
+            self._index_files(box)
         if self.chance.random() < 0.65:
             self._maildirsize(box)
-        if self.chance.random() < 0.03:
+        if self.chance.random() < 0.06:  # as Dovecot does when INBOX is made
             self._maildirfolder(box)
+
+    def _tree(self, box: Path) -> None:
+        """Makes a mailbox with LAYOUT=fs."""
+        self._leaves(box)
+        for name in self.chance.sample(PLAIN_FOLDERS, self.chance.randrange(1, 5)):
+            with contextlib.suppress(OSError):
+                (box / name).parent.mkdir(parents=True, exist_ok=True)
+                self._leaves(box / name)
+        if self.chance.random() < 0.8:
+            self._maildirsize(box)
+
+    def _other_format(self, box: Path) -> None:
+        """Makes what is no Maildir, or holds one."""
+        kind = self.chance.choice(list(OTHER_FORMATS))
+        for name in OTHER_FORMATS[kind]:
+            (box / name).parent.mkdir(parents=True, exist_ok=True)
+            write(box / name, self.chance.choice(SIZES))
+        for name in ('Maildir', '.maildir') if kind == 'home' else ():
+            if self.chance.random() < 0.7:
+                self._maildir(box / name)
+            if (box / name).is_dir() and self.chance.random() < 0.5:
+                self._maildirfolder(box / name)
+
+    def _index_files(self, box: Path) -> None:
+        """Puts beside the messages what Dovecot, and a delivery, put there, or makes it larger."""
+        for name in self.chance.sample(INDEX_FILES, 3):
+            with contextlib.suppress(OSError):
+                size = (box / name).stat().st_size if (box / name).exists() else 0
+                write(box / name, size + self.chance.choice(SIZES))
 
     def _maildirfolder(self, folder: Path) -> None:
         path = folder / 'maildirfolder'
@@ -171,11 +235,11 @@ class Store:
                 path.mkdir()
             elif kind < 0.94:
                 path.touch()
-            elif kind < 0.96 and not (box / 'new').is_symlink():
-                # One of them at the most is a link, and to none of the two: what lies in both might
-                # be a message that moves.
-                path.symlink_to(self.chance.choice(['tmp', '../../bob/cur', 'nowhere',
-                                                    str(self.outside / 'box' / 'cur')]))
+            elif kind < 0.97:
+                path.symlink_to(self.chance.choice([
+                    'tmp', '../../bob/cur', 'nowhere', str(self.outside / 'box' / 'cur'),
+                    str(self.roots[1] / 'example.org' / 'ann' / 'cur'), '../.Sent/cur', 'cur',
+                    str(self.roots[0] / 'moved.example' / 'joe' / 'new')]))
             if path.is_dir() and not path.is_symlink() and leaf != 'tmp':
                 for _ in range(self.chance.choice([0, 0, 1, 1, 2, 3, 6])):
                     self._message(path)
@@ -188,22 +252,25 @@ class Store:
             if self.chance.random() < 0.5:
                 self._maildirfolder(box / name)
         elif kind < 0.80:
-            self._leaves(box / self.chance.choice(['..x', '...', 'plain']))
+            self._leaves(box / self.chance.choice(['..x', '...', 'plain', 'Archive', 'Trash']))
         elif kind < 0.85:
             (box / name).touch()
         elif kind < 0.90:
             (box / name).symlink_to(self.chance.choice(['nowhere', '..', '.', '../ann',
                                                         os.path.relpath(self.outside, box),
-                                                        str(self.outside / 'box')]))
+                                                        str(self.outside / 'box'),
+                                                        str(self.chance.choice(self.boxes)),
+                                                        f'{self.roots[1]}/example.org/joe/.Sent']))
         elif kind < 0.95:
-            (box / name).symlink_to(self.chance.choice(FOLDERS))
+            (box / name).symlink_to(self.chance.choice(['', './', f'../{box.name}/'])
+                                    + self.chance.choice(FOLDERS))
         else:
             self._leaves(box / name)
             with contextlib.suppress(FileExistsError):
                 self._leaves(box / name / self.chance.choice(FOLDERS))
 
     def _remove_folder(self, box: Path) -> None:
-        folders = [path for path in box.iterdir() if path.name.startswith('.')]
+        folders = [path for path in box.iterdir() if path.name not in ('cur', 'new', 'maildirsize')]
         if folders:
             self._remove(self.chance.choice(folders))
 
@@ -220,7 +287,6 @@ class Store:
             f',S={10 ** 25}', f',W={2 ** 64},S=4', f',S={size},', f',S={size}\n', f',,S={size}',
             f',S=,S={size}'))
         info = self.chance.choice(['', ':2,', ':2,S', ':2,FS', ':2,,S=3'])
-        # No two have the same name up to the colon: they might be one message that moves.
         start = choose(self.chance, [''], ['.', '..', ',S=8,'], 0.05)
         path = leaf / f'{start}17{self._sequence:08}.M1P1.mx{tag}{info}'
         kind = self.chance.random()
@@ -231,12 +297,16 @@ class Store:
         elif kind < 0.93:
             os.mkfifo(path)
         elif kind < 0.94:
-            if other := self._any_file(leaf):
-                os.link(other, path)
+            with contextlib.suppress(OSError):
+                other = self._any_file(self.chance.choice([
+                    leaf, leaf.parent / 'new', *(each / 'cur' for each in self.boxes[:9])]))
+                if other:
+                    os.link(other, self.chance.choice([path, leaf / other.name]))
         else:
             path.symlink_to(self.chance.choice([
                 'nowhere', path.name, '../maildirsize', str(self.outside), '../..', '.',
-                os.path.relpath(self.outside, leaf), '../tmp', '../maildirsize/x']))
+                os.path.relpath(self.outside, leaf), '../tmp', '../maildirsize/x',
+                str(leaf.parent / 'maildirsize'), str(self.roots[1] / 'example.org' / 'joe')]))
 
     def _any_file(self, leaf: Path) -> Optional[Path]:
         files = [path for path in leaf.iterdir() if path.is_file() and not path.is_symlink()]
@@ -303,20 +373,20 @@ class Store:
         kind = self.chance.random()
         if not path.is_file():
             return
-        if kind < 0.5:
-            age = self.chance.choice([0, 0.5, 1, 60, 600, 890, 899.5, 900, 901, 910, 10 ** 6, -60,
-                                      -0.5])
-            os.utime(path, (now, now - age))
+        if kind < 0.1:  # as rsync does
             for leaf in (box / 'new', box / 'cur'):
-                if leaf.is_dir() and self.chance.random() < 0.9:
-                    other = age + self.chance.choice([-100, -1, 0, 1, 1, 100, 100, 100])
-                    os.utime(leaf, (now, now - other))
+                if leaf.is_dir():
+                    os.utime(leaf, (now, now - self.chance.choice([-100, 1, 100, 10 ** 6])))
+        if kind < 0.4:
+            age = self.chance.choice([0, 0.5, 1, 60, 600, 890, 899.5, 900, 901, 910, 86000, 87000,
+                                      87000, 10 ** 6, -60, -0.5])
+            os.utime(path, (now, now - age))
         elif kind < 0.8:
             os.utime(path)
 
     def _maildirsize_content(self) -> bytes:
         chance = self.chance
-        size, count = chance.choice((0, 100, 500, 1000, 1024, 10 ** 9)), chance.choice((0, 5, 99))
+        size, count = chance.choice((0, 100, 500, 1000, 1024, 5000)), chance.choice((0, 5, 99))
         header = choose(chance, (
             b'%dS,%dC' % (size, count), b'%dS' % size, b'%dC,%dS' % (count, size)), (
             b'5C', b'1000S,5X', b'', b'S', b'1000', b'-5S', b' 1000S', b'1000S,', b',1000S',
@@ -348,7 +418,7 @@ class Store:
         end = choose(chance, [b'\n'], [b'', b'\n5', b'\n5 1', b'\n7 1 junk', b'\n\n', b'\n5 1\0'],
                      0.15)
         content = b'\n'.join([header, *lines]) + end
-        return choose(chance, [content], [b'', header, header + b'\n', b'\n'], 0.06)
+        return choose(chance, [content], [b'', header, header + b'\n', header + b'\n', b'\n'], 0.1)
 
 
 # Options.
@@ -363,6 +433,8 @@ def any_setting(number: int, store: Store, chance: random.Random) -> Setting:
 
     first, second = map(str, store.roots)
     roots = chance.choice([(first,), (first, second), (second, f'{first}/'), ()])
+    layout = 'fs' if number % 5 == 2 else maybe(0.1, 'maildir++', 'fs')
+    excluded = EXCLUDED_PLAIN if layout == 'fs' else EXCLUDED
     templates = [f'{first}/%d/%n', f'{first}/%d/%n', f'{first}/%u', f'{first}/%u',
                  f'{first}/example.org/bob/%n',
                  f'{first}/%d/%n/.Sent', f'{first}/%d//./joe%%/%n']
@@ -377,17 +449,23 @@ def any_setting(number: int, store: Store, chance: random.Random) -> Setting:
         grace=maybe(0.6, '0', '10', '100', '1K', '5%', '10%', '100%', '0%'),
         warn=maybe(0.5, 1, 50, 90, 100, 101, 1000),
         default_quota=maybe(0.6, '100', '1000', '2K', '5C', '1000,3C', '0', '1M'),
-        excluded=tuple(chance.sample(EXCLUDED, chance.choice([0, 0, 1, 2]))),
+        excluded=tuple(chance.sample(excluded, chance.choice([0, 0, 1, 2]))),
+        maildirsize='ignore' if number % 5 == 3 else maybe(0.1, 'use', 'ignore'),
+        count='everything' if number % 5 == 4 else maybe(0.1, 'messages', 'everything'),
+        layout=layout,
         size_tag=maybe(0.5, 'S', 'W', 'W'),
         cache_mailboxes=maybe(1 if number % 5 == 3 else 0.1, 0, 1, 1, 2, 2, 5),
     )
 
 
 def _limits(chance: random.Random) -> bytes:
-    """Returns the content of a limits file without errors."""
+    """Returns the content of a limits file."""
     lines = ['# Limits', '']
     for _ in range(chance.randrange(12)):
+        if chance.random() < 0.1:
+            lines.append(chance.choice(BAD_LINES))
         local, domain = chance.choice(LOCALS), chance.choice(DOMAINS)
+        local = choose(chance, [local], ['jean', 'jean-luc', 'joe+ext', 'joe'])
         key = chance.choice([f'{local}@{domain}', f'{local}@{domain}', f'*@{domain}', domain, '*'])
         if chance.random() < 0.2:
             key = key.upper()
@@ -397,8 +475,10 @@ def _limits(chance: random.Random) -> bytes:
         if any(each in key for each in '\x01\t\udcff'):
             continue
         between = chance.choice([': ', ': ', ':', ' ', ' : ', ':\n ', '\t'])
-        lines.append(f'{key}{between}{chance.choice(GOOD_LIMITS)}{chance.choice(["", "", " "])}')
-    return os.fsencode('\n'.join(lines) + '\n')
+        value = choose(chance, (*GOOD_LIMITS, 'unlimited', 'None', '1K , 5C'), BAD_LIMITS, 0.15)
+        lines.append(f'{key}{between}{value}{chance.choice(["", "", " "])}')
+    mark = chance.choice(['', '', '', '\ufeff'])
+    return os.fsencode(mark + '\n'.join(lines) + '\n')
 
 
 # Requests.
@@ -409,12 +489,12 @@ class Asker:
     def __init__(self, store: Store, chance: random.Random):
         self.store = store
         self.chance = chance
-        self.recent: list[Path] = []  # what was asked about last
+        self.recent: list[Path] = []  # the targets of the last requests
         self.seen: dict[bytes, int] = {}  # how many bytes targets were last said to hold
 
     def ask(self, box: Optional[Path] = None) -> Asked:
         """Returns a request; about this mailbox, if there is one."""
-        again = self.recent if self.recent and self.chance.random() < 0.3 else self.store.boxes
+        again = self.recent if self.recent and self.chance.random() < 0.3 else self.store.targets
         box = box or self.chance.choice(again)
         self.recent = [*self.recent[-3:], box]
         kinds = {self._path: 22, self._verb_path: 40, self._verb_address: 25, self._odd: 6,
@@ -437,6 +517,8 @@ class Asker:
             f'/.{path}', f'{path}/cur', f'{path}/{chance.choice(FOLDERS)}',
             f'{path}/{chance.choice(FOLDERS)}', f'{path}/{chance.choice(FOLDERS)}/',
             f'{path}/{chance.choice(FOLDERS)}/{chance.choice(FOLDERS)}', f'{path}/nowhere',
+            f'{path}/Maildir', f'{path}/.maildir', f'{path}/.maildir/..',
+            f'{path}/{chance.choice(PLAIN_FOLDERS)}',
             f'{path}/maildirsize', f'{path}/maildirsize/x', f'{path}/maildirsize/..', f'{path} ',
             f'{path}\r', f'{path}\t', root, f'{root}/', f'{root}x', f'{root}x/a', '/', '//',
             '/dev/null', '/..', str(self.store.outside / 'box'), f'{parent}/{"n" * 255}',
@@ -450,8 +532,11 @@ class Asker:
     def _address(self, box: Path) -> bytes:
         chance = self.chance
         local, domain = box.name, box.parent.name
+        if domain == self.store.roots[0].name:
+            local, _, domain = local.rpartition('@')
         if chance.random() < 0.3:
-            local += chance.choice(['+ext', '-ext', '+', '+a+b', '-x+y', '=z', '+..', '+a/b', '-.'])
+            local += chance.choice(['+ext', '-ext', '+', '+a+b', '-x+y', '=z', '+..', '+a/b', '-.',
+                                    '-luc', f'+{"e" * 70}', f'-{"e" * 300}', f'+{"e" * 160}'])
         if chance.random() < 0.2:
             local, domain = local.upper(), domain.title()
         if chance.random() < 0.15:

@@ -12,6 +12,7 @@ import contextlib
 import os
 import pwd
 import random
+import re
 import socket
 import sys
 import tempfile
@@ -37,27 +38,30 @@ SERVICES = 5  # that answer about the same store
 
 USER = 'nobody'  # whom the services become
 
-# What answers have to be about at least now and then, or the test looks away: so often in the short
+# What replies have to be about at least now and then, or the test looks away: so often in the short
 # form, where all else is left to chance, and in the long one.
 TIMES, TIMES_LONG = 1, 20
-KINDS = ('check: status=ok source=cache', 'check: status=ok source=maildirsize',
-         'check: status=ok source=none', 'check: status=ok source=scan',
-         'check: status=over source=scan', 'check: status=toolarge source=none',
-         'path: reason=bad-request', 'path: reason=outside-root', 'path: source=maildirsize',
-         'path: source=none', 'path: source=scan', 'usage: source=none', 'usage: source=scan',
-         'verb: reason=bad-address', 'verb: reason=bad-request', 'verb: reason=bad-value',
-         'verb: reason=no-template', 'verb: reason=outside-root')
-KINDS_LONG = ('check: status=ok source=mbox', 'check: status=over source=cache',
-              'check: status=over source=maildirsize', 'check: status=over source=mbox',
-              'check: status=toolarge source=cache', 'check: status=toolarge source=maildirsize',
-              'check: status=toolarge source=mbox', 'check: status=toolarge source=scan',
+KINDS = ('check: status=ok source=maildirsize', 'check: status=ok source=none',
+         'check: status=ok source=scan', 'check: status=over source=scan',
+         'check: status=toolarge source=none', 'limit_from=default', 'limit_from=file',
+         'limit_from=header', 'limit_from=none', 'limit_from=request', 'path: reason=bad-request',
+         'path: reason=not-a-mailbox', 'path: reason=outside-root', 'path: source=maildirsize',
+         'path: source=none', 'path: source=scan', 'rule=everything', 'rule=ignored',
+         'rule=malformed', 'rule=missing', 'rule=over', 'rule=trusted', 'usage: source=none',
+         'usage: source=scan', 'verb: reason=bad-address', 'verb: reason=bad-request',
+         'verb: reason=bad-value', 'verb: reason=no-template', 'verb: reason=not-a-mailbox',
+         'verb: reason=outside-root')
+KINDS_LONG = ('check: status=ok source=cache', 'check: status=ok source=mbox',
+              'check: status=over source=cache', 'check: status=over source=maildirsize',
+              'check: status=over source=mbox', 'check: status=toolarge source=maildirsize',
+              'check: status=toolarge source=mbox', 'check: status=toolarge source=unknown',
               'check: status=warn source=cache', 'check: status=warn source=maildirsize',
               'check: status=warn source=mbox', 'check: status=warn source=scan',
-              'path: reason=not-a-mailbox', 'path: reason=permission-denied',
-              'path: reason=too-long', 'path: source=cache', 'path: source=mbox', 'ping', 'stats',
+              'path: reason=permission-denied', 'path: reason=too-long', 'path: source=cache',
+              'path: source=mbox', 'ping', 'rule=empty', 'rule=implausible', 'rule=large',
+              'rule=layout', 'rule=stale-limit', 'rule=toolarge', 'rule=unreadable', 'stats',
               'usage: source=cache', 'usage: source=maildirsize', 'usage: source=mbox',
-              'verb: reason=not-a-mailbox', 'verb: reason=permission-denied',
-              'verb: reason=too-long')
+              'verb: reason=permission-denied', 'verb: reason=too-long')
 
 
 @contextlib.contextmanager
@@ -83,6 +87,8 @@ def command_line(setting: Setting, folder: Path) -> list[str]:
     for name, value in (('on-error', setting.on_error), ('grace', setting.grace),
                         ('recipient-delimiter', setting.delimiters), ('warn', setting.warn),
                         ('default-quota', setting.default_quota), ('size-tag', setting.size_tag),
+                        ('maildirsize', setting.maildirsize), ('count', setting.count),
+                        ('layout', setting.layout),
                         ('cache-mailboxes', setting.cache_mailboxes)):
         if value is not None:
             options.append(f'--{name}={value}')
@@ -106,6 +112,9 @@ def model_options(setting: Setting) -> model.Options:
         'warn': setting.warn,
         'default_quota': setting.default_quota and model.parse_limit(
             setting.default_quota.encode()),
+        'maildirsize': setting.maildirsize,
+        'count': setting.count,
+        'layout': setting.layout,
         'excluded': tuple(name.encode() for name in setting.excluded),
         'size_tag': setting.size_tag and setting.size_tag.encode(),
         'cache_mailboxes': setting.cache_mailboxes,
@@ -167,7 +176,7 @@ class Pair:
             self.asker.seen[asked.target] = int(parse_pairs(reply)['bytes'])
 
 
-class Question:
+class Query:
     """A request on its way to a service: about that mailbox, if there is one."""
 
     def __init__(self, pair: Pair, box: Optional[Path], chance: random.Random,
@@ -220,19 +229,19 @@ class DifferentialTest(DaemonTestCase):
                 for box in [*changed, *others]:
                     # All of them work at a time.
                     with contextlib.ExitStack() as clients:
-                        questions = [Question(pair, box, chance, clients) for pair in pairs]
-                        for question in questions:
-                            self._judge(f'{name}, round {number}', question)
+                        queries = [Query(pair, box, chance, clients) for pair in pairs]
+                        for query in queries:
+                            self._judge(f'{name}, round {number}', query)
             for pair in pairs:
                 self.stop(pair.daemon)
 
-    def _judge(self, where: str, question: Question) -> None:
+    def _judge(self, where: str, query: Query) -> None:
         """Compares what the service says with what the model says."""
-        pair, asked = question.pair, question.asked
-        reply = read_all(question.client)
-        when = model.Interval(question.asked_ns, time.time_ns())
+        pair, asked = query.pair, query.asked
+        reply = read_all(query.client)
+        when = model.Interval(query.asked_ns, time.time_ns())
         with user_of_service():
-            allowed = pair.model.answers(asked.line, when)
+            allowed = pair.model.replies(asked.line, when)
         outcome = allowed.get(model.without_free_text(reply))
         self.cases += 1
         if outcome is None:
@@ -243,7 +252,8 @@ class DifferentialTest(DaemonTestCase):
                       f'the service: {reply!r}\nthe model: {list(allowed)}, {when}\n'
                       f'{describe(target) if target else ""}')
         self.kinds[f'request: {asked.kind}'] += 1
-        self.kinds[outcome.kind] += 1
+        self.kinds.update([outcome.kind, *re.findall(r' ((?:rule|limit_from)=\S+)',
+                                                     os.fsdecode(reply))])
         pair.learn(asked, outcome, reply)
         if outcome.kind == 'stats':
             counters = parse_pairs(reply)
@@ -266,5 +276,5 @@ class ModelTest(unittest.TestCase):
                 line = b'usage quota=0 ' + os.fsencode(box.asked)
                 now_ns = time.time_ns()
                 with self.subTest(things=box.things, path=box.asked.name):
-                    [answer] = counting.answers(line, model.Interval(now_ns, now_ns))
+                    [answer] = counting.replies(line, model.Interval(now_ns, now_ns))
                     self.assertIn(b' bytes=%d messages=%d ' % count, answer)

@@ -52,6 +52,8 @@ class Rule(enum.Enum):
     NAME = 'a folder whose name is not in modified UTF-7: Dovecot does not find it when it counts'
     INBOX = '.INBOX: a folder, but its name is that of the mailbox itself to Dovecot'
     NO_DIRECTORY = 'a folder whose cur is a file: Dovecot gives up'
+    MAILDIRFOLDER = ('maildirfolder in the mailbox itself, where Dovecot puts it: Exim without '
+                     'quota_directory counts what lies above')
 
 
 class Count(NamedTuple):
@@ -390,6 +392,19 @@ def add_alias(box: Maildir) -> None:
     (box.path / box.free_folder('.Spam')).symlink_to(name)
 
 
+def add_alias_by_a_path(box: Maildir) -> None:
+    """A folder with a second name that is a link, and which says more than its name."""
+    name = box.free_folder('.Junk')
+    fill(box, box.add_leaves(name, Rule.ALIAS, EXIM=2, DOVECOT=2))
+    (box.path / box.free_folder('.Spam')).symlink_to(f'../{box.path.name}/{name}')
+
+
+def add_maildirfolder(box: Maildir) -> None:
+    """The file that says that a directory is a folder, in the mailbox itself."""
+    (box.path / 'maildirfolder').touch()
+    box.unknown[Counter.EXIM] = Rule.MAILDIRFOLDER
+
+
 def add_linked_folder(box: Maildir) -> None:
     """A folder that is a link to a directory beside the mailbox."""
     name = box.free_folder('.Shared')
@@ -430,7 +445,7 @@ AGREED_FOLDERS = (add_folder, add_folder_that_is_asked_about, add_empty_folder,
                   add_directory_without_dot, add_files, add_dangling_folder, add_linked_folder,
                   add_linked_directory)
 ODD_FOLDERS = (add_oddly_named_folder, add_folder_inbox, add_two_dots, add_nested_folder, add_alias,
-               add_folder_outside, add_folder_with_file)
+               add_alias_by_a_path, add_maildirfolder, add_folder_outside, add_folder_with_file)
 
 
 # Mailboxes: what is put into each, beside ordinary messages.
