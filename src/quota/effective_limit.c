@@ -14,7 +14,21 @@ static struct dimension larger(bool has_header, uint64_t header, uint64_t by_def
 
     if (header_wins)
         return (struct dimension){header, LIMIT_SOURCE_HEADER};
-    return (struct dimension){by_default, by_default > 0 ? default_from : LIMIT_SOURCE_NONE};
+    return (struct dimension){by_default, default_from};
+}
+
+/* Says who limits it, or where nobody does, who said so. */
+static enum limit_source limited_by(const struct dimension *bytes, const struct dimension *messages,
+                                    const struct mailbox_policy *policy,
+                                    const struct limit_header *header)
+{
+    if (bytes->limit > 0)
+        return bytes->from;
+    if (messages->limit > 0)
+        return messages->from;
+    if (header->has_bytes || header->has_messages)
+        return LIMIT_SOURCE_HEADER;
+    return policy->default_from == LIMIT_SOURCE_FILE ? LIMIT_SOURCE_FILE : LIMIT_SOURCE_NONE;
 }
 
 static uint64_t sure_limit(struct dimension dimension, const struct limit_header *header)
@@ -35,7 +49,7 @@ struct effective_limit effective_limit(const struct mailbox_policy *policy,
                       policy->default_from);
     return (struct effective_limit){
         .limit = {bytes.limit, messages.limit},
-        .from = bytes.limit == 0 && messages.limit > 0 ? messages.from : bytes.from,
+        .from = limited_by(&bytes, &messages, policy, header),
         .sure = {sure_limit(bytes, header), sure_limit(messages, header)},
     };
 }

@@ -47,7 +47,7 @@ struct limit_header {
 
 struct effective_limit {
     struct quota_limit limit;
-    enum limit_source from;  /* of the limit in bytes, or, where there is none, in messages */
+    enum limit_source from;  /* of the limit in bytes, or else in messages, or of "no limit" */
     struct quota_limit sure; /* the same without what an old header alone limits */
 };
 

@@ -83,7 +83,13 @@ static void the_limit_that_counts(void **state)
         {DEFAULT(1, 7), BOTH(0, 6, false), {0, 7}, LIMIT_SOURCE_DEFAULT, {0, 7}},
         {DEFAULT(1, 2), BOTH(0, 0, true), NONE, LIMIT_SOURCE_HEADER, NONE},
         {DEFAULT(0, 0), BYTES(0, false), NONE, LIMIT_SOURCE_HEADER, NONE},
-        {DEFAULT(0, 0), MESSAGES(0, false), NONE, LIMIT_SOURCE_NONE, NONE},
+        {DEFAULT(0, 0), MESSAGES(0, false), NONE, LIMIT_SOURCE_HEADER, NONE},
+        {DEFAULT(0, 2), MESSAGES(0, false), NONE, LIMIT_SOURCE_HEADER, NONE},
+        {FILE_DEFAULT(0, 0), MESSAGES(0, false), NONE, LIMIT_SOURCE_HEADER, NONE},
+
+        /* so does the limits file */
+        {FILE_DEFAULT(0, 0), NO_HEADER, NONE, LIMIT_SOURCE_FILE, NONE},
+        {FILE_DEFAULT(0, 0), BYTES(5, false), {5, 0}, LIMIT_SOURCE_HEADER, {5, 0}},
 
         /* what an old header alone limits is not sure */
         {DEFAULT(0, 0), BOTH(5, 6, true), {5, 6}, LIMIT_SOURCE_HEADER, NONE},
