@@ -38,6 +38,7 @@ Where the manual leaves something open, the model says what the service does:
 import collections
 import contextlib
 import errno
+import itertools
 import os
 import re
 import stat
@@ -58,7 +59,7 @@ SETTLED_NS = 3_500_000_000
 LINKS_MAX = 40  # symbolic links that are followed on the way to a file
 DEPTH_MAX = 32  # of folders with --layout=fs
 LEAVES = (b'cur', b'new', b'tmp')
-DANGLING = 'not-a-mailbox'
+MAILDIR_NAMES = (b'cur', b'new', b'maildirsize')  # what of these is there makes a Maildir
 PATH_MAX = 4095
 UNITS = {b'': 1, b'K': 2 ** 10, b'M': 2 ** 20, b'G': 2 ** 30, b'T': 2 ** 40}
 TEXTS = {
@@ -70,11 +71,14 @@ TEXTS = {
 
 
 class Problem(Exception):
-    """A query that cannot be answered, and the word for why."""
+    """A query that cannot be answered, and the word for why; and whether that means, too, that the
+    mailbox of an address has to be elsewhere.
+    """
 
-    def __init__(self, reason: str):
+    def __init__(self, reason: str, is_elsewhere: bool = False):
         super().__init__(reason)
         self.reason = reason
+        self.is_elsewhere = is_elsewhere
 
 
 class Limit(NamedTuple):
@@ -96,7 +100,15 @@ class Usage(NamedTuple):
 
     sums: Sums
     source: str
-    rule: str = ''
+    rule: str = 'trusted'
+
+
+class Count(NamedTuple):
+    """What a count found, apart from that in stray folders, and those, and whether by reading."""
+
+    sums: Sums
+    strays: Sums
+    source: str
 
 
 class Header(NamedTuple):
@@ -134,6 +146,23 @@ class Place(NamedTuple):
 
     root: bytes
     path: bytes
+
+
+class Folder(NamedTuple):
+    """A folder of a mailbox, or the mailbox itself: its path in there, and where that leads."""
+
+    path: bytes
+    place: Place
+    is_excluded: bool = False
+    is_stray: bool = False  # only --layout=fs takes it for a folder
+
+
+class Directory(NamedTuple):
+    """Where messages of a mailbox are."""
+
+    folder: Folder
+    leaf: bytes
+    place: Place
 
 
 class Target(NamedTuple):
@@ -386,22 +415,32 @@ def is_there(directory: bytes, *names: bytes) -> bool:
     return False
 
 
-def reason_of(failure: OSError) -> str:
-    """Returns the word for what the system said."""
+def holds_directory(directory: bytes, *names: bytes) -> bool:
+    """Says whether a directory holds a directory, or a link, of one of these names."""
+    for name in names:
+        with contextlib.suppress(FileNotFoundError):
+            mode = os.lstat(os.path.join(directory, name)).st_mode
+            if stat.S_ISDIR(mode) or stat.S_ISLNK(mode):
+                return True
+    return False
+
+
+def problem_of(failure: OSError) -> Problem:
+    """Returns what it means that the system said that."""
     if isinstance(failure, PermissionError):
-        return 'permission-denied'
+        return Problem('permission-denied')
     if isinstance(failure, NotADirectoryError):
-        return 'not-a-mailbox'
+        return Problem('not-a-mailbox', is_elsewhere=True)
     if failure.errno == errno.ENAMETOOLONG:
-        return 'too-long'
-    return 'io-error'
+        return Problem('too-long', is_elsewhere=True)
+    return Problem('io-error')
 
 
 class MaildirSize:
     """What a file maildirsize says: limits, and sums unless a rule says to count."""
 
-    def __init__(self, content: bytes, modified_ns: int):
-        self.modified_ns = modified_ns
+    def __init__(self, content: bytes, info: os.stat_result):
+        self.modified_ns, self.changed_ns = info.st_mtime_ns, info.st_ctime_ns
         lines = content.split(b'\n')[:-1]  # what has no end is being written
         self.header = self._parse_header(lines[0]) if lines else None
         self.entries = len(lines) - 1
@@ -421,9 +460,9 @@ class MaildirSize:
         """Adds up the sums, and returns the rule that says what they are good for."""
         if len(content) >= MAILDIRSIZE_MAX:
             return 'large'
-        if b'\0' in content or lines and self.header is None:
+        if b'\0' in content or self.header is None:
             return 'malformed'
-        if self.entries <= 0:
+        if self.entries == 0:
             return 'empty'
         size, messages = 0, 0
         for line in lines[1:]:
@@ -529,20 +568,14 @@ class Model:
         request = Request('path', 0, None, line)
         try:
             self._check_line(line)
-            _, known, usages = self._look(self._find_path(line), request, when)
+            _, known, usages = self._find_usage(request, when)
             return {b'%d\n' % usage.sums.bytes: self._outcome(request, known, usage)
                     for usage in usages}
         except Problem as problem:
             return self._number_for_error(problem.reason)
 
     def _reply_to_verb(self, request: Request, when: Interval) -> dict[bytes, Outcome]:
-        if request.target.startswith(b'/'):
-            target = self._find_path(request.target)
-        elif self.options.templates:
-            target = self._find_address(*parse_address(request.target))
-        else:
-            raise Problem('no-template')
-        path, known, usages = self._look(target, request, when)
+        path, known, usages = self._find_usage(request, when)
         return {self._write(request, path, known, usage): self._outcome(request, known, usage)
                 for usage in usages}
 
@@ -561,7 +594,7 @@ class Model:
                  'rule': 'stale-limit' if is_stale and request.verb == 'check' else usage.rule,
                  'limit_from': known.origin}
         reply = b''.join(b'%s=%s ' % (key.encode(), str(value).encode())
-                         for key, value in pairs.items() if value != '')
+                         for key, value in pairs.items())
         reply += b'mailbox=' + quote(path)
         if request.verb == 'check':
             reply += b' text=' + quote(TEXTS[status], always=True)
@@ -586,12 +619,10 @@ class Model:
     def _verdict(self, sums: Sums, known: InForce, request: Request) -> tuple[str, bool]:
         """Returns the verdict, and whether a limit that is too old would have said another."""
         limit = known.limit
-        if self._is_over(sums, limit, request) and not self._is_over(sums, known.sure, request):
-            return 'ok', True
-        if self._is_too_large(limit, request):
-            return 'toolarge', False
+        if self._is_over(sums, known.sure, request):
+            return 'toolarge' if self._is_too_large(known.sure, request) else 'over', False
         if self._is_over(sums, limit, request):
-            return 'over', False
+            return 'ok', True
         if limit.bytes > 0 and 100 * sums.bytes // limit.bytes >= self.options.warn:
             return 'warn', False
         return 'ok', False
@@ -603,35 +634,40 @@ class Model:
         limits = self.options.limits or {}
         found = next((key for key in target.keys if key in limits), None)
         if request.quota is not None:
-            return self._in_force('request', request.quota)
+            return InForce(request.quota, 'request', request.quota)
         if found and limits[found] is not None:
-            return self._in_force('file', limits[found])
-        default = self.options.default_quota or Limit()
+            return InForce(limits[found], 'file', limits[found])
+        default, default_origin = self.options.default_quota or Limit(), 'default'
         if not target.keys and limits.get(b'*') is not None:
-            default = limits[b'*']
+            default, default_origin = limits[b'*'], 'file'
+        header = file.header if file and file.header else Header()
         parts, origins = [], []
-        for said, other in zip(file.header if file and file.header else Header(), default):
-            origins.append('header' if said is not None and (said > other or said == 0)
-                           else 'default')
-            parts.append(said if origins[-1] == 'header' else other)
+        for said, other in zip(header, default):
+            is_header = said is not None and (said > other or said == 0)
+            parts.append(said if is_header else other)
+            origins.append('header' if is_header else default_origin)
         limit = Limit(*parts)
-        is_old = bool(file) and when.first_ns - file.modified_ns > STALE_NS
+        is_old = bool(file) and self._is_old(file, when)
         sure = Limit(*(0 if is_old and origin == 'header' else part
                        for part, origin in zip(limit, origins)))
-        return self._in_force(origins[0 if limit.bytes else 1], limit, sure)
+        if limit != Limit():
+            return InForce(limit, origins[0 if limit.bytes else 1], sure)
+        # Who says so?
+        silent = 'none' if default_origin == 'default' else 'file'
+        return InForce(limit, 'header' if header != Header() else silent, sure)
 
     @staticmethod
-    def _in_force(origin: str, limit: Limit, sure: Optional[Limit] = None) -> InForce:
-        return InForce(limit, origin if limit != Limit() else 'none', sure or limit)
-
-    def _keys(self, local: bytes, domain: bytes, is_mailbox: bool) -> tuple[bytes, ...]:
-        """Returns what is looked up in the limits file: for a local part with its extension, and
-        for one without it unless there is a mailbox of the whole name.
+    def _is_old(file: MaildirSize, when: Interval) -> bool:
+        """Says whether maildirsize was written too long ago. What was written in the future has
+        only the time of its change, which cannot be set.
         """
-        base = without_extension(local, self.options.delimiters)
-        return tuple(key + domain for key in
-                     ([local + b'@'] if is_mailbox else [local + b'@', base + b'@'])
-                     + [b'*@', b'']) + (b'*',)
+        is_past = file.modified_ns <= when.first_ns
+        return when.first_ns - (file.modified_ns if is_past else file.changed_ns) > STALE_NS
+
+    @staticmethod
+    def _keys(local: bytes, domain: bytes) -> tuple[bytes, ...]:
+        """Returns what is looked up in the limits file for the mailbox of an address."""
+        return local + b'@' + domain, b'*@' + domain, domain, b'*'
 
     # From a target to a mailbox.
 
@@ -664,7 +700,7 @@ class Model:
                 is_link = stat.S_ISLNK(os.lstat(os.path.join(here, name)).st_mode)
             except FileNotFoundError as failure:
                 if is_of_link:
-                    raise Problem(DANGLING) from failure
+                    raise Problem('not-a-mailbox') from failure
                 raise
             if is_link:
                 links += 1
@@ -694,71 +730,76 @@ class Model:
         except FileNotFoundError:
             return shown, None
         except OSError as failure:
-            raise Problem(reason_of(failure)) from failure
+            raise problem_of(failure) from failure
 
-    def _find_path(self, path: bytes) -> Target:
-        """Finds what a path is about. If a template says that path, it stands for its address; so
-        does a folder in it.
+    def _find_usage(self, request: Request, when: Interval) -> tuple[bytes, InForce, set[Usage]]:
+        """Returns the path of the mailbox, its limit, and what may be found in it."""
+        if request.target.startswith(b'/'):
+            return self._look(request.target, self._keys_of_path(request.target), request, when)
+        if not self.options.templates:
+            raise Problem('no-template')
+        return self._find_address(*parse_address(request.target), request, when)
+
+    def _keys_of_path(self, path: bytes) -> tuple[bytes, ...]:
+        """Returns the keys of the address for which a template says that path, if one does; or that
+        of which it is a folder.
         """
-        shown, place = self._find(path)
-        paths = [shown]
-        if os.path.basename(shown).startswith(b'.'):
-            paths.append(os.path.dirname(shown))
-        for each in paths:
+        shown = clean(path)
+        parent, name = os.path.split(shown)
+        for each in (shown, parent) if name.startswith(b'.') and name != b'..' else (shown,):
             for template in self.options.templates:
                 if address := address_of(each, template):
-                    return Target(shown, place, self._keys(*address, place is not None))
-        return Target(shown, place)
+                    return self._keys(*address)
+        return ()
 
-    def _find_address(self, whole: bytes, domain: bytes) -> Target:
+    def _find_address(self, whole: bytes, domain: bytes, request: Request, when: Interval
+                      ) -> tuple[bytes, InForce, set[Usage]]:
         """Finds the mailbox of an address: by the whole local part, and by what is before its
         extension where there is none.
         """
         base = without_extension(whole, self.options.delimiters)
         if len(base) > NAME_MAX:
             raise Problem('bad-address')
-        locals_ = [whole] if base == whole else [whole, base]
-        tries = [(local, expand(template, local, domain))
-                 for local in locals_ if len(local) <= NAME_MAX
-                 for template in self.options.templates]
-        for local, path in tries:
+        keys = self._keys(whole, domain)
+        tries = [(expand(template, whole, domain), keys)
+                 for template in self.options.templates if len(whole) <= NAME_MAX]
+        if base != whole:
+            keys = (keys[0], *self._keys(base, domain))
+            tries += [(expand(template, base, domain), keys) for template in self.options.templates]
+        for number, (path, keys) in enumerate(tries, 1):
             try:
-                shown, place = self._find(path)
+                found = self._look(path, keys, request, when)
             except Problem as problem:
-                if problem.reason == 'not-a-mailbox' and path != tries[-1][1]:
+                if problem.is_elsewhere and number < len(tries):
                     continue
-                if problem.reason != 'too-long':
-                    raise
-                if local == base:
-                    raise Problem('bad-address') from problem
-                continue
-            if place:
-                return Target(shown, place, self._keys(whole, domain, local == whole))
-        nowhere = clean(expand(self.options.templates[0], base, domain))
-        return Target(nowhere, None, self._keys(whole, domain, False))
+                raise Problem('bad-address') if problem.reason == 'too-long' else problem
+            if not all(usage.source == 'none' for usage in found[2]):
+                return found
+        return clean(expand(self.options.templates[0], base, domain)), *found[1:]
 
     # From a mailbox to what is in it.
 
-    def _look(self, target: Target, request: Request, when: Interval
+    def _look(self, path: bytes, keys: tuple[bytes, ...], request: Request, when: Interval
               ) -> tuple[bytes, InForce, set[Usage]]:
         """Returns the path of the mailbox, its limit, and what may be found in it."""
-        path, place, _ = target
+        shown, place = self._find(path)
+        target = Target(shown, place, keys)
         try:
             if place is None:
                 usage = Usage(Sums(), 'none')
             elif stat.S_ISREG((info := os.lstat(place.path)).st_mode):
                 usage = Usage(Sums(info.st_size), 'mbox')
             elif stat.S_ISDIR(info.st_mode):
-                if parent := self._parent_of_folder(path, place):
-                    path, place = parent
-                if not self._is_empty(place):
-                    return path, *self._look_into(target, place, request, when)
+                if parent := self._parent_of_folder(shown, place):
+                    shown, place = parent
+                if not self._is_empty(target, place):
+                    return shown, *self._look_into(target, place, request, when)
                 usage = Usage(Sums(), 'none')
             else:
                 raise Problem('not-a-mailbox')
         except OSError as failure:
-            raise Problem(reason_of(failure)) from failure
-        return path, self._limit(request, target, None, when), {usage}
+            raise problem_of(failure) from failure
+        return shown, self._limit(request, target, None, when), {usage}
 
     def _parent_of_folder(self, path: bytes, place: Place) -> Optional[tuple[bytes, Place]]:
         """Returns the mailbox that this is a folder of, as its path says, if it is a folder."""
@@ -772,16 +813,23 @@ class Model:
                 return shown, parent
         return None
 
-    def _is_empty(self, box: Place) -> bool:
+    def _is_empty(self, target: Target, box: Place) -> bool:
         """Says whether there is nothing in a directory. What is no Maildir is a Problem."""
-        if self.options.count == 'messages' and is_there(box.path, b'cur', b'new', b'maildirsize'):
+        is_counted_anyway = self.options.count == 'everything'
+        if not is_counted_anyway and is_there(box.path, *MAILDIR_NAMES):
             return False
         if not os.listdir(box.path):
             return True
-        if self.options.count == 'messages' and not (
-                self.options.layout == 'fs' and any(self._folders(box, False))):
+        if not is_counted_anyway and not self._has_folders_alone(target, box):
             raise Problem('not-a-mailbox')
         return False
+
+    def _has_folders_alone(self, target: Target, box: Place) -> bool:
+        """Says whether a directory is a mailbox by its folders. To know that takes a count."""
+        if self.options.layout != 'fs':
+            return False
+        self._remember(target.path, {}, doubtful=True)
+        return any(self._folders(box))
 
     def _look_into(self, target: Target, box: Place, request: Request, when: Interval
                    ) -> tuple[InForce, set[Usage]]:
@@ -789,23 +837,27 @@ class Model:
         rule, file = self._read_maildirsize(box.path)
         known = self._limit(request, target, file, when)
         sums = file.sums if file else None
-        if request.verb == 'check' and self._is_too_large(known.sure, request):
+        if request.verb == 'check' and self._is_too_large(known.sure, request) and (
+                self.options.count == 'everything' or is_there(box.path, *MAILDIR_NAMES)):
             return known, {Usage(sums, 'maildirsize', 'toolarge') if sums else
                            Usage(Sums(), 'unknown', 'toolarge')}
         if sums is None:
-            return known, self._count(target.path, box, rule, when)
-        believed = Usage(sums, 'maildirsize', 'trusted')
+            return known, self._usages(self._count(target.path, box, when), rule)
+        believed = Usage(sums, 'maildirsize')
         if not self._is_over(sums, known.limit, request):
             return known, {believed}
+        if request.verb == 'check' and not self._is_over(sums, known.sure, request):
+            return known, {Usage(sums, 'maildirsize', 'stale-limit')}
         fresh = {self._is_fresh(box.path, file, now) for now in when}
         if fresh == {True}:
             return known, {believed}
-        has_strays = any(self._strays(box))
-        counted = self._count(target.path, box, 'over', when, has_strays)
-        if has_strays:
+        counts = self._count(target.path, box, when)
+        counted = self._usages(counts, 'over')
+        if any(folder.is_stray for folder in self._folders(box)):
+            with_strays = self._usages(counts, 'over', with_strays=True)
             counted = {Usage(sums, 'maildirsize', 'layout')
                        if self._is_over(usage.sums, known.limit, request) else usage
-                       for usage in counted}
+                       for usage in with_strays}
         if fresh == {False}:
             return known, counted
         self._doubt_memory(target.path)
@@ -823,7 +875,7 @@ class Model:
             if not stat.S_ISREG(info.st_mode):
                 return 'unreadable', None
             with open(name, 'rb') as content:
-                file = MaildirSize(content.read(MAILDIRSIZE_MAX), info.st_mtime_ns)
+                file = MaildirSize(content.read(MAILDIRSIZE_MAX), info)
                 return file.rule, file
         except FileNotFoundError:
             return 'missing', None
@@ -840,68 +892,84 @@ class Model:
                 info = os.lstat(box + leaf)
             except OSError:
                 return False  # who knows when it went
-            if max(info.st_mtime_ns, info.st_ctime_ns) // 1000 >= file.modified_ns // 1000:
+            changed_ns = max(info.st_mtime_ns, info.st_ctime_ns)
+            if stat.S_ISLNK(info.st_mode) or changed_ns // 1000 >= file.modified_ns // 1000:
                 return False
         return True
 
     # Folders.
 
-    def _folders(self, box: Place, with_strays: bool) -> Iterator[Place]:
-        """Yields the folders of a mailbox, some of them more than once."""
-        if self.options.layout == 'fs':
-            yield from self._tree(box, b'', {box.path})
-            return
+    def _folders(self, box: Place) -> Iterator[Folder]:
+        """Yields the folders of a mailbox, those that are excluded first and strays last."""
+        folders = self._tree(box) if self.options.layout == 'fs' else \
+            itertools.chain(self._dotted(box), self._strays(box))
+        yield from sorted(folders, key=lambda folder: (not folder.is_excluded, folder.is_stray))
+
+    def _dotted(self, box: Place) -> Iterator[Folder]:
+        """Yields the folders of Maildir++."""
         for name in os.listdir(box.path):
-            if re.match(rb'\.(?!\.)', name) and not self._is_excluded(name[1:]):
+            if re.match(rb'\.(?!\.)', name):
                 with contextlib.suppress(FileNotFoundError, NotADirectoryError, Problem):
-                    yield self._follow(box, name)
-        for stray in self._strays(box) if with_strays else ():
-            yield stray
-            yield from self._tree(stray, b'', {box.path, stray.path})
+                    yield Folder(name, self._follow(box, name), self._is_excluded(name[1:]))
 
-    def _strays(self, box: Place) -> Iterator[Place]:
-        """Yields the subdirectories that only --layout=fs takes for folders."""
-        if self.options.layout == 'fs':
-            return
-        for name in os.listdir(box.path):
-            if not name.startswith(b'.') and name not in LEAVES:
-                with contextlib.suppress(OSError, Problem):
-                    stray = self._follow(box, name)
-                    if is_there(stray.path, b'cur'):
-                        yield stray
-
-    def _tree(self, folder: Place, above: bytes, met: set[bytes]) -> Iterator[Place]:
-        """Yields the folders below a folder, or a directory on the way to one."""
-        for name in os.listdir(folder.path) if above.count(b'/') < DEPTH_MAX else ():
-            if name in LEAVES:
+    def _strays(self, box: Place) -> Iterator[Folder]:
+        """Yields what only --layout=fs takes for folders."""
+        names = [name for name in os.listdir(box.path) if not name.startswith(b'.')]
+        for name in names:
+            path = os.path.join(box.path, name)
+            if name in LEAVES or not stat.S_ISDIR(os.lstat(path).st_mode):
                 continue
+            with contextlib.suppress(PermissionError):
+                below = os.listdir(path)
+                if holds_directory(path, b'cur'):
+                    yield Folder(name, Place(box.root, path), self._is_excluded(name), True)
+                    names += [name + b'/' + each for each in below
+                              if each not in LEAVES and name.count(b'/') < DEPTH_MAX - 1]
+
+    def _tree(self, box: Place) -> Iterator[Folder]:
+        """Yields the folders of --layout=fs. A directory is searched once, by a name without links
+        if it has one, but is a folder by each name.
+        """
+        met: set[bytes] = set()
+        direct, linked = collections.deque([(b'', box)]), collections.deque()
+        while direct or linked:
+            is_linked = not direct
+            path, folder = (direct or linked).popleft()
             try:
-                place = self._follow(folder, name)
-                os.lstat(place.path + b'/.')  # that is for directories
+                if path:
+                    folder = self._follow(folder, os.path.basename(path))
+                names = os.listdir(folder.path)
             except (FileNotFoundError, NotADirectoryError, Problem):
                 continue
-            if place.path in met:
+            if path and holds_directory(folder.path, b'cur', b'new'):
+                yield Folder(path, folder, self._is_excluded(path))
+            if folder.path in met:
                 continue
-            met.add(place.path)
-            if is_there(place.path, b'cur', b'new') and not self._is_excluded(above + name):
-                yield place
-            yield from self._tree(place, above + name + b'/', met)
+            met.add(folder.path)
+            for name in names if path.count(b'/') < DEPTH_MAX - 1 or not path else ():
+                if name not in LEAVES:
+                    is_link = stat.S_ISLNK(os.lstat(os.path.join(folder.path, name)).st_mode)
+                    (linked if is_linked or is_link else direct).append(
+                        (path + b'/' + name if path else name, folder))
 
     def _is_excluded(self, name: bytes) -> bool:
         return any(pattern.fullmatch(name) for pattern in self._excluded)
 
     # Counting.
 
-    def _directories(self, box: Place, with_strays: bool) -> Iterator[Place]:
+    def _directories(self, box: Place) -> Iterator[Directory]:
         """Yields the directories that hold messages of a mailbox, each once."""
         met: set[bytes] = set()
-        for folder in (box, *self._folders(box, with_strays)):
+        for folder in (Folder(b'', box), *self._folders(box)):
             for leaf in (b'cur', b'new'):
+                if folder.is_excluded:
+                    met.add(os.path.join(folder.place.path, leaf))
+                    continue
                 with contextlib.suppress(FileNotFoundError, NotADirectoryError, Problem):
-                    place = self._follow(folder, leaf)
+                    place = self._follow(folder.place, leaf)
                     if stat.S_ISDIR(os.lstat(place.path).st_mode) and place.path not in met:
                         met.add(place.path)
-                        yield place
+                        yield Directory(folder, leaf, place)
 
     def _count_directory(self, directory: Place) -> Sums:
         size, messages = 0, 0
@@ -919,13 +987,11 @@ class Model:
             size, messages = size + found, messages + 1
         return Sums(min(size, FULL), messages)
 
-    def _count_everything(self, directory: Place, met: set[bytes]) -> Sums:
-        """Counts as Exim does without a size file: everything below, as far as it was not met."""
+    def _count_everything(self, directory: Place, depth: int, met: set[bytes]) -> Sums:
+        """Counts as Exim does without a size file: all that is below, as far as it was not met."""
         total = Sums()
         met.add(directory.path)
         for name in os.listdir(directory.path):
-            if name.startswith(b'.') and self._is_excluded(name[1:]):
-                continue
             total = add(total, Sums(0, 1))
             try:
                 place = self._follow(directory, name)
@@ -934,42 +1000,55 @@ class Model:
                 continue
             if stat.S_ISREG(info.st_mode):
                 total = add(total, Sums(info.st_size // info.st_nlink))
-            elif stat.S_ISDIR(info.st_mode) and place.path not in met:
-                total = add(total, self._count_everything(place, met))
+            elif stat.S_ISDIR(info.st_mode) and place.path not in met and depth < DEPTH_MAX:
+                total = add(total, self._count_everything(place, depth + 1, met))
         return total
 
-    def _count(self, asked: bytes, box: Place, rule: str, when: Interval,
-               with_strays: bool = False) -> set[Usage]:
+    @staticmethod
+    def _usages(counts: set[Count], rule: str, with_strays: bool = False) -> set[Usage]:
+        return {Usage(add(count.sums, count.strays) if with_strays else count.sums, count.source,
+                      rule) for count in counts}
+
+    def _count(self, asked: bytes, box: Place, when: Interval) -> set[Count]:
         """Counts a mailbox, as far as its directories are not remembered for the path asked about.
         """
-        if rule == 'everything':
-            return {Usage(self._count_everything(box, set()), 'scan', rule)}
+        if self.options.count == 'everything':
+            return {Count(self._count_everything(box, 0, set()), Sums(), 'scan')}
         known = self._recall(asked)
         after: dict[tuple, Remembered] = {}
-        totals = {(Sums(), False)}
+        totals = {Count(Sums(), Sums(), 'cache')}
         failure: Optional[OSError] = None
-        for place in (box, *self._directories(box, with_strays)):
+        itself = [] if self.options.layout == 'fs' else [Directory(Folder(b'', box), b'', box)]
+        directories = [*itself, *self._directories(box)]
+        for folder, leaf, place in directories:
             try:
                 info = os.stat(place.path)
-                fresh = self._count_directory(place) if place != box else Sums()
+                fresh = self._count_directory(place) if leaf else Sums()
             except OSError as error:
                 failure = error
                 continue
-            directory = info.st_dev, info.st_ino
+            directory = folder.path, folder.is_stray, leaf, info.st_dev, info.st_ino
             stamp = info.st_mtime_ns, info.st_ctime_ns
             candidates = known[directory].sums if directory in known and \
                 known[directory].stamp == stamp else frozenset([None])
-            choices = {(fresh, True) if sums is None else (sums, False) for sums in candidates}
-            totals = {(add(total, sums), scan or read)
-                      for total, scan in totals for sums, read in choices}
+            totals = {self._add_to(total, folder.is_stray, fresh if sums is None else sums,
+                                   'scan' if sums is None else total.source)
+                      for total in totals for sums in candidates}
             if None in candidates:
                 candidates = (candidates - {None}) | self._may_remember(
-                    place.path, place == box, max(stamp), fresh, when)
+                    place.path, not leaf, max(stamp), fresh, when)
             after[directory] = Remembered(stamp, candidates)
         self._remember(asked, after, failure is not None)
         if failure:
             raise failure
-        return {Usage(total, 'scan' if scan else 'cache', rule) for total, scan in totals}
+        return totals if directories else {Count(Sums(), Sums(), 'scan')}
+
+    @staticmethod
+    def _add_to(total: Count, is_stray: bool, sums: Sums, source: str) -> Count:
+        """Adds what a directory holds to a count."""
+        if is_stray:
+            return Count(total.sums, add(total.strays, sums), source)
+        return Count(add(total.sums, sums), total.strays, source)
 
     def _may_remember(self, path: bytes, is_mailbox: bool, changed_ns: int, fresh: Sums,
                       when: Interval) -> frozenset[Optional[Sums]]:
