@@ -15,7 +15,7 @@ from harness.service import SOCKET_PATH
 TELL = r'''
 .include /etc/exim4/exim-quotad.acl
 deny
-  message = asked, answered: ${escape:$acl_m_quotad_answer}
+  message = asked, answered: ${escape:$acl_m_quotad_reply}
 '''
 
 EVERYBODY = r'''
