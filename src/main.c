@@ -171,9 +171,8 @@ static int acquire_pidfile(struct program *program)
         return 0;
     r = pidfile_acquire(path, &program->pidfile, &other);
     if (r == -EEXIST)
-        complain("--pidfile=%s: process %d lives; stop it, or remove the file if it is another "
-                 "program",
-                 path, (int)other);
+        complain("--pidfile=%s: another process (%d) has locked it; stop that one first", path,
+                 (int)other);
     else if (r < 0)
         complain("--pidfile=%s: %s", path, strerror(-r));
     return r;

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -86,33 +85,19 @@ static int is_named(const struct pidfile *pidfile)
     return opened.st_dev == named.st_dev && opened.st_ino == named.st_ino;
 }
 
-/* Reads the process id in the file. Returns it, 0 if the file holds none, or -errno. */
+/* Reads the process id in the file. Returns it, or 0 if the file holds none. */
 static pid_t read_pid(const struct pidfile *pidfile)
 {
-    static const char blanks[] = " \t\r\n";
     char text[TEXT_MAX + 1];
-    const char *number;
+    ssize_t n = pread(pidfile->fd, text, TEXT_MAX, 0);
     unsigned long pid;
-    ssize_t n;
     char *end;
 
-    n = pread(pidfile->fd, text, TEXT_MAX, 0);
-    if (n < 0)
-        return -errno;
-    text[n] = '\0';
-    number = text + strspn(text, blanks);
-    if (number[0] < '0' || number[0] > '9')
-        return 0; /* no sign above all */
-    pid = strtoul(number, &end, 10);
-    end += strspn(end, blanks);
-    if (end != text + n || n == TEXT_MAX || pid > INT_MAX)
+    if (n <= 0)
         return 0;
-    return (pid_t)pid;
-}
-
-static bool lives(pid_t pid)
-{
-    return kill(pid, 0) == 0 || errno == EPERM;
+    text[n] = '\0';
+    pid = strtoul(text, &end, 10);
+    return *end == '\n' && pid <= INT_MAX ? (pid_t)pid : 0;
 }
 
 /*
@@ -121,22 +106,12 @@ static bool lives(pid_t pid)
  */
 static int take(const struct pidfile *pidfile, pid_t *ret_other)
 {
-    bool locked = flock(pidfile->fd, LOCK_EX | LOCK_NB) == 0;
-    pid_t pid;
-    int r;
-
-    if (!locked && errno != EWOULDBLOCK)
-        return -errno;
     /* Who held the lock may have removed the file between our opening and our locking it. */
-    r = locked ? is_named(pidfile) : 1;
-    if (r <= 0)
-        return r;
-    pid = read_pid(pidfile);
-    if (pid < 0)
-        return pid;
-    if (locked && (pid == 0 || pid == getpid() || !lives(pid)))
-        return 1;
-    *ret_other = pid;
+    if (flock(pidfile->fd, LOCK_EX | LOCK_NB) == 0)
+        return is_named(pidfile);
+    if (errno != EWOULDBLOCK)
+        return -errno;
+    *ret_other = read_pid(pidfile);
     return -EEXIST;
 }
 
