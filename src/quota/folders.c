@@ -114,13 +114,14 @@ static void search_done(struct search *search)
     inode_set_done(&search->seen);
 }
 
-/* Says whether the directory that is open on fd has a directory of that name, or a link. */
-static bool has_part(int fd, const char *name)
+/* Returns 1 if the directory open on fd has a directory of that name, or a link; 0 or -errno. */
+static int has_part(int fd, const char *name)
 {
     struct stat st;
 
-    return fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-           (S_ISDIR(st.st_mode) || S_ISLNK(st.st_mode));
+    if (fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return errno == ENOENT ? 0 : -errno;
+    return S_ISDIR(st.st_mode) || S_ISLNK(st.st_mode);
 }
 
 /* Adds an entry of the directory path to what is yet to be looked into. */
@@ -173,8 +174,7 @@ static int search_entry(struct search *search, const char *entry)
     enum folder_kind kind = linked ? FOLDER_COUNTED_LINKED : FOLDER_COUNTED;
     _cleanup_(closep) int fd = -1;
     char path[PATH_MAX];
-    bool is_folder;
-    int r = 0;
+    int is_folder, r = 0;
 
     (void)stpcpy(path, folder_entry_path(entry)); /* the queue may move as it grows */
     fd =
@@ -185,7 +185,11 @@ static int search_entry(struct search *search, const char *entry)
         return 0;
     if (fd < 0)
         return fd;
-    is_folder = has_part(fd, "cur") || (!search->strays && has_part(fd, "new"));
+    is_folder = has_part(fd, "cur");
+    if (is_folder == 0 && !search->strays)
+        is_folder = has_part(fd, "new");
+    if (is_folder < 0)
+        return is_folder == -EACCES && search->strays ? 0 : is_folder;
     if (is_folder)
         r = add_folder(search->list, search->options, search->strays ? FOLDER_STRAY : kind, path,
                        path);

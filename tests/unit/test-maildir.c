@@ -958,6 +958,37 @@ static void what_may_not_be_looked_at_is_an_error(void **state)
     }
 }
 
+static enum child_result count_tree_as_nobody(void *userdata)
+{
+    static const struct maildir_options tree = {.layout = MAILDIR_LAYOUT_FS};
+    const struct box *box = userdata;
+    struct maildir_count count;
+
+    if (geteuid() != 0 || !child_become_nobody())
+        return CHILD_SKIPPED;
+    CHECK(maildir_count(box->fd, box->path, box->confine, &tree, NULL, &count) == -EACCES);
+    return CHILD_PASSED;
+}
+
+/* Whether a directory is a folder can only be found out where one may look. */
+static void folders_that_may_not_be_looked_into(void **state)
+{
+    static const mode_t modes[] = {0, 0311, 0644};
+    enum child_result result = CHILD_PASSED;
+    struct box box;
+
+    (void)state;
+    box_init_maildir(&box);
+    box_folder(&box, "Sent");
+    for (size_t i = 0; i < ARRAY_SIZE(modes) && result == CHILD_PASSED; i++) {
+        box_chmod(&box, "Sent", modes[i]);
+        result = child_run(count_tree_as_nobody, &box);
+        box_chmod(&box, "Sent", 0755);
+    }
+    box_done(&box);
+    assert_child_result(result);
+}
+
 /* Counts while no descriptor can be opened. */
 static int count_without_descriptors(const struct box *box, struct maildir_memory **memory,
                                      struct maildir_count *ret)
@@ -1226,6 +1257,7 @@ int main(void)
         cmocka_unit_test(a_change_in_cur_costs_the_reading_of_cur),
         cmocka_unit_test(what_may_not_be_read_is_an_error),
         cmocka_unit_test(what_may_not_be_looked_at_is_an_error),
+        cmocka_unit_test(folders_that_may_not_be_looked_into),
         cmocka_unit_test(a_memory_survives_an_error),
         cmocka_unit_test(a_failing_call_is_an_error),
         cmocka_unit_test(no_memory_is_an_error),
