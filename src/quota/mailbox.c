@@ -114,7 +114,7 @@ static enum usage_rule decide_maildir(const struct mailbox *mailbox,
     bool has_sums = mailbox->maildirsize_state == USAGE_RULE_TRUSTED;
 
     *ret_usage = usage_of_sums(mailbox, header);
-    if (policy->verdict_alone &&
+    if (policy->verdict_alone && !mailbox->is_unsure &&
         verdict_is_too_large(limit.sure, policy->size_bytes, policy->grace)) {
         if (!has_sums)
             *ret_usage = (struct usage){.source = USAGE_UNKNOWN, .header = header};
@@ -247,17 +247,8 @@ int mailbox_count(struct mailbox *mailbox, const char *path,
     if (r < 0)
         return r;
     *ret = usage_of_count(mailbox, &count, now_usec);
-    if (settings->count_everything) {
-        if (count.messages == 0) /* an empty directory */
-            *ret = (struct usage){.source = USAGE_NONE};
-        return 0;
-    }
-    if (mailbox->is_unsure && !count.is_mailbox) {
-        r = mailbox_describe_directory(mailbox);
-        if (r == 0)
-            *ret = (struct usage){.source = USAGE_NONE};
-        return r;
-    }
+    if (mailbox->is_unsure && !count.is_mailbox)
+        return mailbox_describe_directory(mailbox);
     if (mailbox->rule == USAGE_RULE_OVER && count.stray_folders > 0)
         judge_stray_folders(mailbox, policy, ret);
     return 0;

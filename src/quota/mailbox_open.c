@@ -217,8 +217,8 @@ static int load_maildirsize(const struct opener *opener, const char *path, struc
 
 /*
  * Finds out when `new` or `cur` changed last, by either of their times: a program that sets times
- * back changes the other. Returns 0 and the time, 0 if neither is there, -ELOOP if one is a
- * symbolic link, or another negative errno.
+ * back changes the other. Returns 0 and the time, -ENOENT if one is not there (who knows when it
+ * went), -ELOOP if one is a symbolic link, or another negative errno.
  */
 static int leaves_changed(const struct opener *opener, const struct mailbox *mailbox,
                           uint64_t *ret_usec)
@@ -231,8 +231,6 @@ static int leaves_changed(const struct opener *opener, const struct mailbox *mai
         uint64_t usec;
         int r;
 
-        if (fd == -ENOENT)
-            continue;
         r = fd < 0 ? fd : stat_descriptor(opener, fd, &st);
         if (r < 0)
             return r;
@@ -314,14 +312,14 @@ static size_t folder_parent_length(const char *path)
     return slash == path ? 1 : (size_t)(slash - path);
 }
 
-/* Returns 1 if the directory holds a file of that name, 0 if not or if it cannot be told. */
+/* Returns 1 if the directory holds a file of that name, 0 if not, or -errno. */
 static int has_name(const struct opener *opener, const struct mailbox *mailbox, const char *name)
 {
     _cleanup_(closep) int fd = open_name(opener, mailbox->device, mailbox->fd, name, O_PATH);
 
     if (fd >= 0)
         return 1;
-    return fd == -ENOENT || fd == -EACCES ? 0 : fd;
+    return fd == -ENOENT ? 0 : fd;
 }
 
 /* Returns 1 if the directory has `new` or `cur`, 0 if not, or -errno. */
@@ -346,7 +344,7 @@ static int go_to_parent(struct opener *opener, const char *path, size_t parent_l
     int r = has_name(opener, mailbox, "maildirfolder");
 
     if (r <= 0)
-        return r;
+        return r == -EACCES ? 0 : r;
     if (opener->memory)
         return -EAGAIN;
     (void)snprintf(text, sizeof(text), "%.*s", (int)parent_length, path);
@@ -363,6 +361,8 @@ static int go_to_parent(struct opener *opener, const char *path, size_t parent_l
     return 0;
 }
 
+#define SEEN_BYTES_MAX 112
+
 /* Appends a name to the text, without what a terminal might obey. */
 static void add_seen(char *text, size_t size, const char *name)
 {
@@ -377,26 +377,35 @@ static void add_seen(char *text, size_t size, const char *name)
     text[used] = '\0';
 }
 
-int mailbox_describe_directory(struct mailbox *mailbox)
+/* Names up to three entries of the directory. Returns how many, or -errno. */
+static int see_entries(const struct mailbox *mailbox, char seen[static SEEN_BYTES_MAX])
 {
-    static const char *const maildirs[] = {"Maildir", "mail", ".maildir"};
     _cleanup_(closep) int fd = openat(mailbox->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     _cleanup_(entries_done) struct entries entries = {};
-    const struct opener opener = {};
     const struct dirent64 *entry;
-    const char *inner = NULL;
-    char seen[112] = "";
-    unsigned int count = 0;
+    int count = 0;
 
     if (fd < 0)
         return -errno;
+    seen[0] = '\0';
     while (count < 3 && (entry = entries_next(&entries, fd)))
         if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) {
-            add_seen(seen, sizeof(seen), entry->d_name);
+            add_seen(seen, SEEN_BYTES_MAX, entry->d_name);
             count++;
         }
-    if (count == 0)
-        return entries.error;
+    return count > 0 ? count : entries.error;
+}
+
+int mailbox_describe_directory(struct mailbox *mailbox)
+{
+    static const char *const maildirs[] = {"Maildir", "mail", ".maildir"};
+    const struct opener opener = {};
+    const char *inner = NULL;
+    char seen[SEEN_BYTES_MAX];
+    int r = see_entries(mailbox, seen);
+
+    if (r <= 0)
+        return r;
     for (size_t i = 0; !inner && i < sizeof(maildirs) / sizeof(maildirs[0]); i++)
         if (has_name(&opener, mailbox, maildirs[i]) > 0)
             inner = maildirs[i];
@@ -413,22 +422,24 @@ int mailbox_describe_directory(struct mailbox *mailbox)
 static int check_maildir(const struct opener *opener, struct mailbox *mailbox)
 {
     const struct mailbox_settings *settings = opener->settings;
-    int r;
+    char seen[SEEN_BYTES_MAX];
+    int r = 0;
 
-    if (settings->count_everything || mailbox->maildirsize_state != USAGE_RULE_MISSING)
+    if (mailbox->maildirsize_state != USAGE_RULE_MISSING)
         return 0;
-    r = has_leaves(opener, mailbox);
+    if (!settings->count_everything)
+        r = has_leaves(opener, mailbox);
     if (r == 0 && settings->ignore_maildirsize)
         r = has_name(opener, mailbox, "maildirsize");
     if (r != 0)
         return r < 0 ? r : 0;
-    mailbox->is_unsure = settings->maildir.layout == MAILDIR_LAYOUT_FS;
-    if (mailbox->is_unsure)
-        return 0;
-    r = mailbox_describe_directory(mailbox);
+    r = see_entries(mailbox, seen);
     if (r == 0)
         mailbox->kind = MAILBOX_NONE;
-    return r;
+    if (r <= 0 || settings->count_everything)
+        return r < 0 ? r : 0;
+    mailbox->is_unsure = settings->maildir.layout == MAILDIR_LAYOUT_FS;
+    return mailbox->is_unsure ? 0 : mailbox_describe_directory(mailbox);
 }
 
 /* Reads the maildirsize of a Maildir, as far as it matters. */

@@ -17,8 +17,8 @@ int mailbox_open(const struct mailbox_settings *settings, struct mailbox_memory 
 
 /*
  * Finds out when `new` or `cur` changed last. May wait. Returns 0 and the time in microseconds
- * since the epoch, 0 if neither is there, -ELOOP if one is a symbolic link, or the negative errno
- * of openat(2) or statx(2).
+ * since the epoch, -ENOENT if one is not there (who knows when it went), -ELOOP if one is a
+ * symbolic link, or the negative errno of openat(2) or statx(2).
  */
 int mailbox_leaves_changed(const struct mailbox *mailbox, uint64_t *ret_usec);
 

@@ -51,10 +51,6 @@ static void what_a_maildir_of_layout_fs_has(void **state)
         {{"Sent", "Sent/cur"}, NULL, true, 0, USAGE_SCAN, USAGE_RULE_IGNORED, 5},
         {{"Sent", "Sent/cur"}, "x\n", false, 0, USAGE_SCAN, USAGE_RULE_MALFORMED, 5},
 
-        /* nothing there yet */
-        {{NULL}, NULL, false, 0, USAGE_NONE, USAGE_RULE_TRUSTED, 0},
-        {{NULL}, NULL, true, 0, USAGE_NONE, USAGE_RULE_TRUSTED, 0},
-
         /* a maildirsize makes a mailbox too, whatever it says and whether it is used */
         {{NULL}, "x\n", false, 0, USAGE_SCAN, USAGE_RULE_MALFORMED, 0},
         {{NULL}, "x\n", true, 0, USAGE_SCAN, USAGE_RULE_IGNORED, 0},
@@ -97,6 +93,29 @@ static void what_a_maildir_of_layout_fs_has(void **state)
         }
         box_remove(&fixture->box, "../joe");
     }
+}
+
+/* For that, an empty directory need not be counted. Nor is a message too large for what is none. */
+static void what_is_no_maildir_of_layout_fs(void **state)
+{
+    static const struct mailbox_policy policy = {
+        .default_limit = {10, 0}, .size_bytes = 11, .verdict_alone = true};
+    struct fixture *fixture = *state;
+    char detail[MAILBOX_DETAIL_BYTES_MAX];
+    struct mailbox mailbox;
+    struct usage usage;
+
+    fixture->settings.maildir.layout = MAILDIR_LAYOUT_FS;
+    box_mkdir(&fixture->box, "../joe");
+    assert_int_equal(probe_at(fixture, "@/joe", &policy, fixture->written_usec, &mailbox),
+                     MAILBOX_ANSWERED);
+    assert_int_equal(mailbox.usage.source, USAGE_NONE);
+    mailbox_close(&mailbox);
+    box_mkdir(&fixture->box, "../joe/storage");
+    assert_int_equal(count(fixture, "@/joe", &policy, &usage, detail), -EMEDIUMTYPE);
+    box_mkdir(&fixture->box, "../joe/storage/cur");
+    assert_int_equal(count(fixture, "@/joe", &policy, &usage, detail), 0);
+    box_remove(&fixture->box, "../joe");
 }
 
 /*
@@ -183,6 +202,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_a_maildir_of_layout_fs_has, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_no_maildir_of_layout_fs, set_up, tear_down),
         cmocka_unit_test_setup_teardown(sums_that_may_know_more, set_up, tear_down),
     };
 

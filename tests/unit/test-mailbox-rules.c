@@ -409,7 +409,7 @@ static void over_is_believed_until_messages_change(void **state)
     assert_int_equal(r, MAILBOX_NEEDS_COUNT);
 }
 
-/* Nothing is known of a mailbox without `new` and `cur`. */
+/* Nothing is known of a mailbox without `new` or `cur`: messages may have gone with it. */
 static void over_is_not_believed_of_a_mailbox_without_messages(void **state)
 {
     const struct fixture *fixture = *state;
@@ -417,8 +417,11 @@ static void over_is_not_believed_of_a_mailbox_without_messages(void **state)
     struct usage usage = {};
 
     put_maildirsize(fixture, "1000S\n1001 5\n");
-    box_remove(&fixture->box, "new");
+    set_modified(fixture, "new", fixture->written_usec - HOUR);
     box_remove(&fixture->box, "cur");
+    assert_int_equal(probe(fixture, "", &mailbox), MAILBOX_NEEDS_COUNT);
+    mailbox_close(&mailbox);
+    box_remove(&fixture->box, "new");
     assert_int_equal(probe(fixture, "", &mailbox), MAILBOX_NEEDS_COUNT);
     assert_int_equal(mailbox.rule, USAGE_RULE_OVER);
     assert_int_equal(mailbox_count(&mailbox, fixture->box.path, &fixture->settings, &no_policy,

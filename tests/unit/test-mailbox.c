@@ -270,7 +270,7 @@ static void what_a_maildir_has(void **state)
 
         {"cur", false, true, MAILBOX_NEEDS_COUNT, MAILBOX_MAILDIR, USAGE_RULE_EVERYTHING},
         {"tmp", false, true, MAILBOX_NEEDS_COUNT, MAILBOX_MAILDIR, USAGE_RULE_EVERYTHING},
-        {NULL, false, true, MAILBOX_NEEDS_COUNT, MAILBOX_MAILDIR, USAGE_RULE_EVERYTHING},
+        {NULL, false, true, MAILBOX_ANSWERED, MAILBOX_NONE, USAGE_RULE_TRUSTED},
     };
     struct fixture *fixture = *state;
 
