@@ -60,6 +60,7 @@ LINKS_MAX = 40  # symbolic links that are followed on the way to a file
 DEPTH_MAX = 32  # of folders with --layout=fs
 LEAVES = (b'cur', b'new', b'tmp')
 MAILDIR_NAMES = (b'cur', b'new', b'maildirsize')  # what of these is there makes a Maildir
+ANY_CHARACTER = b'.[\x80-\xbf]*(?![\x80-\xbf])'  # of UTF-8
 PATH_MAX = 4095
 UNITS = {b'': 1, b'K': 2 ** 10, b'M': 2 ** 20, b'G': 2 ** 30, b'T': 2 ** 40}
 TEXTS = {
@@ -523,7 +524,8 @@ class Model:
         self._roots = sorted(((root.rstrip(b'/'), os.path.realpath(root))
                               for root in options.roots), reverse=True)
         self._excluded = [
-            re.compile(re.escape(pattern).replace(rb'\*', b'.*').replace(rb'\?', b'.'), re.DOTALL)
+            re.compile(re.escape(pattern).replace(rb'\*', b'.*').replace(rb'\?', ANY_CHARACTER),
+                       re.DOTALL)
             for pattern in options.excluded]
         # By the path that is asked about, the one that was used last at the end.
         self._memory: collections.OrderedDict[bytes, Mailbox]

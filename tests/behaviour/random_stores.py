@@ -35,7 +35,7 @@ PLAIN_FOLDERS = ('Archive', 'Archive/2024', 'Archive/2024/01', 'Lists/exim', 'Tr
                  'Deleted Items', 'Sent', '.hidden')  # of --layout=fs
 EXCLUDED = ('Trash', 'Lists', 'Sent', 'Lists.exim', 'Trash.*', 'Deleted Items', 'Del*', 'T*',
             '*old', 'Lists?exim', '?', '?rash', 'a b', '[T]*')
-EXCLUDED_PLAIN = ('Archive/*', 'Trash/*', 'Lists/exim', '*/01', 'Trash', 'T*', '?rash', '.hidden')
+EXCLUDED_PLAIN = ('Archive/*', 'Trash/*', 'Lists/exim', '*/01', 'Trash', 'T*', '?rash', '?hidden')
 INDEX_FILES = ('dovecot.index', 'dovecot.index.log', 'dovecot.index.cache', 'dovecot-uidlist',
                'dovecot.mailbox.log', 'subscriptions', 'tmp/1700000000.M1P1.mx')
 OTHER_FORMATS = {
