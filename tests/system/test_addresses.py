@@ -145,6 +145,8 @@ THROUGH_SOCKET = (
     ('ping', BAD_ADDRESS),
     (f'a@{"d" * 63}.{"d" * 63}.{"d" * 63}.{"d" * 63}', f'{".".join(["d" * 63] * 4)}/a'),
     (f'a@{"d" * 63}.{"d" * 63}.{"d" * 63}.{"d" * 64}', BAD_ADDRESS),
+    (f'{"l" * 255}@odd.example', f'odd.example/{"l" * 255}'),
+    (f'{"l" * 256}@odd.example', BAD_ADDRESS),
     (f'{"a" * 5000}@odd.example', BAD_ADDRESS),
 )
 
@@ -208,7 +210,7 @@ class Addresses(DebianScenario):
         quoted = f'"{mailbox}"' if set(' "\\') & set(expected) else mailbox
         status, source = ('over', 'scan|cache') if expected == 'odd.example/joe' else ('ok', 'none')
         self.assertRegex(answer, f'^status={status} (?:[a-z_]+=[0-9]+ )+source=(?:{source}) '
-                                 f'mailbox={quoted} text="[^"]*"$')
+                                 f'rule=[a-z-]+ limit_from=file mailbox={quoted} text="[^"]*"$')
 
 
 def _unescape(text: str) -> str:
