@@ -399,6 +399,33 @@ static void what_was_counted_too_late_is_remembered(void **state)
     assert_int_equal(told(fixture, 0)->usage.source, USAGE_CACHE);
 }
 
+static void let_threads_finish(struct asker *asker)
+{
+    static const struct timespec enough = {.tv_nsec = 4 * SOON * 1000};
+
+    hangfs_say(&asker->fixture->hangfs, "wake");
+    assert_return_code(nanosleep(&enough, NULL), errno);
+}
+
+/* A deadline that passes while an error waits to be handed out knows nothing of the mailbox. */
+static void an_error_that_is_late(void **state)
+{
+    struct fixture *fixture = *state;
+    char path[PATH_MAX];
+
+    assert_return_code(mkfifo(path_of(fixture, "@/fifo", path), 0644), errno);
+    make_scanner(fixture, (struct limits){4, 1000, 1000, 4 * SOON});
+    must_ask(fixture, 2, "@/m0", 500); /* from now on the loop's clock stands still in between */
+    run_until(fixture, 1);
+    hangfs_say(&fixture->hangfs, "hang look");
+    fixture->askers[0].react = let_threads_finish;
+    must_ask(fixture, 0, "~/m0", 500);
+    must_ask(fixture, 1, "~/fifo", 500);
+    run_until(fixture, 3);
+    assert_timed_out(fixture, 0);
+    assert_timed_out(fixture, 1);
+}
+
 static void a_mailbox_that_cannot_even_be_found_times_out(void **state)
 {
     struct fixture *fixture = *state;
@@ -441,6 +468,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(a_late_count_without_sums, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_known_before, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_was_counted_too_late_is_remembered, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_error_that_is_late, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_mailbox_that_cannot_even_be_found_times_out, set_up,
                                         tear_down),
     };
