@@ -169,7 +169,7 @@ class Field(AgentScenario):
         path = self.mailboxes.add_maildir(address)
         self.dovecot.configure(LIMIT, 'none')
         self.start_service('--count=everything')
-        self.set_limit(address, LIMIT)
+        self.set_limits({address: LIMIT})
         self.assertTrue(self.delivered('exim', address, path, 10000))
         self.assertTrue(self.delivered('exim', address, path, 10000))
         with self.dovecot.imap(address) as imap:  # makes index files, and hard links
@@ -190,7 +190,7 @@ class Field(AgentScenario):
         newest = self.container.run(f'stat -c %s "$(ls -t {path}/new/* {path}/cur/* | head -n 1)"')
         size = int(newest.stdout)
         for limit, fits in ((used + size - 1, False), (used + size, True)):
-            self.set_limit(address, limit)
+            self.set_limits({address: limit})
             reply = pairs(self.service.ask(f'check size={size} quota={limit} {path}'))
             print(f'limit {limit}: {reply}')
             self.assertEqual(reply['status'] in FITS, fits)
@@ -201,7 +201,7 @@ class Field(AgentScenario):
         path = self.mailboxes.add_maildir(address)
         self.dovecot.configure(2 * LIMIT)
         self.start_service()
-        self.set_limit(address, 2 * LIMIT)
+        self.set_limits({address: 2 * LIMIT})
         self.assertTrue(self.delivered('exim', address, path, 10000))
         with self.dovecot.imap(address) as imap:
             imap.create('Sent')
@@ -237,7 +237,7 @@ class Field(AgentScenario):
         self.start_service(f'--default-quota={LIMIT}')
         self.fill('exim', address, path)
         self.start_service(f'--default-quota={2 * LIMIT}')
-        self.set_limit(address, 2 * LIMIT)
+        self.set_limits({address: 2 * LIMIT})
         self.assertEqual(self.mailboxes.maildirsize(path).splitlines()[0], f'{LIMIT}S,0C')
 
         reply = self.check(path, 20000)
@@ -249,7 +249,7 @@ class Field(AgentScenario):
         address = 'free@size-file.example'
         path = self.mailboxes.add_maildir(address)
         self.start_service('--default-quota=30000')
-        self.set_limit(address, 0)
+        self.set_limits({address: 0})
         for _ in range(3):
             self.assertTrue(self.delivered('exim', address, path, 20000))
         print(self.mailboxes.maildirsize(path))
@@ -264,7 +264,7 @@ class Field(AgentScenario):
         address = 'restored@size-file.example'
         path = self.mailboxes.add_maildir(address)
         self.start_service(f'--default-quota={LIMIT}')
-        self.set_limit(address, LIMIT)
+        self.set_limits({address: LIMIT})
         self.assertTrue(self.delivered('exim', address, path, 20000))
         self.container.run(f'cp -a {path} /var/tmp/backup && '
                            'touch --date=-1day /var/tmp/backup/new /var/tmp/backup/cur')
@@ -305,7 +305,7 @@ class Field(AgentScenario):
     def fill(self, agent: str, address: str, path: str) -> None:
         """Delivers, by a limit of LIMIT, until the agent refuses."""
         if agent == 'exim':
-            self.set_limit(address, LIMIT)
+            self.set_limits({address: LIMIT})
         else:
             self.dovecot.configure(LIMIT)
         for _ in range(10):
@@ -340,9 +340,9 @@ class Field(AgentScenario):
                          dict.fromkeys((*range(24, 49), 72), 5))
 
         if agent == 'exim':
-            self.set_limit(address, 2 * LIMIT)
+            self.set_limits({address: 2 * LIMIT})
         else:
-            self.dovecot.set_quota(address, 2 * LIMIT)
+            self.dovecot.set_quotas({address: 2 * LIMIT})
         self.assertEqual(self.check(path, 20000)['status'], 'over')
         self.age(f'{path}/maildirsize', HOUR + 60)
         self.assertEqual(self.check(path, 20000)['rule'], 'stale-limit')

@@ -170,24 +170,12 @@ class Cell:
         self._matrix = matrix
         self._agent = matrix.agents[keeper.agent]
         self._size = len(MESSAGE)  # of a message, as the agent weighs it
-        self._limit = 0
-
-    def run(self) -> None:
-        """Makes and fills the mailbox, makes room in three ways, and fills it each time."""
-        self._create()
-        self._set_limit(LIMIT)
-        self._add_folders()
-        self._fill('new')
-        self._raise_limit()
-        self._fill('raised')
-        self._expunge(2)
-        self._fill('expunged')
-        self._remove(2)
-        self._fill('removed')
+        self.limit = LIMIT
 
     # What users and administrators do.
 
-    def _create(self) -> None:
+    def create(self) -> None:
+        """Lets the creator make the mailbox."""
         matrix = self._matrix
         if self.creator == 'exim':
             matrix.agents['exim'].deliver(self.address, self.path, MESSAGE)
@@ -208,21 +196,21 @@ class Cell:
             # With it, Courier takes the mailbox for a folder and keeps no quota.
             matrix.container.run(['rm', '-f', f'{self.path}/maildirfolder'])
 
-    def _add_folders(self) -> None:
+    def add_folders(self) -> None:
         """Makes a folder within a folder, and puts a message into each."""
         with self._matrix.dovecot.imap(self.address) as imap:
             for name in 'Archive', f'Archive{self.keeper.separator}2024':
                 imap.create(name)
                 imap.append(name, None, None, FOLDER_MESSAGE.encode())
 
-    def _expunge(self, number: int) -> None:
+    def expunge(self, number: int) -> None:
         """Removes messages over IMAP."""
         with self._matrix.dovecot.imap(self.address) as imap:
             imap.select()
             imap.store(f'1:{number}', '+FLAGS', '\\Deleted')
             imap.expunge()
 
-    def _remove(self, number: int) -> None:
+    def remove(self, number: int) -> None:
         """Removes messages with rm, and lets pass what it takes until the agent notices."""
         matrix = self._matrix
         matrix.container.run(['rm', *matrix.mailboxes.messages(self.path)[:number]])
@@ -235,34 +223,24 @@ class Cell:
             self._deliver('removed', 'fresh sum')
             matrix.age(f'{self.path}/maildirsize', HALF_AN_HOUR)
 
-    def _set_limit(self, limit: int) -> None:
-        """Changes the agent's limit, and where the row says so the service's."""
-        keeper, matrix = self.keeper, self._matrix
-        self._limit = limit
-        if 'none' not in keeper.dovecot and limit != LIMIT:
-            matrix.dovecot.set_quota(self.address, limit)
-        if keeper.agent == 'courier':
-            matrix.agents['courier'].set_quota(self.path, limit)
-        if keeper.agent == 'exim' or keeper.limit_from == 'file':
-            matrix.set_limit(self.address, limit)  # Exim reads the same file
-        if keeper.limit_from == 'file':
-            matrix.container.run(['systemctl', 'reload', SERVICE])
-        if keeper.limit_from == 'default':
-            matrix.start_row(keeper, f'--default-quota={limit}')
+    # Limits.
 
-    def _raise_limit(self) -> None:
-        """Raises the limit to a byte less than the next message takes, and then by that byte."""
+    def limit_of_the_next(self) -> int:
+        """Returns the smallest limit with which the agent takes one more message."""
+        return smallest_limit(self.keeper, self._matrix.release, self._used(), self._size)
+
+    def try_in_vain(self) -> None:
+        """Delivers by a limit that is a byte less than the message takes."""
         keeper = self.keeper
-        used = self._used()
-        limit = smallest_limit(keeper, self._matrix.release, used, self._size)
-        self._set_limit(limit - 1)
         if keeper.limit_from == 'header':
             self._agent.deliver(self.address, self.path, MESSAGE)  # writes the limit there
         self._deliver('nearly',
-                      'exactly full' if keeper.rule == 'grace' and limit - 1 == used else
+                      'exactly full' if keeper.rule == 'grace' and self.limit == self._used() else
                       'no W tag' if self.creator == 'exim' and keeper.adds_up == 'W' else '')
-        self._set_limit(limit)
-        if keeper.limit_from == 'header' and keeper.agent == 'lmtp':
+
+    def wait_for_the_limit(self) -> None:
+        """Lets pass what it takes until the service finds out that the limit was raised."""
+        if self.keeper.limit_from == 'header' and self.keeper.agent == 'lmtp':
             self.steps.append(Step('raised, at once', self._ask(), True, 'if it were tried',
                                    'old limit'))
             self._matrix.age(f'{self.path}/maildirsize', A_DAY_LATER)
@@ -292,7 +270,7 @@ class Cell:
 
     def _ask(self) -> str:
         """Asks the service whether a message fits; both replies where two ways differ."""
-        quota = f'quota={self._limit} ' if self.keeper.limit_from == 'request' else ''
+        quota = f'quota={self.limit} ' if self.keeper.limit_from == 'request' else ''
         by_address, by_path = (
             self._matrix.service.ask(f'check size={self._size} {quota}{target}')
             for target in (self.address, self.path))
@@ -312,7 +290,7 @@ class Cell:
             self._size = self._weigh()
         return taken
 
-    def _fill(self, title: str) -> None:
+    def fill(self, title: str) -> None:
         """Delivers until the agent refuses."""
         for _ in range(MOST_MESSAGES):
             if not self._deliver(title):
@@ -344,9 +322,11 @@ class Matrix(AgentScenario):
         for keeper in KEEPERS:
             self.dovecot.configure(LIMIT, *keeper.dovecot)
             self.start_row(keeper)
-            cells += [Cell(self, keeper, creator) for creator in CREATORS]
-            for cell in cells[-len(CREATORS):]:
-                cell.run()
+            row = [Cell(self, keeper, creator) for creator in CREATORS]
+            # All at once spare many restarts, but have limits of their own only if not by default.
+            for group in ([cell] for cell in row) if keeper.limit_from == 'default' else [row]:
+                self.run_cells(keeper, group)
+            cells += row
         print(table(cells))
         faults = [f'{cell.address}: {step}' for cell in cells for step in cell.steps
                   if step.is_fault()]
@@ -355,6 +335,45 @@ class Matrix(AgentScenario):
         self.assertEqual({step.rule for cell in cells for step in cell.steps
                           if step.is_difference()},
                          set(RULES) - ({'exactly full'} if self.release == 'bookworm' else set()))
+
+    def run_cells(self, keeper: Keeper, cells: list[Cell]) -> None:
+        """Makes and fills mailboxes, makes room in three ways, and fills them each time."""
+        for cell in cells:
+            cell.create()
+        self.change_limits(keeper, dict.fromkeys(cells, LIMIT))
+        for cell in cells:
+            cell.add_folders()
+            cell.fill('new')
+
+        limits = {cell: cell.limit_of_the_next() for cell in cells}
+        self.change_limits(keeper, {cell: limits[cell] - 1 for cell in cells})
+        for cell in cells:
+            cell.try_in_vain()
+        self.change_limits(keeper, limits)
+        for cell in cells:
+            cell.wait_for_the_limit()
+            cell.fill('raised')
+            cell.expunge(2)
+            cell.fill('expunged')
+            cell.remove(2)
+            cell.fill('removed')
+
+    def change_limits(self, keeper: Keeper, limits: dict[Cell, int]) -> None:
+        """Changes the agent's limits, and where the row says so the service's."""
+        by_address = {cell.address: limit for cell, limit in limits.items()}
+        for cell, limit in limits.items():
+            cell.limit = limit
+            if keeper.agent == 'courier':
+                self.agents['courier'].set_quota(cell.path, limit)
+        if 'none' not in keeper.dovecot:
+            self.dovecot.set_quotas(by_address)
+        if keeper.agent == 'exim' or keeper.limit_from == 'file':
+            self.set_limits(by_address)  # Exim reads the same file
+        if keeper.limit_from == 'file':
+            self.container.run(['systemctl', 'reload', SERVICE])
+        if keeper.limit_from == 'default':
+            limit, = limits.values()
+            self.start_row(keeper, f'--default-quota={limit}')
 
 
 def table(cells: list[Cell]) -> str:

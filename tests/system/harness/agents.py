@@ -8,7 +8,7 @@ same users.
 
 import os
 import re
-from typing import NamedTuple
+from typing import Mapping, NamedTuple
 
 from .container import Container
 from .dovecot import Dovecot
@@ -123,9 +123,9 @@ class AgentScenario(Scenario):
                                 f'OPTIONS="--mailbox={SPOOL}/%d/%n {options}"\n')
         self.container.run(['systemctl', 'restart', SOCKET, SERVICE])
 
-    def set_limit(self, address: str, limit: int) -> None:
-        """Changes a limit (bytes) in the limits file, which Exim reads, too."""
-        self.limits[address] = limit
+    def set_limits(self, limits: Mapping[str, int]) -> None:
+        """Changes limits (bytes) in the limits file, which Exim reads, too."""
+        self.limits.update(limits)
         self.container.put_file(LIMITS_FILE, ''.join(
             f'{each}: {number}\n' for each, number in self.limits.items()))
 

@@ -4,7 +4,7 @@
 import imaplib
 import socket
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import Mapping, NamedTuple, Optional
 
 from . import places, smtp
 from .container import Container
@@ -47,16 +47,17 @@ class Dovecot:
         self._container.run(['doveconf', '-n'])  # says what is wrong with the file
         self._restart()
 
-    def set_quota(self, address: str, quota: int) -> None:
-        """Gives a user of Mailboxes a limit (bytes) of his own, and restarts Dovecot.
+    def set_quotas(self, quotas: Mapping[str, int]) -> None:
+        """Gives users of Mailboxes limits (bytes) of their own, and restarts Dovecot.
 
         (It would find that the file has changed, but looks once a second only.)
         """
         def change() -> None:
             file = Path(DOVECOT_USERS)
             users = dict(line.split(':', 1) for line in file.read_text('utf-8').splitlines())
-            *fields, _ = users[address].split(':', 6)
-            users[address] = ':'.join((*fields, QUOTA_FIELDS[self._release].format(quota)))
+            for address, quota in quotas.items():
+                *fields, _ = users[address].split(':', 6)
+                users[address] = ':'.join((*fields, QUOTA_FIELDS[self._release].format(quota)))
             file.write_text(''.join(f'{user}:{rest}\n' for user, rest in users.items()), 'utf-8')
 
         self._container.call(change)
