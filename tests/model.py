@@ -51,6 +51,7 @@ NAME_MAX = 255  # bytes of a file name
 MAILDIRSIZE_MAX = 5120  # a file of so many bytes is to be written anew
 FRESH_NS = 15 * 60 * 10 ** 9
 STALE_NS = 24 * 60 * 60 * 10 ** 9
+STALE_TRIED_NS = 2 * 3600 * 10 ** 9
 # What changed later than so long ago is not remembered, and what changed earlier is. In between is
 # where a clock in whole seconds rounds, and where the one that the kernel stamps changes with lags
 # behind, as it does on a busy machine whose ticks come late.
@@ -660,11 +661,12 @@ class Model:
 
     @staticmethod
     def _is_old(file: MaildirSize, when: Interval) -> bool:
-        """Says whether maildirsize was written too long ago. What was written in the future has
-        only the time of its change, which cannot be set.
+        """Says whether maildirsize was written too long ago, which is tried two hours a day. What
+        was written in the future has only the time of its change, which cannot be set.
         """
         is_past = file.modified_ns <= when.first_ns
-        return when.first_ns - (file.modified_ns if is_past else file.changed_ns) > STALE_NS
+        age_ns = when.first_ns - (file.modified_ns if is_past else file.changed_ns)
+        return age_ns > STALE_NS and age_ns % STALE_NS < STALE_TRIED_NS
 
     @staticmethod
     def _keys(local: bytes, domain: bytes) -> tuple[bytes, ...]:

@@ -16,14 +16,14 @@
 #include "quota/verdict.h"
 
 /*
- * A limit that only maildirsize gives is believed for the first time after the file was written.
- * For as long again it is not, so that the delivery agent decides and rewrites the file. Later on
- * it is not believed for the second time at the beginning of each day: Dovecot's maildir driver
- * does not write the file when it refuses a message, unless the mailbox exceeds the limit without
- * it. So a mailbox that stays full costs one burst of refused deliveries a day.
+ * A limit that only maildirsize gives is believed for a day after the file was written. Then, for
+ * the second time here, it is not, so that the delivery agent decides and rewrites the file. As
+ * long as nobody writes the file, that is repeated each day: Dovecot's maildir driver does not when
+ * it refuses a message, unless the mailbox exceeds the limit without it. So a mailbox that stays
+ * full costs one burst of refused deliveries a day.
  */
 #define HEADER_LIMIT_BELIEVED_USEC (UINT64_C(24) * 3600 * 1000 * 1000)
-#define HEADER_LIMIT_TRIED_USEC    (UINT64_C(30) * 60 * 1000 * 1000)
+#define HEADER_LIMIT_TRIED_USEC    (UINT64_C(2) * 3600 * 1000 * 1000)
 
 /* What is known of the limit apart from the mailbox, and what is to fit. */
 struct mailbox_policy {

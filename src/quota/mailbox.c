@@ -37,8 +37,7 @@ static bool is_tried(uint64_t written_usec, uint64_t now_usec)
         return false;
     age_usec = now_usec - written_usec;
     return age_usec > HEADER_LIMIT_BELIEVED_USEC &&
-           (age_usec < 2 * HEADER_LIMIT_BELIEVED_USEC ||
-            age_usec % HEADER_LIMIT_BELIEVED_USEC < HEADER_LIMIT_TRIED_USEC);
+           age_usec % HEADER_LIMIT_BELIEVED_USEC < HEADER_LIMIT_TRIED_USEC;
 }
 
 /* The first line of maildirsize, as far as it was read. */

@@ -540,7 +540,8 @@ static void the_times_of_maildirsize(void **state)
     assert_false(is_old(fixture, fixture->written_usec));
     assert_false(is_old(fixture, fixture->written_usec + DAY));
     assert_true(is_old(fixture, fixture->written_usec + DAY + 1));
-    assert_true(is_old(fixture, fixture->written_usec + DAY + HEADER_LIMIT_TRIED_USEC));
+    assert_true(is_old(fixture, fixture->written_usec + DAY + HEADER_LIMIT_TRIED_USEC - 1));
+    assert_false(is_old(fixture, fixture->written_usec + DAY + HEADER_LIMIT_TRIED_USEC));
     assert_true(is_old(fixture, fixture->written_usec + 2 * DAY + HEADER_LIMIT_TRIED_USEC - 1));
     assert_false(is_old(fixture, fixture->written_usec + 2 * DAY + HEADER_LIMIT_TRIED_USEC));
     assert_false(is_old(fixture, fixture->written_usec + 7 * DAY - 1));
