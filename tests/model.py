@@ -60,7 +60,6 @@ SETTLED_NS = 3_500_000_000
 LINKS_MAX = 40  # symbolic links that are followed on the way to a file
 DEPTH_MAX = 32  # of folders with --layout=fs
 LEAVES = (b'cur', b'new', b'tmp')
-MAILDIR_NAMES = (b'cur', b'new', b'maildirsize')  # what of these is there makes a Maildir
 ANY_CHARACTER = b'.[\x80-\xbf]*(?![\x80-\xbf])'  # of UTF-8
 PATH_MAX = 4095
 UNITS = {b'': 1, b'K': 2 ** 10, b'M': 2 ** 20, b'G': 2 ** 30, b'T': 2 ** 40}
@@ -820,20 +819,31 @@ class Model:
     def _is_empty(self, target: Target, box: Place) -> bool:
         """Says whether there is nothing in a directory. What is no Maildir is a Problem."""
         is_counted_anyway = self.options.count == 'everything'
-        if not is_counted_anyway and is_there(box.path, *MAILDIR_NAMES):
+        if not is_counted_anyway and self._is_maildir(box):
             return False
+        os.lstat(box.path + b'/.')  # to read it without that would say nothing of what it holds
         if not os.listdir(box.path):
             return True
         if not is_counted_anyway and not self._has_folders_alone(target, box):
             raise Problem('not-a-mailbox')
         return False
 
+    def _is_maildir(self, box: Place) -> bool:
+        """Says whether a directory is a Maildir by what is in it, folders apart."""
+        return self._read_maildirsize(box.path)[0] not in ('ignored', 'missing') or \
+            is_there(box.path, b'cur', b'new', b'maildirsize')
+
     def _has_folders_alone(self, target: Target, box: Place) -> bool:
         """Says whether a directory is a mailbox by its folders. To know that takes a count."""
         if self.options.layout != 'fs':
             return False
-        self._remember(target.path, {}, doubtful=True)
-        return any(self._folders(box))
+        has_folders = False
+        try:
+            has_folders = any(self._folders(box))
+        finally:
+            if not has_folders:
+                self._remember(target.path, {}, doubtful=True)
+        return has_folders
 
     def _look_into(self, target: Target, box: Place, request: Request, when: Interval
                    ) -> tuple[InForce, set[Usage]]:
@@ -841,8 +851,8 @@ class Model:
         rule, file = self._read_maildirsize(box.path)
         known = self._limit(request, target, file, when)
         sums = file.sums if file else None
-        if request.verb == 'check' and self._is_too_large(known.sure, request) and (
-                self.options.count == 'everything' or is_there(box.path, *MAILDIR_NAMES)):
+        if request.verb == 'check' and self._is_too_large(known.sure, request) and \
+                self._is_maildir(box):
             return known, {Usage(sums, 'maildirsize', 'toolarge') if sums else
                            Usage(Sums(), 'unknown', 'toolarge')}
         if sums is None:
@@ -857,7 +867,7 @@ class Model:
             return known, {believed}
         counts = self._count(target.path, box, when)
         counted = self._usages(counts, 'over')
-        if any(folder.is_stray for folder in self._folders(box)):
+        if any(directory.folder.is_stray for directory in self._directories(box)):
             with_strays = self._usages(counts, 'over', with_strays=True)
             counted = {Usage(sums, 'maildirsize', 'layout')
                        if self._is_over(usage.sums, known.limit, request) else usage

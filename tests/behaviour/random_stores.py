@@ -434,6 +434,10 @@ def any_setting(number: int, store: Store, chance: random.Random) -> Setting:
     first, second = map(str, store.roots)
     roots = chance.choice([(first,), (first, second), (second, f'{first}/'), ()])
     layout = 'fs' if number % 5 == 2 else maybe(0.1, 'maildir++', 'fs')
+    count = 'everything' if number % 5 == 4 else maybe(0.1 * (number % 5 != 3), 'messages',
+                                                       'everything')
+    if layout == 'fs' or count == 'everything':
+        roots = roots or (first, second)  # lest everything on the machine is counted
     excluded = EXCLUDED_PLAIN if layout == 'fs' else EXCLUDED
     templates = [f'{first}/%d/%n', f'{first}/%d/%n', f'{first}/%u', f'{first}/%u',
                  f'{first}/example.org/bob/%n',
@@ -451,7 +455,7 @@ def any_setting(number: int, store: Store, chance: random.Random) -> Setting:
         default_quota=maybe(0.6, '100', '1000', '2K', '5C', '1000,3C', '0', '1M'),
         excluded=tuple(chance.sample(excluded, chance.choice([0, 0, 1, 2]))),
         maildirsize='ignore' if number % 5 == 3 else maybe(0.1, 'use', 'ignore'),
-        count='everything' if number % 5 == 4 else maybe(0.1, 'messages', 'everything'),
+        count=count,
         layout=layout,
         size_tag=maybe(0.5, 'S', 'W', 'W'),
         cache_mailboxes=maybe(1 if number % 5 == 3 else 0.1, 0, 1, 1, 2, 2, 5),

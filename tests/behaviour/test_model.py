@@ -44,7 +44,7 @@ TIMES, TIMES_LONG = 1, 20
 KINDS = ('check: status=ok source=maildirsize', 'check: status=ok source=none',
          'check: status=ok source=scan', 'check: status=over source=scan',
          'check: status=toolarge source=none', 'limit_from=default', 'limit_from=file',
-         'limit_from=header', 'limit_from=none', 'limit_from=request', 'path: reason=bad-request',
+         'limit_from=header', 'limit_from=request', 'path: reason=bad-request',
          'path: reason=not-a-mailbox', 'path: reason=outside-root', 'path: source=maildirsize',
          'path: source=none', 'path: source=scan', 'rule=everything', 'rule=ignored',
          'rule=malformed', 'rule=missing', 'rule=over', 'rule=trusted', 'usage: source=none',
@@ -56,7 +56,7 @@ KINDS_LONG = ('check: status=ok source=cache', 'check: status=ok source=mbox',
               'check: status=over source=mbox', 'check: status=toolarge source=maildirsize',
               'check: status=toolarge source=mbox', 'check: status=toolarge source=unknown',
               'check: status=warn source=cache', 'check: status=warn source=maildirsize',
-              'check: status=warn source=mbox', 'check: status=warn source=scan',
+              'check: status=warn source=mbox', 'check: status=warn source=scan', 'limit_from=none',
               'path: reason=permission-denied', 'path: reason=too-long', 'path: source=cache',
               'path: source=mbox', 'ping', 'rule=empty', 'rule=implausible', 'rule=large',
               'rule=layout', 'rule=stale-limit', 'rule=toolarge', 'rule=unreadable', 'stats',
@@ -245,12 +245,13 @@ class DifferentialTest(DaemonTestCase):
         outcome = allowed.get(model.without_free_text(reply))
         self.cases += 1
         if outcome is None:
-            target = next((each for each in pair.asker.store.boxes
-                           if os.fsencode(each) in asked.line), None)
+            targets = [each for each in pair.asker.store.boxes
+                       if os.fsencode(each) in asked.line
+                       or os.fsencode(f'{each.name}@{each.parent.name}') in asked.line]
             self.fail(f'EXIM_QUOTAD_SEED={where}, case {self.cases}\n{pair.setting}\n'
                       f'the request ({len(asked.line)} bytes): {asked.line!r}\n'
                       f'the service: {reply!r}\nthe model: {list(allowed)}, {when}\n'
-                      f'{describe(target) if target else ""}')
+                      + '\n'.join(map(describe, targets)))
         self.kinds[f'request: {asked.kind}'] += 1
         self.kinds.update([outcome.kind, *re.findall(r' ((?:rule|limit_from)=\S+)',
                                                      os.fsdecode(reply))])
