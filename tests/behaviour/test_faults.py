@@ -153,7 +153,7 @@ class QuestionsTestCase(FaultsTestCase):
         (root / 'summed' / '.Folder' / 'maildirfolder').touch()
         (root / 'example.org').mkdir()
         (root / 'example.org' / 'joe').symlink_to('../summed')
-        (self.folder / 'limits').write_text('joe@example.org: 2000\nexample.org: 900\n*: 1G\n')
+        (self.folder / 'limits').write_text('joe@example.org: 2000\nexample.org: 900\n*: 400\n')
         summed = {'bytes': 750, 'messages': 8, 'limit': 5000}
         counts = {'status': 'ok', 'bytes': 11907, 'messages': 6}
         return [

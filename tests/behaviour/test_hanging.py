@@ -107,25 +107,27 @@ class HangingTest(DaemonTestCase):
     def check(self, kind: str, way: str, sums: bool = False) -> None:
         """Lets questions of this kind hang, and asks for mailboxes by the directory way.
 
-        sums says whether the daemon may come to know what maildirsize says.
+        sums says whether the daemon may come to know what maildirsize says: it answers those then
+        who have room for that, while others, who have not, wait for a count.
         """
         daemon = self.start_daemon()
         alone = [self.end_load(self.begin_load(daemon)) for _ in range(3)]
         self.hangfs.say(f'hang {kind}')
         began = time.monotonic()
-        clients = [connect(daemon.address) for _ in range(FAR)]
-        for number, client in enumerate(clients):
-            verb = b'usage ' * (number % 2)
-            client.sendall(b'%s%s/%s/%d\n' % (verb, bytes(self.root), way.encode(), number))
+        clients = [self.ask_far(daemon, b'usage ' * (number % 2), way, number)
+                   for number in range(FAR)]
         self.hangfs.say('await 1')
+        if sums:
+            clients += [self.ask_far(daemon, b'usage quota=1M ', way, number)
+                        for number in range(FAR)]
         load = self.begin_load(daemon)
         took = self.wait_for_replies(clients, began)
         beside = [self.end_load(load), self.end_load(self.begin_load(daemon))]
         print(f'{QUESTIONS} questions, half of which need counting: p99 {min(alone)} us alone, '
               f'{min(beside)} us beside a file system that hangs, '
-              f'{min(beside) / min(alone):.1f} times as long; {FAR} questions for mailboxes there: '
-              f'answered after {min(took):.3f} to {max(took):.3f} s, --scan-timeout='
-              f'{SCAN_TIMEOUT_SECONDS * 1000}')
+              f'{min(beside) / min(alone):.1f} times as long; {len(clients)} questions for '
+              f'mailboxes there: answered after {min(took):.3f} to {max(took):.3f} s, '
+              f'--scan-timeout={SCAN_TIMEOUT_SECONDS * 1000}')
         # It hangs still.
         self.assert_late(daemon, [read_all(client) for client in clients], sums)
         self.assert_told(daemon)
@@ -134,6 +136,12 @@ class HangingTest(DaemonTestCase):
         for number in range(FAR):
             reply = daemon.usage(self.root / way / str(number))
             self.assertEqual((reply['bytes'], reply['source']), ('7', 'scan'))
+
+    def ask_far(self, daemon: Daemon, verb: bytes, way: str, number: int) -> socket.socket:
+        """Asks for one of the mailboxes that hang."""
+        client = connect(daemon.address)
+        client.sendall(b'%s%s/%s/%d\n' % (verb, bytes(self.root), way.encode(), number))
+        return client
 
     def wait_for_replies(self, clients: list[socket.socket], began: float) -> list[float]:
         """Waits until there is something to read for all, and returns when, since began."""
@@ -148,11 +156,11 @@ class HangingTest(DaemonTestCase):
     def assert_late(self, daemon: Daemon, replies: list[bytes], sums: bool) -> None:
         """Fails unless the replies are errors or, where these are known, maildirsize's sums."""
         answered = 0
-        for number, reply in enumerate(replies):
-            pairs = parse_pairs(reply) if number % 2 else {}
-            told = reply == b'150\n' or pairs.get('source') == 'maildirsize'
+        for reply in replies:
+            pairs = parse_pairs(reply) if reply.startswith(b'status=') else {}
+            told = pairs.get('source') == 'maildirsize'
             if told:
-                self.assertEqual(pairs.get('bytes', '150'), '150')
+                self.assertEqual((pairs['bytes'], pairs['limit']), ('150', '1048576'))
             else:
                 self.assertTrue(reply == b'%d\n' % FULL or pairs.get('reason') == 'timeout', reply)
             answered += told
