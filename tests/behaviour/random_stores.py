@@ -379,7 +379,7 @@ class Store:
                     os.utime(leaf, (now, now - self.chance.choice([-100, 1, 100, 10 ** 6])))
         if kind < 0.4:
             age = self.chance.choice([0, 0.5, 1, 60, 600, 890, 899.5, 900, 901, 910, 86000, 87000,
-                                      87000, 10 ** 6, -60, -0.5])
+                                      87000, 93700, 10 ** 6, -60, -0.5])
             os.utime(path, (now, now - age))
         elif kind < 0.8:
             os.utime(path)
