@@ -219,8 +219,8 @@ class WhichMailboxTest(FieldTestCase):
 
     def test_row_20_template_outside_all_roots(self):
         daemon = self.start(f'--mailbox={self.folder}/mial/%d/%n')
-        self.assertEqual(len([text for text in daemon.warnings()
-                              if f'{self.folder}/mial/%d/%n' in text]), 1)
+        wait_for(lambda: len([text for text in daemon.warnings()
+                              if f'{self.folder}/mial/%d/%n' in text]) == 1, 'it is reported')
 
     def test_row_20_templates_that_lead_to_nothing(self):
         make_mailbox(self.root / 'Example.org' / 'joe')
