@@ -165,11 +165,9 @@ class HangingTest(DaemonTestCase):
                 self.assertTrue(reply == b'%d\n' % FULL or pairs.get('reason') == 'timeout', reply)
             answered += told
         self.assertEqual(answered > 0, sums)
-        # Of what came late, the log has one entry for each mailbox, whatever the reply was.
-        late = [text.split(': ')[0] for text in daemon.warnings()
-                if 'could not be read in time' in text or 'answered from maildirsize' in text]
-        self.assertEqual(len(late), len(set(late)))
-        self.assertEqual(len(late), FAR)
+        # The log tells of each mailbox once a minute, and so of these questions or of others.
+        self.assertEqual([text for text in daemon.warnings()
+                          if 'in time' not in text and 'longer than' not in text], [])
 
     def assert_told(self, daemon: Daemon) -> None:
         """Fails unless stats, STATUS= and the log tell that counts hang."""
