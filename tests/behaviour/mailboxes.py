@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Iterable
 
 # The way to each message of a mailbox that takes long to count.
-SLOW_WAY = 'd/../' * 200
+SLOW_WAY = 'd/../' * 780
 
 
 def make_maildir(path: Path, sizes: Iterable[int] = ()) -> Path:
@@ -41,8 +41,8 @@ def make_questions(file: Path, root: Path, count: int) -> None:
     file.write_text(''.join(lines), 'utf-8')
 
 
-def make_slow_maildir(path: Path, beside: Path, tens: int) -> tuple[int, int]:
-    """Makes a Maildir that takes long to count, with ten times that many messages.
+def make_slow_maildir(path: Path, beside: Path, slowness: int) -> tuple[int, int]:
+    """Makes a Maildir that takes long to count, with three times that many messages.
 
     Each is a symbolic link that goes a long way to a file beside the mailbox, in the same root, and
     has to be examined for its size. Returns the bytes and the messages that it holds.
@@ -51,6 +51,6 @@ def make_slow_maildir(path: Path, beside: Path, tens: int) -> tuple[int, int]:
     (beside / 'd').mkdir(parents=True)
     (beside / 'message').write_bytes(b'x')
     way = f'{os.path.relpath(beside, path / "cur")}/{SLOW_WAY}message'
-    for number in range(10 * tens):
+    for number in range(3 * slowness):
         (path / 'cur' / f'{number}.host:2,S').symlink_to(way)
-    return 10 * tens, 10 * tens
+    return 3 * slowness, 3 * slowness

@@ -19,7 +19,7 @@ from typing import Optional, Sequence
 import builds
 from report import Failure, Report, Skip
 
-SECONDS = 30
+SECONDS = 10
 LONG_SECONDS = 20 * 60
 
 # More than the longest request, and than the largest maildirsize that is read.
