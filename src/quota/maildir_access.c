@@ -20,10 +20,13 @@ static void leave_out(const struct maildir_access *access, const char *path, con
                        *path && *name ? "/" : "", name);
 }
 
-/* Says whether an error of following a symbolic link means that it leads outside or to nothing. */
+/*
+ * Says whether an error of following a symbolic link means that it leads outside or to nothing.
+ * (With -ENOENT there is no link, any more for one.)
+ */
 static bool is_left_out(int error)
 {
-    return error == -EXDEV || error == -ELOOP || error == -ENOLINK || error == -ENOENT;
+    return error == -EXDEV || error == -ELOOP || error == -ENOLINK;
 }
 
 /* Opens the entry called name ("": none) of the directory path, wherever links lead to. */
