@@ -412,6 +412,7 @@ class StartFaultsTest(StartingTestCase):
                 outcome, said = self.attempt(start, fault)
                 table.add(fault, outcome if self.control.injected() else 'not met', said)
 
+    @unittest.skipIf(IS_SANITIZED, 'a thread is started, for which the sanitizer itself needs memory')
     def test_own_socket(self):
         options = (f'--socket={self.socket}', '--socketmode=660', '--foreground', '--debug',
                    f'--pidfile={self.pidfile}', f'--limits={self.folder}/limits',
