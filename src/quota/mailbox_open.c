@@ -372,7 +372,7 @@ static void add_seen(char *text, size_t size, const char *name)
         text[used++] = ',';
         text[used++] = ' ';
     }
-    for (size_t i = 0; name[i] != '\0' && i < 32 && used + 1 < size; i++)
+    for (size_t i = 0; i < 32 && name[i] != '\0' && used + 1 < size; i++)
         text[used++] = name[i] > ' ' && name[i] <= '~' ? name[i] : '?';
     text[used] = '\0';
 }

@@ -197,8 +197,8 @@ static void decide(const struct usage *usage, const struct effective_limit *limi
                    const struct verdict_policy *policy, struct target_judgement *ret)
 {
     ret->rule = usage->rule;
-    ret->verdict = verdict_decide(usage->bytes, usage->messages, limit->limit, ret->size_bytes,
-                                  policy);
+    ret->verdict =
+        verdict_decide(usage->bytes, usage->messages, limit->limit, ret->size_bytes, policy);
     if (!refuses(ret->verdict))
         return;
     ret->verdict =

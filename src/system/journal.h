@@ -35,10 +35,10 @@ enum journal_message {
     JOURNAL_OUTSIDE_ROOT,
     JOURNAL_MAILBOX_UNREADABLE,
     JOURNAL_MAILDIRSIZE_UNUSABLE,
-    JOURNAL_MAILDIRSIZE_UNKEPT,  /* messages arrive, and nobody adds them to it */
-    JOURNAL_FOLDERS_LEFT_OUT,    /* symbolic links within a mailbox that cannot be followed */
-    JOURNAL_FOLDERS_UNDOTTED,    /* folders that the layout does not count */
-    JOURNAL_NO_MAILBOXES_FOUND,  /* addresses do not lead to mailboxes */
+    JOURNAL_MAILDIRSIZE_UNKEPT, /* messages arrive, and nobody adds them to it */
+    JOURNAL_FOLDERS_LEFT_OUT,   /* symbolic links within a mailbox that cannot be followed */
+    JOURNAL_FOLDERS_UNDOTTED,   /* folders that the layout does not count */
+    JOURNAL_NO_MAILBOXES_FOUND, /* addresses do not lead to mailboxes */
     JOURNAL_SCAN_TIMEOUT,
     JOURNAL_OVERLOADED,
     JOURNAL_SCAN_STUCK,

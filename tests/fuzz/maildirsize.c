@@ -223,8 +223,7 @@ static void check_conclusion(const struct expected *expected, const struct mailb
     uint64_t written_usec = mailbox->maildirsize_mtime_usec <= now_usec
                                 ? mailbox->maildirsize_mtime_usec
                                 : mailbox->maildirsize_ctime_usec;
-    bool is_old = now_usec > written_usec &&
-                  now_usec - written_usec > HEADER_LIMIT_BELIEVED_USEC &&
+    bool is_old = now_usec > written_usec && now_usec - written_usec > HEADER_LIMIT_BELIEVED_USEC &&
                   (now_usec - written_usec) % HEADER_LIMIT_BELIEVED_USEC < HEADER_LIMIT_TRIED_USEC;
     struct quota_limit sure, limit = expect_limits(policy, expected, is_old, &sure);
     bool answered = result == MAILBOX_ANSWERED;
