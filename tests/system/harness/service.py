@@ -76,8 +76,17 @@ class Service:
         it lets go of while nobody asks.
         """
         folder = f'/proc/{self.main_pid()}/fd'
-        return self._container.call(lambda: sum(
-            os.readlink(f'{folder}/{number}') != '/var/mail' for number in os.listdir(folder)))
+
+        def count() -> int:
+            files = 0
+            for number in os.listdir(folder):
+                try:
+                    files += os.readlink(f'{folder}/{number}') != '/var/mail'
+                except FileNotFoundError:
+                    pass  # it was closed meanwhile
+            return files
+
+        return self._container.call(count)
 
     # Questions.
 
