@@ -60,9 +60,12 @@ struct server {
 /* Returns how many descriptors are not for connections. */
 static rlim_t reserved_descriptors(const struct settings *settings)
 {
-    /* The loop looks into mailboxes, too. */
+    rlim_t threads =
+        settings->scan_threads > POOL_THREADS_MAX ? settings->scan_threads : POOL_THREADS_MAX;
+
+    /* The loop looks into mailboxes, too, and there are two lanes of threads. */
     return DESCRIPTORS_OWN + settings->quota.roots_count +
-           (rlim_t)DESCRIPTORS_LOOK * (settings->scan_threads + 1);
+           (rlim_t)DESCRIPTORS_LOOK * (2 * threads + 1);
 }
 
 /*

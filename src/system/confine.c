@@ -381,7 +381,7 @@ static dev_t lookup_device(struct lookup *lookup, const char *rest)
 
     (void)copy_path(path, rest);
     fd = lookup_open_longest(lookup, path, true, &length);
-    if (fd < 0 || stat_known(fd, STATX_TYPE, &st) < 0 || S_ISLNK(st.stx_mode))
+    if (stat_known(fd < 0 ? lookup->handle->fd : fd, STATX_TYPE, &st) < 0 || S_ISLNK(st.stx_mode))
         return 0;
     return makedev(st.stx_dev_major, st.stx_dev_minor);
 }
@@ -475,6 +475,71 @@ static int lookup_open_by_links(struct lookup *lookup, const char *path, int fla
         if (error != -EXDEV && error != -ENOENT)
             return error;
     }
+}
+
+/*
+ * Opens what the first component of path behind the first length bytes names itself. Returns a
+ * descriptor and the length up to its end, or -errno.
+ */
+static int lookup_open_next(struct lookup *lookup, char *path, size_t length, size_t *ret_length)
+{
+    size_t end = length + strspn(path + length, "/");
+    char cut;
+    int fd;
+
+    end += strcspn(path + end, "/");
+    cut = path[end];
+    path[end] = '\0';
+    fd = lookup_open_itself(lookup, path, false);
+    path[end] = cut;
+    *ret_length = end;
+    return fd;
+}
+
+/* Who is told of the devices on a way. */
+struct visitor {
+    confine_visit_fn visit;
+    void *userdata;
+    int error; /* what visit() returned last */
+};
+
+static int visit_device(struct visitor *visitor, int fd)
+{
+    struct statx st;
+
+    if (stat_known(fd, STATX_TYPE, &st) == 0)
+        visitor->error =
+            visitor->visit(makedev(st.stx_dev_major, st.stx_dev_minor), visitor->userdata);
+    return visitor->error;
+}
+
+/*
+ * Goes along the way to its end or to a symbolic link. Returns the descriptor of that link and the
+ * length of the way up to it, or a negative errno: -ENOENT where there is no link.
+ */
+static int lookup_visit(struct lookup *lookup, struct way *way, struct visitor *visitor,
+                        size_t *ret_length)
+{
+    _cleanup_(closep) int fd = -1;
+    int r = visit_device(visitor, lookup->handle->fd);
+
+    if (r < 0)
+        return r;
+    fd = lookup_open_longest(lookup, way->path, true, ret_length);
+    if (fd < 0) /* not even the root is in memory */
+        fd = lookup_open_itself(lookup, ".", false);
+    while (fd >= 0) {
+        r = visit_device(visitor, fd);
+        if (r < 0)
+            return r;
+        if (way_is_link(way, fd, *ret_length))
+            break;
+        if (way->path[*ret_length] == '\0')
+            return -ENOENT;
+        closep(&fd);
+        fd = lookup_open_next(lookup, way->path, *ret_length, ret_length);
+    }
+    return steal_fd(&fd);
 }
 
 /* Tells whether the system has openat2(2): without a descriptor it reaches no file. */
@@ -680,6 +745,27 @@ int confine_open_cached(struct confine *confine, const char *path, int flags, de
     if (fd == -EAGAIN)
         *ret_device = lookup_device(&lookup, target.rest);
     return fd == -ELOOP ? -EAGAIN : fd;
+}
+
+int confine_visit(struct confine *confine, const char *path, confine_visit_fn visit, void *userdata)
+{
+    _cleanup_(lookup_end) struct lookup lookup = {.confine = confine};
+    struct visitor visitor = {visit, userdata, 0};
+    struct confine_target target;
+    struct way way = {};
+    int r = confine_find(confine, path, &target);
+
+    if (r == 0)
+        r = lookup_enter(&lookup, target.root, false);
+    if (r == 0)
+        way_set(&way, target.rest);
+    for (unsigned int links = 0; r >= 0 && links <= LINKS_MAX; links++) {
+        size_t length;
+        _cleanup_(closep) int fd = lookup_visit(&lookup, &way, &visitor, &length);
+
+        r = fd < 0 ? fd : way_follow(&way, &lookup, fd, length);
+    }
+    return visitor.error;
 }
 
 int confine_open_name(int directory_fd, const char *name, int flags, bool cached)

@@ -117,6 +117,18 @@ int confine_open(struct confine *confine, const char *path, int flags);
  */
 int confine_open_cached(struct confine *confine, const char *path, int flags, dev_t *ret_device);
 
+/* Told of a device that will be waited for. Returns 0, or a negative errno to go no further. */
+typedef int (*confine_visit_fn)(dev_t device, void *userdata);
+
+/*
+ * Goes the way that confine_open() goes, component by component, and calls visit() with the device
+ * of each before it waits for what lies behind. That may take as long as the file system takes, but
+ * the device that it waits for was named before. Returns what visit() returned last; where the way
+ * ends, confine_open() tells.
+ */
+int confine_visit(struct confine *confine, const char *path, confine_visit_fn visit,
+                  void *userdata);
+
 /*
  * Opens one name in the directory that directory_fd is open on (O_PATH suffices) with the flags of
  * open(2), never through a symbolic link; O_NOFOLLOW and O_CLOEXEC are added. With cached it never

@@ -419,7 +419,7 @@ class StartFaultsTest(StartingTestCase):
                    f'--root={self.folder}/run', f'--mailbox={self.root}/%n',
                    '--recipient-delimiter=+', '--grace=10%', '--warn=50', '--default-quota=1G',
                    '--exclude-folder=Trash', '--exclude-folder=Spam', '--size-tag=W',
-                   '--scan-threads=2', '--scan-timeout=9999', '--cache-mailboxes=10',
+                   '--scan-threads=2', '--scan-timeout=9999', '--cache-size=64K',
                    '--timeout=9999', '--max-connections=2000', '--allow-user=root',
                    '--allow-group=root', '--on-error=defer')
         wrapper = ('/usr/bin/prlimit', '--nofile=512:4096')
@@ -679,7 +679,7 @@ class ManyFaultsTest(QuestionsTestCase):
         seconds = 180 if is_long() else 3
         faults = self.faults()
         questions = self.make_mailboxes(self.root)
-        daemon = self.start_faulty(faults, self.root, '--on-error=defer', '--cache-mailboxes=20')
+        daemon = self.start_faulty(faults, self.root, '--on-error=defer', '--cache-size=64K')
         asked = [(question, self.subject(self.root, question, number)[1])
                  for number in range(5) for question in questions]
         for question, line in asked:

@@ -250,7 +250,7 @@ class RacesTest(EscapeTest):
     def test_swaps(self):
         swaps = 0
         (self.root / 'home').symlink_to(self.root)
-        daemon = self.start_without_landlock('--cache-mailboxes=0')
+        daemon = self.start_without_landlock('--cache-size=0')
         for place, target in SWAPS:
             # By the path itself, and through an absolute link to the root.
             for way, absolute in itertools.product((self.root, self.root / 'home'), (False, True)):
