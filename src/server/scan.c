@@ -393,6 +393,7 @@ static bool begin_again(struct scan *scan)
 {
     bool is_fast = rounds[scan->round].lane == LANE_FAST;
     struct scan_waiter *waiter;
+    int r;
 
     if (scan->moves_to != POOL_DEVICE_ANY && scan->error == -EBUSY && scan->moves < MOVES_MAX) {
         scan->moves++;
@@ -403,9 +404,11 @@ static bool begin_again(struct scan *scan)
     } else {
         return false;
     }
-    scan->error = submit(scan);
-    if (scan->error < 0)
+    r = submit(scan);
+    if (r < 0) {
+        scan->error = r;
         return false;
+    }
     TAILQ_FOREACH (waiter, &scan->waiters, link)
         waiter->came_late = false;
     return true;
