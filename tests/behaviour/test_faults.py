@@ -535,10 +535,12 @@ class RunningFaultsTest(StartingTestCase):
         listener = self.listen(self.socket)
         how = passing([listener])
         how['environment'].update(self.environment())
+        client = self.connect(self.socket)  # before it could be idle
         daemon = self.start_without_threads(f'--limits={limits}', '--exit-idle-time=300ms', **how)
         self.control.fail(Fault('pthread_create', 1, errno.EAGAIN))
         daemon.process.send(signal.SIGHUP)
         wait_for(self.told_ready, 'it has reloaded')
+        client.close()
         self.assertEqual(self.control.stop(), 1)
         self.assertIn('cannot be read now: Resource temporarily unavailable; the old limits stay '
                       'in force', self.log.read_text())
