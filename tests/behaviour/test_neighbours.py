@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What those do to the service who control a mailbox, or who send mail to one, and that nobody else
+notices: honest clients get all their answers beside it, and whoever made room has it.
+
+The numbers of the tests, and of mailboxes, folders and messages, are those of the list of cases
+that the service was judged by; the short form has fewer where more is only more of the same.
+"""
+
+import os
+from pathlib import Path
+
+from beside import BesideTestCase, running
+from daemon import is_long
+from mailboxes import make_maildir, write_maildirsize
+
+RENAME_IN_A_LOOP = '''
+import os, sys
+print('ready', flush=True)
+while True:
+    os.rename(sys.argv[1], sys.argv[2])
+    os.rename(sys.argv[2], sys.argv[1])
+'''
+
+# Holds a write lease on a file, or lets it go to take it again, all the time.
+LEASE = '''
+import contextlib, fcntl, os, signal, sys, time
+signal.signal(signal.SIGIO, signal.SIG_IGN)
+file = os.open(sys.argv[1], os.O_RDWR)
+fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+print('ready', flush=True)
+while True:
+    time.sleep(0.001)
+    if sys.argv[2] == 'again':
+        for lease in fcntl.F_UNLCK, fcntl.F_WRLCK:
+            with contextlib.suppress(BlockingIOError):  # somebody waits for it at this moment
+                fcntl.fcntl(file, fcntl.F_SETLEASE, lease)
+'''
+
+# The kernel follows so many links on one path, and no more.
+LINKS_MAX = 40
+
+
+def either(short: int, long: int) -> int:
+    """Returns how many there are of something in this form of the tests."""
+    return long if is_long() else short
+
+
+def make_chain(folder: Path, links: int) -> Path:
+    """Makes as many links that lead to each other, each a long way, and the last one to `end`."""
+    (folder / 'a').mkdir(parents=True)
+    (folder / 'end').mkdir()
+    for number in range(links):
+        name = 'end' if number == links - 1 else f'{number + 1}'
+        (folder / f'{number}').symlink_to('a/../' * 800 + name)
+    return folder / '0'
+
+
+def add_messages(mailbox: Path, count: int, tag: str = '') -> None:
+    """Adds so many messages of one byte, with this at the end of their names."""
+    for number in range(count):
+        if number % 50000 == 0:  # most file systems allow a file 65000 names
+            first = mailbox / 'cur' / f'{number}.host{tag}'
+            first.write_bytes(b'x')
+        else:
+            os.link(first, f'{mailbox}/cur/{number}.host{tag}')
+
+
+class PathTest(BesideTestCase):
+    """An owner controls a link on the path of his mailbox, and renames a file all the time."""
+
+    CLIENTS = 128
+
+    def test_row_1_links_on_the_path(self):
+        evil = self.root / 'evil'
+        make_chain(evil, LINKS_MAX - 1)
+        make_maildir(evil / 'end', [1])
+        (evil / 'x').touch()
+        daemon = self.start()
+        asked = [evil / f'{number}' for number in range(8)]
+        with running(RENAME_IN_A_LOOP, evil / 'x', evil / 'y'):
+            self.compare('row 1, links on the path', daemon,
+                         self.asking(daemon, asked, self.CLIENTS))
+
+
+class SizeTest(BesideTestCase):
+    """A remote sender announces messages that are larger than any mailbox may be."""
+
+    in_memory = True
+    MAILBOXES, MESSAGES = 40, 60000
+    SIZE = 10 ** 12
+
+    def test_row_3_size_beyond_every_limit(self):
+        mailboxes = [make_maildir(self.root / f'large-{number}')
+                     for number in range(self.MAILBOXES)]
+        for mailbox in mailboxes if is_long() else mailboxes[:1]:
+            add_messages(mailbox, self.MESSAGES, ',S=1')
+        if not is_long():  # the others have the same messages
+            for mailbox in mailboxes[1:]:
+                (mailbox / 'cur').rmdir()
+                (mailbox / 'cur').symlink_to(f'../{mailboxes[0].name}/cur')
+        daemon = self.start('--default-quota=1G')
+        asked = [f'check size={self.SIZE} {mailbox}' for mailbox in mailboxes]
+        counts = self.counts(daemon)
+        for request in asked:
+            reply = daemon.pairs(request)
+            self.assertEqual((reply['status'], reply['limit']), ('toolarge', str(2 ** 30)))
+        self.assertEqual(self.counts(daemon), counts)
+        self.compare('row 3, SIZE= beyond every limit', daemon,
+                     self.asking(daemon, asked, len(asked)))
+
+    def counts(self, daemon) -> tuple[int, int]:
+        """Returns how many mailboxes were counted so far, and how many of them from memory."""
+        stats = daemon.stats()
+        return stats['scans'], stats['cache_hits']
+
+
+class LeaseTest(BesideTestCase):
+    """An owner has a write lease on his own maildirsize, so that opening it would wait for him."""
+
+    def check(self, how: str) -> None:
+        """Shows that the mailbox is counted, and what others get beside it."""
+        mailbox = make_maildir(self.root / 'lessor', [7])
+        file = write_maildirsize(mailbox, '100S', '75 1', '75 1')
+        daemon = self.start()
+        request = f'check size=10 quota=100 {mailbox}'
+
+        def ask() -> list[str]:
+            replies = [daemon.ask(request) for _ in range(20)]
+            return [os.fsdecode(reply) for reply in replies
+                    if not reply.startswith(b'status=ok bytes=7 ')]
+
+        with running(LEASE, file, how):
+            self.compare(f'row 12, lease {how}', daemon, self.asking(daemon, [request], 8), ask)
+
+    def test_row_12_lease_that_is_held(self):
+        self.check('held')
+
+    def test_row_12_lease_that_is_taken_again(self):
+        self.check('again')
