@@ -7,7 +7,10 @@ that the service was judged by; the short form has fewer where more is only more
 """
 
 import os
+import time
+import unittest
 from pathlib import Path
+from typing import Callable
 
 from beside import BesideTestCase, running
 from daemon import is_long
@@ -38,6 +41,9 @@ while True:
 
 # The kernel follows so many links on one path, and no more.
 LINKS_MAX = 40
+
+
+takes_long = unittest.skipUnless(is_long(), 'takes long')
 
 
 def either(short: int, long: int) -> int:
@@ -80,6 +86,62 @@ class PathTest(BesideTestCase):
         with running(RENAME_IN_A_LOOP, evil / 'x', evil / 'y'):
             self.compare('row 1, links on the path', daemon,
                          self.asking(daemon, asked, self.CLIENTS))
+
+
+class FoldersTest(BesideTestCase):
+    """Mailboxes that take long to count, about which somebody asks all the time."""
+
+    in_memory = True
+    FOLDERS = 20000
+    MESSAGES = 40000
+
+    def compare_with(self, owners: int, make: Callable[[Path], None]) -> None:
+        """Shows what others get beside as many mailboxes that are made so."""
+        evil = [self.root / f'evil-{number}' for number in range(owners)]
+        for mailbox in evil:
+            make(make_maildir(mailbox))
+        daemon = self.start()
+        self.compare(f'row 2, {make.__name__} of {owners}', daemon,
+                     self.asking(daemon, evil, 2 * owners))
+
+    def links_to_one_folder(self, mailbox: Path) -> None:
+        """Makes folders that are links to one folder of many messages."""
+        common = self.root / 'common'
+        if not common.exists():
+            add_messages(make_maildir(common), self.MESSAGES, ',S=1')
+        for number in range(self.FOLDERS):
+            os.symlink('../common', f'{mailbox}/.{number}')
+
+    def links_to_slow_folders(self, mailbox: Path) -> None:
+        """Makes folders that are links to as many folders, which all are a long way to go to."""
+        way = self.root / 'way'
+        folders = either(4000, self.FOLDERS)
+        if not way.exists():
+            make_chain(way, LINKS_MAX - 2)
+            for number in range(folders):
+                make_maildir(way / 'end' / f'{number}')
+        for number in range(folders):
+            os.symlink(f'../way/0/{number}', f'{mailbox}/.{number}')
+
+    def untagged_messages(self, mailbox: Path) -> None:
+        """Makes messages whose names do not tell their size."""
+        add_messages(mailbox, either(200000, 1000000))
+
+    def test_row_2_two_owners(self):
+        self.compare_with(2, self.links_to_one_folder)
+
+    def test_row_2_more_owners_than_threads(self):
+        self.compare_with(8, self.links_to_one_folder)
+
+    @takes_long
+    def test_row_2_slow_folders(self):
+        self.compare_with(2, self.links_to_slow_folders)
+
+    def test_row_2_slow_folders_of_more_owners_than_threads(self):
+        self.compare_with(8, self.links_to_slow_folders)
+
+    def test_row_2_untagged_messages(self):
+        self.compare_with(1, self.untagged_messages)
 
 
 class SizeTest(BesideTestCase):
