@@ -6,14 +6,16 @@ The numbers of the tests, and of mailboxes, folders and messages, are those of t
 that the service was judged by; the short form has fewer where more is only more of the same.
 """
 
+import contextlib
 import os
 import time
 import unittest
 from pathlib import Path
-from typing import Callable
+from typing import Callable, Iterator
 
 from beside import BesideTestCase, running
-from daemon import is_long
+from daemon import Daemon, has_reply, is_long, read_all, send_and_be_read
+from hangfs import HangFs, needs_hangfs
 from mailboxes import make_maildir, write_maildirsize
 
 RENAME_IN_A_LOOP = '''
@@ -174,6 +176,56 @@ class SizeTest(BesideTestCase):
         """Returns how many mailboxes were counted so far, and how many of them from memory."""
         stats = daemon.stats()
         return stats['scans'], stats['cache_hits']
+
+
+@needs_hangfs
+class EmptiedMeanwhileTest(BesideTestCase):
+    """Questions that come while a count runs that began before the mailbox was emptied."""
+
+    CLIENTS = 20
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.mailbox = make_maildir(self.root / 'joe', [60, 60])
+        self.request = f'check size=10 quota=100 {self.mailbox}'.encode() + b'\n'
+        folder = self.mailbox / '.slow'  # read when `cur` has been
+        make_maildir(self.folder / 'source')
+        folder.mkdir()
+        self.hangfs = HangFs(self.folder / 'source', folder)
+        self.addCleanup(self.hangfs.stop)
+
+    @contextlib.contextmanager
+    def half_counted(self, daemon: Daemon, replies: list[bytes]) -> Iterator[None]:
+        """Lets a count begin, removes all messages amid it, and asks again; at last it goes on."""
+        self.hangfs.say('hang list')
+        clients = [self.connect(daemon) for _ in range(1 + self.CLIENTS)]
+        send_and_be_read(clients[0], self.request)
+        self.hangfs.say('await 1')
+        for message in (self.mailbox / 'cur').iterdir():
+            message.unlink()
+        for client in clients[1:]:
+            send_and_be_read(client, self.request)
+        yield
+        self.assertFalse(any(has_reply(client) for client in clients))
+        self.hangfs.say('wake')
+        replies += [read_all(client) for client in clients]
+
+    def test_row_8_emptied_during_a_count(self):
+        daemon = self.start('--scan-timeout=60000')
+        self.assertRegex(daemon.ask(self.request), b'^status=over bytes=120 ')
+        lists_once = self.hangfs.lists()
+        replies: list[bytes] = []
+        self.compare('row 8, emptied during a count', daemon, self.half_counted(daemon, replies))
+        lists = self.hangfs.lists() - lists_once
+        full = sum(reply.startswith(b'status=over bytes=120 ') for reply in replies[1:])
+        print(f'{full} of {self.CLIENTS} who asked later are told "over"; the folder that hung '
+              f'was listed {lists} times, and {lists_once} times for one count')
+        # Whoever asked before may be told so, or the count did not see what it was to see.
+        self.assertRegex(replies[0], b'^status=over bytes=120 ')
+        for reply in replies[1:]:
+            self.assertRegex(reply, b'^status=ok bytes=0 ')
+        # They share the next count, and do not have one each.
+        self.assertLess(lists, self.CLIENTS * lists_once)
 
 
 class LeaseTest(BesideTestCase):
