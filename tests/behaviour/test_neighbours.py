@@ -8,10 +8,11 @@ that the service was judged by; the short form has fewer where more is only more
 
 import contextlib
 import os
+import signal
 import time
 import unittest
 from pathlib import Path
-from typing import Callable, Iterator
+from typing import Callable, Iterable, Iterator
 
 from beside import BesideTestCase, running
 from daemon import Daemon, has_reply, is_long, read_all, send_and_be_read
@@ -40,6 +41,9 @@ while True:
             with contextlib.suppress(BlockingIOError):  # somebody waits for it at this moment
                 fcntl.fcntl(file, fcntl.F_SETLEASE, lease)
 '''
+
+# Whoever changed a limit waits no longer.
+LIMITS_SECONDS = 10
 
 # The kernel follows so many links on one path, and no more.
 LINKS_MAX = 40
@@ -176,6 +180,103 @@ class SizeTest(BesideTestCase):
         """Returns how many mailboxes were counted so far, and how many of them from memory."""
         stats = daemon.stats()
         return stats['scans'], stats['cache_hits']
+
+
+@needs_hangfs
+class HangingTest(BesideTestCase):
+    """Many file systems that hang, or folders of healthy mailboxes that lead into one."""
+
+    TIMEOUT_SECONDS = 1
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.limits = self.folder / 'limits'
+        self.limits.write_text('*: 1K\n')
+        self.hanging: list[HangFs] = []
+
+    def mount_hangfs(self, place: Path, names: Iterable[str]) -> list[Path]:
+        """Mounts a file system of mailboxes of 7 bytes that say that they hold 150 of 100."""
+        source = self.folder / f'source-{len(self.hanging)}'
+        for name in names:
+            write_maildirsize(make_maildir(source / name, [7]), '100S', '75 1', '75 1')
+        place.mkdir(parents=True)
+        hangfs = HangFs(source, place)
+        self.addCleanup(hangfs.stop)
+        self.hanging.append(hangfs)
+        return [place / name for name in names]
+
+    @contextlib.contextmanager
+    def hang(self, daemon: Daemon, mailboxes: list[Path], told: list[bytes]) -> Iterator[None]:
+        """Lets all hang, and somebody ask about these mailboxes; it begins when they are late."""
+        requests = [f'check size=10 quota=100 {mailbox}' for mailbox in mailboxes]
+        clients = [self.connect(daemon) for _ in requests]
+        for hangfs in self.hanging:
+            hangfs.say('hang look')
+        try:
+            for client, request in zip(clients, requests):
+                client.sendall(f'{request}\n'.encode())
+            told += [read_all(client) for client in clients]
+            with self.asking(daemon, requests, 2 * len(requests)):
+                yield
+        finally:
+            for hangfs in self.hanging:
+                hangfs.say('wake')
+
+    def reload(self, daemon: Daemon) -> list[str]:
+        """Changes the limits: they are in force soon. Returns complaints."""
+        mailbox = self.root / 'honest' / 'summed-0'
+        deadline = time.monotonic() + LIMITS_SECONDS
+        self.limits.write_text('*: 2K\n')
+        daemon.process.send(signal.SIGHUP)
+        while daemon.usage(mailbox).get('limit') != '2048':
+            if time.monotonic() > deadline:
+                return [f'the limits are not read again within {LIMITS_SECONDS} s']
+            time.sleep(0.01)
+        return []
+
+    def compare_with(self, what: str, mailboxes: list[Path], *options: str) -> None:
+        """Shows what others get while these mailboxes hang, and that nobody is told "over"."""
+        told: list[bytes] = []
+        daemon = self.start(f'--scan-timeout={self.TIMEOUT_SECONDS * 1000}',
+                            f'--limits={self.limits}', *options)
+        self.compare(f'row 4, {what}', daemon, self.hang(daemon, mailboxes, told),
+                     lambda: self.reload(daemon))
+        for reply in told:
+            self.assertRegex(reply, b'^status=error ')
+
+    def compare_with_mounts(self, count: int) -> None:
+        """Has two mailboxes on each of so many file systems that hang."""
+        mailboxes = []
+        for number in range(count):
+            mailboxes += self.mount_hangfs(self.root / f'far-{number}', ('0', '1'))
+        self.compare_with(f'{count} file systems hang', mailboxes)
+
+    def test_row_4_two_mounts(self):
+        self.compare_with_mounts(2)
+
+    @takes_long
+    def test_row_4_four_mounts(self):
+        self.compare_with_mounts(4)
+
+    def test_row_4_eight_mounts(self):
+        self.compare_with_mounts(8)
+
+    def compare_with_links(self, place: Path, *options: str) -> None:
+        """Has healthy mailboxes with a folder that is a link to what hangs."""
+        mailboxes = []
+        for number, folder in enumerate(self.mount_hangfs(place, '01234567')):
+            mailboxes.append(make_maildir(self.root / f'healthy-{number}', [60, 60]))
+            (mailboxes[-1] / '.far').symlink_to(
+                folder if options else os.path.relpath(folder, mailboxes[-1]))
+        self.compare_with('folders are links to one that hangs', mailboxes, *options)
+
+    def test_row_4_links_into_a_mount(self):
+        self.compare_with_links(self.root / 'far')
+
+    def test_row_4_links_into_a_mount_beneath_another_root(self):
+        other = self.folder / 'other'
+        other.mkdir()
+        self.compare_with_links(other / 'far', f'--root={other}')
 
 
 @needs_hangfs
