@@ -11,10 +11,11 @@ import os
 import signal
 import time
 import unittest
+from concurrent import futures
 from pathlib import Path
 from typing import Callable, Iterable, Iterator
 
-from beside import BesideTestCase, running
+from beside import BesideTestCase, held_kib, is_sanitized, running
 from daemon import Daemon, has_reply, is_long, read_all, send_and_be_read
 from hangfs import HangFs, needs_hangfs
 from mailboxes import make_maildir, write_maildirsize
@@ -277,6 +278,52 @@ class HangingTest(BesideTestCase):
         other = self.folder / 'other'
         other.mkdir()
         self.compare_with_links(other / 'far', f'--root={other}')
+
+
+class MemoryTest(BesideTestCase):
+    """Many mailboxes with many folders that have long names."""
+
+    in_memory = True
+    MAILBOXES, FOLDERS = either(100, 560), 2690
+    THREADS = 8
+
+    # What a daemon may hold beyond what is remembered: counts under way, and what the allocator
+    # keeps of those before, in each thread.
+    ALLOWED_KIB = 16 * 1024
+
+    def setUp(self) -> None:
+        super().setUp()
+        # They are one on the disk: who asks by another path asks for another mailbox.
+        common = make_maildir(self.root / 'common', [5])
+        for number in range(self.FOLDERS):
+            os.makedirs(f'{common}/.{number:x>240}/cur')
+        self.mailboxes = [self.root / f'large-{number}' for number in range(self.MAILBOXES)]
+        for mailbox in self.mailboxes:
+            mailbox.symlink_to('common')
+
+    def ask_for_all(self, daemon: Daemon) -> list[str]:
+        """Asks about each mailbox. Returns wrong answers."""
+        with futures.ThreadPoolExecutor(self.THREADS) as threads:
+            replies = list(threads.map(daemon.ask, self.mailboxes))
+        return [os.fsdecode(reply) for reply in replies if reply != b'5\n']
+
+    def check(self, cache_mib: int, *options: str) -> None:
+        """Shows that a daemon with these options holds no more than it may."""
+        daemon = self.start(*options)
+        before_kib = held_kib(daemon)
+        self.compare(f'row 7, {self.MAILBOXES} mailboxes of {self.FOLDERS} folders', daemon,
+                     contextlib.nullcontext(), lambda: self.ask_for_all(daemon))
+        after_kib, most_kib = held_kib(daemon), held_kib(daemon, 'VmHWM')
+        print(f'{cache_mib} MiB may be remembered: {before_kib} KiB before, {after_kib} KiB after, '
+              f'{most_kib} KiB at most, {daemon.stats()["mailboxes"]} mailboxes are remembered')
+        if not is_sanitized():
+            self.assertLessEqual(most_kib - before_kib, cache_mib * 1024 + self.ALLOWED_KIB)
+
+    def test_row_7_many_folders(self):
+        self.check(16)
+
+    def test_row_7_many_folders_and_less_to_remember(self):
+        self.check(4, '--cache-size=4M')
 
 
 @needs_hangfs
