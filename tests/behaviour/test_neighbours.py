@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Callable, Iterable, Iterator
 
 from beside import BesideTestCase, held_kib, is_sanitized, running
+from clock import Clock, needs_clock
 from daemon import Daemon, has_reply, is_long, read_all, send_and_be_read
 from hangfs import HangFs, needs_hangfs
 from mailboxes import make_maildir, write_maildirsize
@@ -374,6 +375,70 @@ class EmptiedMeanwhileTest(BesideTestCase):
             self.assertRegex(reply, b'^status=ok bytes=0 ')
         # They share the next count, and do not have one each.
         self.assertLess(lists, self.CLIENTS * lists_once)
+
+
+@needs_clock
+class OldMemoryTest(BesideTestCase):
+    """Mailboxes that change while their directories seem to stay as they are."""
+
+    FIFTEEN_MINUTES = 15 * 60
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.clock = Clock(self)
+
+    def check(self, what: str, mailbox: Path, make_room: Callable[[], None],
+              size: int) -> None:
+        """Shows that one who made room, so that he holds so much, is heard in fifteen minutes."""
+        full = make_maildir(self.root / 'full', [60, 60])
+        daemon = self.start(environment=self.clock.environment())
+        self.clock.advance(10)  # no directory has just changed
+        for each in mailbox, full:
+            for source in 'scan', 'cache':
+                self.assertRegex(self.ask(daemon, each),
+                                 f'^status=over bytes=120 .* source={source} ')
+        make_room()
+        print(f'at once: {self.ask(daemon, mailbox)}')
+        self.clock.advance(self.FIFTEEN_MINUTES + 1)
+
+        def ask() -> list[str]:
+            replies = [self.ask(daemon, mailbox) for _ in range(3)]
+            return [reply for reply in replies if not reply.startswith(f'status=ok bytes={size} ')]
+
+        self.compare(f'row 13, {what}', daemon, contextlib.nullcontext(), ask)
+        # Who did not make room is refused by what is known by now.
+        self.assertRegex(self.ask(daemon, full), '^status=over bytes=120 .* source=scan ')
+
+    def ask(self, daemon: Daemon, mailbox: Path) -> str:
+        """Returns the reply to whether a message fits into the mailbox."""
+        return os.fsdecode(daemon.ask(f'check size=10 quota=100 {mailbox}')).strip()
+
+    def test_row_13_messages_cut_short(self):
+        mailbox = make_maildir(self.root / 'joe')
+        messages = [mailbox / 'cur' / f'{number}.host:2,S' for number in range(2)]
+        for message in messages:
+            message.write_bytes(b'x' * 60)
+
+        def make_room() -> None:
+            for message in messages:
+                os.truncate(message, 1)
+
+        self.check('messages cut short', mailbox, make_room, 2)
+
+    @needs_hangfs
+    def test_row_13_directories_whose_times_stay_the_same(self):
+        source = make_maildir(self.folder / 'source' / 'joe', [60, 60])
+        place = self.root / 'still'
+        place.mkdir()
+        hangfs = HangFs(self.folder / 'source', place)
+        self.addCleanup(hangfs.stop)
+        hangfs.say('still')
+
+        def make_room() -> None:
+            for message in (source / 'cur').iterdir():
+                message.unlink()
+
+        self.check('directories whose times stay the same', place / 'joe', make_room, 0)
 
 
 class LeaseTest(BesideTestCase):

@@ -61,6 +61,7 @@ def run_tests(report: Report, build: builds.Build, only: Optional[str], long: bo
             'LOAD': str(LOAD),
             'HOSTILE': str(builds.PLAIN.folder(ROOT) / 'tests' / 'hostile' / 'hostile'),
             'FAULTS': str(builds.PLAIN.folder(ROOT) / 'tests' / 'faults' / 'libfaults.so'),
+            'CLOCK': str(builds.PLAIN.folder(ROOT) / 'tests' / 'faults' / 'libclock.so'),
             scenario.LONG_VARIABLE: '1' if long else '',
         }, build.wrapper)
     if unit or beside or alone:
