@@ -20,6 +20,9 @@
 /* The part of --cache-size that is for maildirsize; the rest is for counts. */
 #define MAILDIRSIZES_PART 4
 
+/* How far the threads that count large mailboxes stand back for the event loop and the others. */
+#define SLOW_NICENESS 10
+
 /* Threads for what is no mailbox: the limits file, and the paths of the options. */
 #define ASIDE_THREADS 2
 
@@ -74,11 +77,11 @@ static int service_init(sd_event *event, struct query_service *service, size_t c
                             device_kind, service);
     if (r < 0)
         return r;
-    r = pool_new(event, settings->scan_threads, QUEUE_MAX, &service->fast);
+    r = pool_new(event, settings->scan_threads, QUEUE_MAX, 0, &service->fast);
     if (r == 0)
-        r = pool_new(event, settings->scan_threads, QUEUE_MAX, &service->slow);
+        r = pool_new(event, settings->scan_threads, QUEUE_MAX, SLOW_NICENESS, &service->slow);
     if (r == 0)
-        r = pool_new(event, ASIDE_THREADS, QUEUE_MAX, &service->aside);
+        r = pool_new(event, ASIDE_THREADS, QUEUE_MAX, 0, &service->aside);
     if (r < 0)
         return r;
     r = limits_store_new(service->aside, service->journal, settings->quota.limits_path,
