@@ -144,7 +144,9 @@ static void what_hangs_behind_a_link_counts_there(void **state)
     run_until(fixture, 3);
     for (size_t i = 6; i < 9; i++)
         assert_counted(fixture, i);
-    assert_int_equal(pool_stuck(fixture->fast, fixture->disk, 0), 0);
+    /* those whom the device had no share for wait for it outside */
+    while (pool_stuck(fixture->fast, fixture->disk, 0) > 0)
+        assert_true(sd_event_run(fixture->event, USEC_PER_MSEC) >= 0);
     assert_int_equal(pool_stuck(fixture->fast, fixture->hanging, 0), 2);
     hangfs_say(&fixture->hangfs, "wake");
     run_until(fixture, 9);
