@@ -95,5 +95,8 @@ void scanner_leave(struct scanner *scanner, struct scan_waiter *waiter);
 /* Returns the numbers, which stay the scanner's. */
 const struct scan_counters *scanner_counters(const struct scanner *scanner);
 
+/* Returns whether a look is under way. */
+bool scanner_is_busy(const struct scanner *scanner);
+
 /* Returns how many looks have waited for a file system for longer than the time-out, and still do. */
 unsigned int scanner_stuck(struct scanner *scanner);
