@@ -535,8 +535,8 @@ static int open_component(int directory_fd, const char *path, size_t *ret_end)
 
 /*
  * Goes along the way to its end or to a symbolic link. A way that goes up, and is not in memory,
- * leads to an unknown device: it may be long, and nobody needs one. Returns the descriptor of that link and the
- * length of the way up to it, or a negative errno: -ENOENT where there is no link.
+ * leads to an unknown device: it may be long, and nobody needs one. Returns the descriptor of that
+ * link and the length of the way up to it, or a negative errno: -ENOENT where there is no link.
  */
 static int lookup_visit(struct lookup *lookup, struct way *way, struct visitor *visitor,
                         size_t *ret_length)

@@ -122,8 +122,8 @@ typedef int (*confine_visit_fn)(dev_t device, void *userdata);
 
 /*
  * Goes the way that confine_open() goes, and calls visit() with each device, 0 for one that is not
- * known, before it waits for what lies there. That may take as long as the file system takes. Returns what visit() returned last; where the way
- * ends, confine_open() tells.
+ * known, before it waits for what lies there. That may take as long as the file system takes.
+ * Returns what visit() returned last; where the way ends, confine_open() tells.
  */
 int confine_visit(struct confine *confine, const char *path, confine_visit_fn visit,
                   void *userdata);

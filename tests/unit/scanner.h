@@ -164,8 +164,10 @@ static inline void make_scanner(struct fixture *fixture, struct limits limits)
         assert_int_equal(confine_add_root(fixture->confine, fixture->mount_point), 0);
     fixture->mailbox_settings.confine = fixture->confine;
     assert_int_equal(cache_new(1024 * 1024, &fixture->cache), 0);
-    assert_int_equal(pool_new(fixture->event, limits.threads, limits.queue_max, 0, &fixture->fast), 0);
-    assert_int_equal(pool_new(fixture->event, limits.threads, limits.queue_max, 0, &fixture->slow), 0);
+    assert_int_equal(pool_new(fixture->event, limits.threads, limits.queue_max, 0, &fixture->fast),
+                     0);
+    assert_int_equal(pool_new(fixture->event, limits.threads, limits.queue_max, 0, &fixture->slow),
+                     0);
     assert_int_equal(scanner_new(fixture->event, &settings, fixture->fast, fixture->slow,
                                  fixture->cache, &fixture->devices, &fixture->scanner),
                      0);
@@ -289,9 +291,7 @@ static inline void hold(struct fixture *fixture)
     assert_return_code(pipe2(fixture->hold, O_CLOEXEC), errno);
     for (size_t i = 0; i < ARRAY_SIZE(fixture->holders); i++) {
         fixture->holders[i] = (struct holder){
-            .job = {.device = fixture->hanging,
-                    .work = wait_for_release,
-                    .finished = on_held},
+            .job = {.device = fixture->hanging, .work = wait_for_release, .finished = on_held},
             .fd = fixture->hold[0],
         };
         assert_int_equal(pool_submit(fixture->fast, &fixture->holders[i].job), 0);
