@@ -43,10 +43,9 @@ static int open_confined(const struct maildir_access *access, const char *path, 
         whole = NULL;
         return -ENOMEM;
     }
-    if (access->budget && access->budget->enter_device)
-        r = confine_visit(access->confine, whole, access->budget->enter_device,
-                          access->budget->userdata);
-    return r < 0 ? r : confine_open(access->confine, whole, flags);
+    return confine_open_visiting(access->confine, whole, flags,
+                                 access->budget ? access->budget->enter_device : NULL,
+                                 access->budget ? access->budget->userdata : NULL);
 }
 
 /* Opens a directory by its path from fd on, following no symbolic link. */

@@ -104,23 +104,32 @@ static size_t waiting_on(const struct pool *pool, dev_t device)
     return count;
 }
 
-static bool may_run(const struct pool *pool, const struct pool_job *job)
-{
-    return running_on(pool, job->device) < pool_device_share(pool->threads_wanted);
-}
-
-/* Takes the first waiting job whose device still has a share. Returns NULL if there is none. */
+/*
+ * Takes the waiting job whose device has the fewest at work, the first of several, if its device
+ * still has a share. Returns NULL if there is none.
+ */
 static struct pool_job *take_job(struct pool *pool)
 {
-    struct pool_job *job;
+    unsigned int fewest = pool_device_share(pool->threads_wanted), running = 0;
+    const struct pool_job *before = NULL;
+    struct pool_job *job, *best = NULL;
 
-    STAILQ_FOREACH (job, &pool->waiting, link)
-        if (may_run(pool, job)) {
-            STAILQ_REMOVE(&pool->waiting, job, pool_job, link);
-            pool->waiting_count--;
-            return job;
+    STAILQ_FOREACH (job, &pool->waiting, link) {
+        if (!before || before->device != job->device)
+            running = running_on(pool, job->device);
+        before = job;
+        if (running < fewest) {
+            best = job;
+            fewest = running;
         }
-    return NULL;
+        if (fewest == 0)
+            break;
+    }
+    if (best) {
+        STAILQ_REMOVE(&pool->waiting, best, pool_job, link);
+        pool->waiting_count--;
+    }
+    return best;
 }
 
 static void wake_loop(const struct pool *pool)
@@ -212,16 +221,17 @@ static int start_thread(struct pool *pool)
 }
 
 /*
- * Starts threads where so many more jobs could be at work, as far as there may be more. Called with
- * the lock held. Returns 0, or a negative errno where there is no thread at all.
+ * Starts threads where so many more jobs could be at work, as far as there may be more: as many as
+ * there are places for a job that is the first of its device. Called with the lock held. Returns 0,
+ * or a negative errno where there is no thread at all.
  */
-static int start_threads(struct pool *pool, size_t missing)
+static int start_threads(struct pool *pool, size_t missing, bool is_first)
 {
     unsigned int room = 0;
     int r = 0;
 
     if (missing > 0 && pool->threads_count < pool->workers_count)
-        room = threads_max(pool);
+        room = is_first ? pool->workers_count : threads_max(pool);
     while (missing-- > 0 && pool->threads_count < room && r == 0)
         r = start_thread(pool);
     /* Fewer threads than there might be still do the work. */
@@ -250,7 +260,7 @@ static int on_patience(sd_event_source *source, uint64_t usec, void *userdata)
     pthread_mutex_lock(&pool->lock);
     waiting_count = pool->waiting_count;
     if (waiting_count > pool->idle_count)
-        (void)start_threads(pool, waiting_count - pool->idle_count);
+        (void)start_threads(pool, waiting_count - pool->idle_count, false);
     pthread_mutex_unlock(&pool->lock);
     if (waiting_count > 0)
         be_patient(pool);
@@ -349,7 +359,8 @@ int pool_submit(struct pool *pool, struct pool_job *job)
         waiting_on(pool, job->device) >= (pool->queue_max + 1) / 2)
         r = -EBUSY;
     else
-        r = start_threads(pool, pool->idle_count <= pool->waiting_count ? 1 : 0);
+        r = start_threads(pool, pool->idle_count <= pool->waiting_count ? 1 : 0,
+                          running_on(pool, job->device) == 0 && waiting_on(pool, job->device) == 0);
     if (r == 0) {
         waits = pool->idle_count <= pool->waiting_count;
         job->started_usec = 0;

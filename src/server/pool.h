@@ -2,9 +2,9 @@
 /*
  * A few threads for what may wait for a disk or a server. Each job names the device that it may
  * wait for, and no device ever holds more than its share of the threads, or the whole queue: a file
- * system that hangs holds up its own mailboxes and no others. A thread that has waited for longer
- * than POOL_PATIENCE_USEC is replaced by another one for as long as it waits, up to
- * POOL_THREADS_MAX.
+ * system that hangs holds up its own mailboxes and no others. A device that has no job at work gets
+ * a thread at once, and a thread that has waited for longer than POOL_PATIENCE_USEC is replaced for
+ * as long as it waits: up to POOL_THREADS_MAX in all.
  */
 #pragma once
 

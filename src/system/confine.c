@@ -734,6 +734,53 @@ const char *confine_moved(struct confine *confine)
 
 int confine_open(struct confine *confine, const char *path, int flags)
 {
+    return confine_open_visiting(confine, path, flags, NULL, NULL);
+}
+
+/* Calls visit() with the devices that the way to the target leads to. Returns its last result. */
+static int visit_all(struct confine *confine, const struct confine_target *target,
+                     confine_visit_fn visit, void *userdata)
+{
+    _cleanup_(lookup_end) struct lookup ahead = {.confine = confine};
+    struct visitor visitor = {visit, userdata, 0};
+    struct way way = {};
+    int r = lookup_enter(&ahead, target->root, false);
+
+    if (r == 0)
+        way_set(&way, target->rest);
+    for (unsigned int links = 0; r >= 0 && links <= LINKS_MAX; links++) {
+        size_t length;
+        _cleanup_(closep) int fd = lookup_visit(&ahead, &way, &visitor, &length);
+
+        r = fd < 0 ? fd : way_follow(&way, &ahead, fd, length);
+    }
+    return visitor.error;
+}
+
+/*
+ * Opens what memory knows the way to, links included, after visit() was told of its device. Returns
+ * -EAGAIN where there is more to it.
+ */
+static int open_known(struct lookup *lookup, const char *rest, int flags, confine_visit_fn visit,
+                      void *userdata)
+{
+    _cleanup_(closep) int fd =
+        sys_openat2_cached(lookup->handle->fd, rest, (flags & (O_DIRECTORY | O_NOFOLLOW)) | O_PATH,
+                           resolve_beneath(lookup->root));
+    struct visitor visitor = {visit, userdata, 0};
+
+    if (fd < 0)
+        return -EAGAIN;
+    if (visit_device(&visitor, fd) < 0)
+        return visitor.error;
+    if (flags & O_PATH)
+        return steal_fd(&fd);
+    return flags & O_DIRECTORY ? confine_open_name(fd, ".", flags, false) : -EAGAIN;
+}
+
+int confine_open_visiting(struct confine *confine, const char *path, int flags,
+                          confine_visit_fn visit, void *userdata)
+{
     _cleanup_(lookup_end) struct lookup lookup = {.confine = confine};
     struct confine_target target;
     int fd;
@@ -743,6 +790,12 @@ int confine_open(struct confine *confine, const char *path, int flags)
     fd = confine_find(confine, path, &target);
     if (fd == 0)
         fd = lookup_enter(&lookup, target.root, false);
+    if (fd == 0 && visit) {
+        fd = open_known(&lookup, target.rest, flags, visit, userdata);
+        if (fd != -EAGAIN)
+            return fd;
+        fd = visit_all(confine, &target, visit, userdata);
+    }
     if (fd < 0)
         return fd;
     fd = lookup_open(&lookup, target.rest, flags, 0);
@@ -772,27 +825,6 @@ int confine_open_cached(struct confine *confine, const char *path, int flags, de
     if (fd == -EAGAIN)
         *ret_device = lookup_device(&lookup, target.rest);
     return fd == -ELOOP ? -EAGAIN : fd;
-}
-
-int confine_visit(struct confine *confine, const char *path, confine_visit_fn visit, void *userdata)
-{
-    _cleanup_(lookup_end) struct lookup lookup = {.confine = confine};
-    struct visitor visitor = {visit, userdata, 0};
-    struct confine_target target;
-    struct way way = {};
-    int r = confine_find(confine, path, &target);
-
-    if (r == 0)
-        r = lookup_enter(&lookup, target.root, false);
-    if (r == 0)
-        way_set(&way, target.rest);
-    for (unsigned int links = 0; r >= 0 && links <= LINKS_MAX; links++) {
-        size_t length;
-        _cleanup_(closep) int fd = lookup_visit(&lookup, &way, &visitor, &length);
-
-        r = fd < 0 ? fd : way_follow(&way, &lookup, fd, length);
-    }
-    return visitor.error;
 }
 
 int confine_open_name(int directory_fd, const char *name, int flags, bool cached)

@@ -104,6 +104,20 @@ int confine_find(const struct confine *confine, const char *path, struct confine
 int confine_open(struct confine *confine, const char *path, int flags);
 
 /*
+ * Told of a device that will be waited for, 0 where it is not known. Returns 0, or a negative errno
+ * to go no further.
+ */
+typedef int (*confine_visit_fn)(dev_t device, void *userdata);
+
+/*
+ * As confine_open(), and calls visit(), unless it is NULL, with each device before it waits for
+ * what lies there, the one that it ends at among them. Returns what visit() returned where that is
+ * negative.
+ */
+int confine_open_visiting(struct confine *confine, const char *path, int flags,
+                          confine_visit_fn visit, void *userdata);
+
+/*
  * As confine_open(), but never waits for a server, nor for the name of a file to come from a disk,
  * and follows no symbolic link: only what the kernel holds in its name cache is looked up, which
  * takes no longer than the path is long. flags must hold O_PATH (opening a file proper may wait,
@@ -116,17 +130,6 @@ int confine_open(struct confine *confine, const char *path, int flags);
  * ret_device may be NULL; otherwise *ret_device is 0 unless -EAGAIN is returned.
  */
 int confine_open_cached(struct confine *confine, const char *path, int flags, dev_t *ret_device);
-
-/* Told of a device that will be waited for. Returns 0, or a negative errno to go no further. */
-typedef int (*confine_visit_fn)(dev_t device, void *userdata);
-
-/*
- * Goes the way that confine_open() goes, and calls visit() with each device, 0 for one that is not
- * known, before it waits for what lies there. That may take as long as the file system takes.
- * Returns what visit() returned last; where the way ends, confine_open() tells.
- */
-int confine_visit(struct confine *confine, const char *path, confine_visit_fn visit,
-                  void *userdata);
 
 /*
  * Opens one name in the directory that directory_fd is open on (O_PATH suffices) with the flags of

@@ -211,10 +211,13 @@ static void threads_start_when_they_are_needed(void **state)
         await_begun(fixture, i == 0 ? 11 : 1);
         assert_int_equal(count_threads(), before + 1 + i);
     }
-    assert_int_equal(submit(fixture, 13, 0), 0);
+    assert_int_equal(submit(fixture, 13, 1), 0);
     assert_int_equal(count_threads(), before + 3);
+    /* what is the first of its device need not wait for others, as long as they hang */
+    assert_int_equal(submit(fixture, 14, 4), 0);
+    assert_int_equal(count_threads(), before + 4);
     go_on(fixture, 3);
-    run_until(fixture, 14);
+    run_until(fixture, 15);
     end(fixture);
     while (count_threads() > before)
         (void)sched_yield();
