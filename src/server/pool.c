@@ -154,7 +154,7 @@ static void run_job(struct pool *pool, struct worker *worker, struct pool_job *j
         pthread_cond_signal(&pool->work);
 }
 
-/* Whether this thread replaced one that works again. */
+/* Whether there are more threads than are wanted, since none is held up any longer. */
 static bool is_surplus(const struct pool *pool)
 {
     return pool->threads_count > pool->threads_wanted && pool->threads_count > threads_max(pool);
@@ -170,21 +170,21 @@ static void *thread_main(void *argument)
         (void)setpriority(PRIO_PROCESS, 0, pool->niceness);
     pthread_mutex_lock(&pool->lock);
     (void)pthread_getcpuclockid(pthread_self(), &worker->cpu_clock);
-    while (!pool->ending && !is_surplus(pool)) {
+    while (!pool->ending) {
         struct pool_job *job = take_job(pool);
 
         if (job) {
             run_job(pool, worker, job);
             continue;
         }
+        if (is_surplus(pool))
+            break;
         pool->idle_count++;
         pthread_cond_wait(&pool->work, &pool->lock);
         pool->idle_count--;
     }
     worker->ended = true;
     pool->threads_count--;
-    if (pool->waiting_count > 0)
-        pthread_cond_signal(&pool->work); /* what this one was woken for is another's */
     pthread_mutex_unlock(&pool->lock);
     return NULL;
 }

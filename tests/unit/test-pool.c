@@ -488,6 +488,24 @@ static void who_waits_for_long_is_replaced(void **state)
     end(fixture);
 }
 
+/* What is the first of its device does not wait until those before it turn out to hang. */
+static void the_first_of_a_device_has_a_thread_at_once(void **state)
+{
+    struct fixture *fixture = *state;
+
+    make_pool(fixture, 2, JOBS_MAX);
+    for (size_t i = 0; i < 20; i++) {
+        struct pollfd begun = {.fd = fixture->begun[0], .events = POLLIN};
+
+        assert_int_equal(submit_hanging(fixture, i, 1 + i), 0);
+        assert_int_equal(poll(&begun, 1, -1), 1); /* the loop does not run meanwhile */
+        await_begun(fixture, 1);
+    }
+    go_on(fixture, 20);
+    run_until(fixture, 20);
+    end(fixture);
+}
+
 static void there_is_a_bound_to_replacing(void **state)
 {
     struct fixture *fixture = *state;
@@ -498,13 +516,7 @@ static void there_is_a_bound_to_replacing(void **state)
     make_pool(fixture, 2, JOBS_MAX);
     for (size_t i = 0; i < POOL_THREADS_MAX + 5; i++)
         assert_int_equal(submit_hanging(fixture, i, 1 + i), 0);
-    for (size_t begun = 0; begun < POOL_THREADS_MAX; begun++) {
-        struct pollfd begun_fd = {.fd = fixture->begun[0], .events = POLLIN};
-
-        while (poll(&begun_fd, 1, 0) == 0)
-            assert_true(sd_event_run(fixture->event, 10 * USEC_PER_MSEC) >= 0);
-        await_begun(fixture, 1);
-    }
+    await_begun(fixture, POOL_THREADS_MAX);
     for (size_t i = 0; i < 3; i++)
         assert_true(sd_event_run(fixture->event, UINT64_MAX) >= 0);
     assert_int_equal(count_threads(), before + POOL_THREADS_MAX);
@@ -657,6 +669,8 @@ int main(void)
         cmocka_unit_test(the_share_of_a_device),
         cmocka_unit_test_setup_teardown(others_go_on_while_a_device_hangs, set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_waits_for_long_is_replaced, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_first_of_a_device_has_a_thread_at_once, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(there_is_a_bound_to_replacing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_job_changes_its_device, set_up, tear_down),
         cmocka_unit_test_setup_teardown(two_devices_that_hang_leave_room_for_a_third, set_up,
