@@ -127,11 +127,12 @@ class BesideTestCase(DaemonTestCase):
         return figures, returned
 
     @contextlib.contextmanager
-    def asking(self, daemon: Daemon, requests: Iterable, clients: int) -> Iterator[None]:
+    def asking(self, daemon: Daemon, requests: Iterable, clients: int,
+               pause_msec: int = 0) -> Iterator[None]:
         """Lets as many clients ask again and again; what they are answered is all the same."""
         file = self.folder / 'requests'
         file.write_bytes(b''.join(b'%s\t-\n' % os.fsencode(request) for request in requests))
-        load = Load(daemon, file, clients)
+        load = Load(daemon, file, clients, pause_msec)
         try:
             yield
         finally:
@@ -170,9 +171,13 @@ class BesideTestCase(DaemonTestCase):
         for mailbox in self.leavers:
             for message in (mailbox / 'cur').iterdir():
                 message.unlink()
-            reply = daemon.ask(f'check size=10 quota=100 {mailbox}')
+            try:
+                reply = daemon.ask(f'check size=10 quota=100 {mailbox}')
+            except TimeoutError:
+                complaints.append('no reply')
+                break
             if not reply.startswith(b'status=ok bytes=0 '):
                 complaints.append(os.fsdecode(reply))
-        print(f'{len(complaints)} of {len(self.leavers)} who made room are told something else, '
-              f'within {time.monotonic() - began:.3f} s')
+        print(f'{len(complaints)} of {len(self.leavers)} who made room are not told so, within '
+              f'{time.monotonic() - began:.3f} s')
         return complaints

@@ -82,7 +82,7 @@ def add_messages(mailbox: Path, count: int, tag: str = '') -> None:
 class PathTest(BesideTestCase):
     """An owner controls a link on the path of his mailbox, and renames a file all the time."""
 
-    CLIENTS = 128
+    CLIENTS, PAUSE_MSEC = 512, 400
 
     def test_row_1_links_on_the_path(self):
         evil = self.root / 'evil'
@@ -93,7 +93,7 @@ class PathTest(BesideTestCase):
         asked = [evil / f'{number}' for number in range(8)]
         with running(RENAME_IN_A_LOOP, evil / 'x', evil / 'y'):
             self.compare('row 1, links on the path', daemon,
-                         self.asking(daemon, asked, self.CLIENTS))
+                         self.asking(daemon, asked, self.CLIENTS, self.PAUSE_MSEC))
 
 
 class FoldersTest(BesideTestCase):
