@@ -75,9 +75,12 @@ def held_kib(daemon: Daemon, name: str = 'VmRSS') -> int:
 
 @contextlib.contextmanager
 def running(program: str, *arguments) -> Iterator[None]:
-    """Runs a program in Python that says when it is at work and does not end, and ends it."""
-    with subprocess.Popen([sys.executable, '-c', program, *map(str, arguments)],
-                          stdout=subprocess.PIPE, text=True) as process:
+    """Runs a program in Python that says when it is at work and does not end, and ends it.
+
+    It dies with us, however sudden that is.
+    """
+    with subprocess.Popen(['setpriv', '--pdeathsig', 'KILL', sys.executable, '-c', program,
+                           *map(str, arguments)], stdout=subprocess.PIPE, text=True) as process:
         try:
             if process.stdout.readline() != 'ready\n':
                 raise AssertionError('it does not start')
