@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,6 +57,22 @@ static enum filesystem_kind device_kind(dev_t device, void *userdata)
     return devices_kind(&service->devices, device);
 }
 
+/*
+ * Returns how many threads count large mailboxes: one processor is left to the others. The kernel
+ * does not always put a thread aside that stands back, amid a long path for one.
+ */
+static unsigned int slow_threads(const struct settings *settings)
+{
+    unsigned int threads = settings->scan_threads, processors = 1;
+    cpu_set_t set;
+
+    if (sched_getaffinity(0, sizeof(set), &set) == 0)
+        processors = (unsigned int)CPU_COUNT(&set);
+    if (threads >= processors)
+        threads = processors - 1;
+    return threads > 0 ? threads : 1;
+}
+
 static int service_init(sd_event *event, struct query_service *service, size_t connections_max)
 {
     const struct settings *settings = service->settings;
@@ -79,7 +96,7 @@ static int service_init(sd_event *event, struct query_service *service, size_t c
         return r;
     r = pool_new(event, settings->scan_threads, QUEUE_MAX, 0, &service->fast);
     if (r == 0)
-        r = pool_new(event, settings->scan_threads, QUEUE_MAX, SLOW_NICENESS, &service->slow);
+        r = pool_new(event, slow_threads(settings), QUEUE_MAX, SLOW_NICENESS, &service->slow);
     if (r == 0)
         r = pool_new(event, ASIDE_THREADS, QUEUE_MAX, 0, &service->aside);
     if (r < 0)

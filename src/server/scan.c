@@ -31,10 +31,10 @@ static const struct {
     uint64_t cpu_usec_max;
     size_t folders_bytes_max;
 } rounds[] = {
-    {LANE_FAST, 20000, 50 * USEC_PER_MSEC, 1024 * 1024},
+    {LANE_FAST, 20000, 10 * USEC_PER_MSEC, 1024 * 1024},
     {LANE_SLOW, UINT64_MAX, 500 * USEC_PER_MSEC, 8 * 1024 * 1024},
-    {LANE_SLOW, UINT64_MAX, 4 * USEC_PER_SEC, 8 * 1024 * 1024},
-    {LANE_SLOW, UINT64_MAX, 32 * USEC_PER_SEC, 8 * 1024 * 1024},
+    {LANE_SLOW, UINT64_MAX, 2 * USEC_PER_SEC, 8 * 1024 * 1024},
+    {LANE_SLOW, UINT64_MAX, 8 * USEC_PER_SEC, 8 * 1024 * 1024},
 };
 
 #define ROUNDS (sizeof(rounds) / sizeof(rounds[0]))
