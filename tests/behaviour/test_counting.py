@@ -136,23 +136,26 @@ class MaildirsizeTest(DaemonTestCase):
             daemon.pairs(f'check quota=0 {mailbox}')
 
     def test_count_that_waits_for_a_thread(self):
-        # The sums say "over", and there is nobody to count the messages for long.
+        # The sums say "over", and there is nobody to count the messages for long: the only thread
+        # finds out of one mailbox after the other that it is large.
         make_slow_maildir(self.root / 'slow', self.root / 'beside', 300)
-        # Their count takes longer than what is left when the other one was given up.
-        joe = self.root / 'joe'
-        bytes_, _ = make_slow_maildir(joe, self.root / 'beneath', 10)
+        slow = [self.root / f'slow-{number}' for number in range(40)]
+        for path in slow:
+            path.symlink_to('slow')
+        joe = make_maildir(self.root / 'joe', [10])
         write_maildirsize(joe, '100S', '50 1', '51 1')
         daemon = self.start('--scan-threads=1', '--scan-timeout=50')
         self.get_acquainted(daemon, joe)
         daemon.process.pause()
-        clients = [self.connect(daemon) for _ in range(2)]
-        clients[0].sendall(bytes(self.root / 'slow') + b'\n')
-        clients[1].sendall(b'usage ' + bytes(joe) + b'\n')
+        clients = [self.connect(daemon) for _ in range(len(slow) + 1)]
+        for client, path in zip(clients, slow):
+            client.sendall(bytes(path) + b'\n')
+        clients[-1].sendall(b'usage ' + bytes(joe) + b'\n')
         daemon.process.resume()
-        reply = parse_pairs(read_all(clients[1]))
+        reply = parse_pairs(read_all(clients[-1]))
         self.assertEqual((reply['status'], reply['reason']), ('error', 'timeout'))
         self.assertEqual(len(daemon.warnings_about(str(joe))), 1)
-        wait_for(lambda: daemon.usage(joe).get('bytes') == str(bytes_), 'it is counted')
+        wait_for(lambda: daemon.usage(joe).get('bytes') == '10', 'it is counted')
 
 
 class WhatIsCountedTest(DaemonTestCase):

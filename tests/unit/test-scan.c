@@ -170,7 +170,7 @@ static void who_leaves_is_not_told(void **state)
     leave(fixture, 0); /* waits for nothing */
     hangfs_say(&fixture->hangfs, "hang list");
     for (size_t i = 0; i < 3; i++)
-        must_ask(fixture, i, "~/m0", 0);
+        must_ask_with_size(fixture, i, "~/m0", 1000, 1); /* it fits, for who comes late, too */
     hangfs_say(&fixture->hangfs, "await 1");
     leave(fixture, 0);
     leave(fixture, 2);
