@@ -138,13 +138,12 @@ class MaildirsizeTest(DaemonTestCase):
     def test_count_that_waits_for_a_thread(self):
         # The sums say "over", and there is nobody to count the messages for long: the only thread
         # finds out of one mailbox after the other that it is large.
-        make_slow_maildir(self.root / 'slow', self.root / 'beside', 300)
-        slow = [self.root / f'slow-{number}' for number in range(40)]
-        for path in slow:
-            path.symlink_to('slow')
+        slow = [self.root / f'slow-{number}' for number in range(12)]
+        for number, path in enumerate(slow):
+            make_slow_maildir(path, self.root / f'beside-{number}', 100)
         joe = make_maildir(self.root / 'joe', [10])
         write_maildirsize(joe, '100S', '50 1', '51 1')
-        daemon = self.start('--scan-threads=1', '--scan-timeout=50')
+        daemon = self.start('--scan-threads=1', '--scan-timeout=20')
         self.get_acquainted(daemon, joe)
         daemon.process.pause()
         clients = [self.connect(daemon) for _ in range(len(slow) + 1)]
