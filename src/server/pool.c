@@ -5,7 +5,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
-#include <sys/resource.h>
 
 #include "system/cleanup.h"
 #include "system/clock.h"
@@ -39,7 +38,6 @@ struct pool {
     unsigned int threads_wanted; /* as long as none is held up */
     unsigned int workers_count;
     size_t queue_max;
-    int niceness;
     int wake_fd;
     sd_event_source *wake;
     sd_event_source *patience; /* on while jobs wait */
@@ -165,9 +163,6 @@ static void *thread_main(void *argument)
     struct worker *worker = argument;
     struct pool *pool = worker->pool;
 
-    /* On Linux that is the thread's own. Where it is refused, there is no harm in going on. */
-    if (pool->niceness > 0)
-        (void)setpriority(PRIO_PROCESS, 0, pool->niceness);
     pthread_mutex_lock(&pool->lock);
     (void)pthread_getcpuclockid(pthread_self(), &worker->cpu_clock);
     while (!pool->ending) {
@@ -287,8 +282,7 @@ static int on_wake(sd_event_source *source, int fd, uint32_t events, void *userd
     return 0;
 }
 
-int pool_new(sd_event *event, unsigned int threads, size_t queue_max, int niceness,
-             struct pool **ret)
+int pool_new(sd_event *event, unsigned int threads, size_t queue_max, struct pool **ret)
 {
     unsigned int workers_count = threads > POOL_THREADS_MAX ? threads : POOL_THREADS_MAX;
     struct pool *pool = calloc(1, sizeof(*pool));
@@ -302,7 +296,6 @@ int pool_new(sd_event *event, unsigned int threads, size_t queue_max, int nicene
     STAILQ_INIT(&pool->done);
     pool->threads_wanted = threads;
     pool->queue_max = queue_max;
-    pool->niceness = niceness;
     pool->workers = calloc(workers_count, sizeof(*pool->workers));
     pool->workers_count = pool->workers ? workers_count : 0;
     pool->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

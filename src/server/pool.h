@@ -45,11 +45,9 @@ struct pool_job {
 
 /*
  * Makes a pool of up to `threads` threads, which start when the first jobs come, and a queue of at
- * most queue_max waiting jobs. niceness is how far the threads stand back for all others, from 0 to
- * 19. Returns 0 and the pool, or a negative errno.
+ * most queue_max waiting jobs. Returns 0 and the pool, or a negative errno.
  */
-int pool_new(sd_event *event, unsigned int threads, size_t queue_max, int niceness,
-             struct pool **ret);
+int pool_new(sd_event *event, unsigned int threads, size_t queue_max, struct pool **ret);
 
 /*
  * Ends the pool. Jobs that no thread has begun are dropped without a call. Returns false where a

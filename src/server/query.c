@@ -21,9 +21,6 @@
 /* The part of --cache-size that is for maildirsize; the rest is for counts. */
 #define MAILDIRSIZES_PART 4
 
-/* How far the threads that count large mailboxes stand back for the event loop and the others. */
-#define SLOW_NICENESS 10
-
 /* Threads for what is no mailbox: the limits file, and the paths of the options. */
 #define ASIDE_THREADS 2
 
@@ -58,8 +55,8 @@ static enum filesystem_kind device_kind(dev_t device, void *userdata)
 }
 
 /*
- * Returns how many threads count large mailboxes: one processor is left to the others. The kernel
- * does not always put a thread aside that stands back, amid a long path for one.
+ * Returns how many threads count large mailboxes: one processor is left to the others. That they
+ * stand back (setpriority(2)) does not do: amid a long path the kernel puts no thread aside.
  */
 static unsigned int slow_threads(const struct settings *settings)
 {
@@ -94,11 +91,11 @@ static int service_init(sd_event *event, struct query_service *service, size_t c
                             device_kind, service);
     if (r < 0)
         return r;
-    r = pool_new(event, settings->scan_threads, QUEUE_MAX, 0, &service->fast);
+    r = pool_new(event, settings->scan_threads, QUEUE_MAX, &service->fast);
     if (r == 0)
-        r = pool_new(event, slow_threads(settings), QUEUE_MAX, SLOW_NICENESS, &service->slow);
+        r = pool_new(event, slow_threads(settings), QUEUE_MAX, &service->slow);
     if (r == 0)
-        r = pool_new(event, ASIDE_THREADS, QUEUE_MAX, 0, &service->aside);
+        r = pool_new(event, ASIDE_THREADS, QUEUE_MAX, &service->aside);
     if (r < 0)
         return r;
     r = limits_store_new(service->aside, service->journal, settings->quota.limits_path,

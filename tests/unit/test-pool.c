@@ -105,7 +105,7 @@ static int tear_down(void **state)
 
 static void make_pool(struct fixture *fixture, unsigned int threads, size_t queue_max)
 {
-    assert_int_equal(pool_new(fixture->event, threads, queue_max, 0, &fixture->pool), 0);
+    assert_int_equal(pool_new(fixture->event, threads, queue_max, &fixture->pool), 0);
 }
 
 static int submit_with(struct fixture *fixture, size_t index, dev_t device, int go_fd)
@@ -600,7 +600,7 @@ static int make_pool_in_child(struct fixture *fixture)
 {
     int r = sd_event_new(&fixture->event);
 
-    return r < 0 ? r : pool_new(fixture->event, 2, JOBS_MAX, 0, &fixture->pool);
+    return r < 0 ? r : pool_new(fixture->event, 2, JOBS_MAX, &fixture->pool);
 }
 
 static enum child_result without_any_thread(void *userdata)
@@ -645,10 +645,9 @@ static enum child_result without_descriptors(void *userdata)
 
     CHECK(lowest >= 0 && close(lowest) == 0);
     CHECK(setrlimit(RLIMIT_NOFILE, &none) == 0);
-    CHECK(pool_new(fixture->event, 2, JOBS_MAX, 0, &fixture->pool) == -EMFILE);
+    CHECK(pool_new(fixture->event, 2, JOBS_MAX, &fixture->pool) == -EMFILE);
     CHECK(setrlimit(RLIMIT_NOFILE, &many) == 0);
-    CHECK(pool_new(fixture->event, 2, JOBS_MAX, 0, &fixture->pool) ==
-          -ECHILD); /* the parent's loop */
+    CHECK(pool_new(fixture->event, 2, JOBS_MAX, &fixture->pool) == -ECHILD); /* the parent's loop */
     lowest = dup(STDIN_FILENO);
     CHECK(lowest >= 0 && (rlim_t)lowest == none.rlim_cur); /* nothing is left open */
     return CHILD_PASSED;

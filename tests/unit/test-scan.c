@@ -332,8 +332,8 @@ static enum child_result bare_init(struct bare *bare)
     *bare = (struct bare){.waiter = {.policy = &bare_policy}};
     CHECK(sd_event_new(&bare->event) == 0);
     CHECK(cache_new(100000, &bare->cache) == 0);
-    CHECK(pool_new(bare->event, 1, 10, 0, &bare->fast) == 0);
-    CHECK(pool_new(bare->event, 1, 10, 0, &bare->slow) == 0);
+    CHECK(pool_new(bare->event, 1, 10, &bare->fast) == 0);
+    CHECK(pool_new(bare->event, 1, 10, &bare->slow) == 0);
     return CHILD_PASSED;
 }
 
