@@ -9,12 +9,12 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <systemd/sd-daemon.h>
 #include <systemd/sd-event.h>
 
 #include "config.h"
 #include "server/connection.h"
+#include "server/descriptors.h"
 #include "server/listener.h"
 #include "server/paths_report.h"
 #include "server/query.h"
@@ -27,12 +27,6 @@
 
 /* How soon what matters is tried again: telling the service manager, going on without memory. */
 #define RETRY_USEC (100 * USEC_PER_MSEC)
-
-/* Descriptors beyond the connections': sockets, the log, the loop's own. */
-#define DESCRIPTORS_OWN 64
-
-/* What a look into a mailbox may hold open. */
-#define DESCRIPTORS_LOOK 8
 
 struct server {
     const struct settings *settings;
@@ -56,42 +50,6 @@ struct server {
     bool must_go; /* a root is one that our Landlock does not allow */
     bool stopping;
 };
-
-/* Returns how many descriptors are not for connections. */
-static rlim_t reserved_descriptors(const struct settings *settings)
-{
-    /* The loop looks into mailboxes, too. */
-    return DESCRIPTORS_OWN + settings->quota.roots_count +
-           (rlim_t)DESCRIPTORS_LOOK * (settings->scan_threads + 1);
-}
-
-/*
- * Raises the limit on descriptors to what the connections need. Returns how many connections there
- * may be: if they could take every descriptor, no mailbox could be opened any more.
- */
-static size_t raise_descriptor_limit(const struct server *server)
-{
-    rlim_t connections = server->settings->connections_max;
-    rlim_t reserved = reserved_descriptors(server->settings), need = connections + reserved;
-    struct rlimit limit;
-
-    if (!sockets_listen(server->sockets) || getrlimit(RLIMIT_NOFILE, &limit) < 0 ||
-        limit.rlim_cur >= need)
-        return connections;
-    limit.rlim_cur = limit.rlim_max < need ? limit.rlim_max : need;
-    if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
-        (void)getrlimit(RLIMIT_NOFILE, &limit);
-    if (limit.rlim_cur >= need)
-        return connections;
-    connections = limit.rlim_cur > 2 * reserved ? limit.rlim_cur - reserved : limit.rlim_cur / 2;
-    journal_log(
-        server->journal, LOG_WARNING,
-        "--max-connections=%u needs %ju file descriptors, and %ju are allowed: there may be "
-        "%ju connections; raise LimitNOFILE=, or lower --max-connections",
-        server->settings->connections_max, (uintmax_t)need, (uintmax_t)limit.rlim_cur,
-        (uintmax_t)connections);
-    return connections;
-}
 
 /* Enough for a number of 64 bits with its commas. */
 #define GROUPED_BYTES_MAX 32
@@ -480,9 +438,11 @@ static int take_connections(struct server *server)
 static int start(struct server *server)
 {
     const struct settings *settings = server->settings;
-    size_t connections_max = raise_descriptor_limit(server);
+    size_t connections_max = settings->connections_max;
     int r;
 
+    if (sockets_listen(server->sockets))
+        connections_max = descriptors_raise_limit(settings, server->journal);
     r = sd_event_new(&server->event);
     if (r < 0)
         return r;
