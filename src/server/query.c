@@ -123,6 +123,20 @@ static struct report_entry report_entry(const struct query *query, const char *s
     };
 }
 
+/* Makes the reply for an error. */
+static void answer_error(struct query_service *service, const struct query *query,
+                         enum reason reason, const char *text)
+{
+    bool accept = service->settings->on_error == ON_ERROR_ACCEPT;
+
+    if (query->type == REQUEST_PATH)
+        reply_number(&service->reply, accept ? 0 : SIZE_BYTES_MAX);
+    else
+        reply_error(&service->reply, reason, text);
+    service->counters.queries++;
+    service->counters.errors++;
+}
+
 /*
  * Makes the reply for an error, and the one journal entry that says why. what is the mailbox's
  * path, or else whatever was asked.
@@ -133,12 +147,7 @@ static void finish_error(struct query_service *service, const struct query *quer
     bool accept = service->settings->on_error == ON_ERROR_ACCEPT;
     struct report_entry entry = report_entry(query, what);
 
-    if (query->type == REQUEST_PATH)
-        reply_number(&service->reply, accept ? 0 : SIZE_BYTES_MAX);
-    else
-        reply_error(&service->reply, reason, text);
-    service->counters.queries++;
-    service->counters.errors++;
+    answer_error(service, query, reason, text);
     latency_add(&service->latency, entry.usec);
     report_error(service->report, &entry, reason, text,
                  query->type != REQUEST_PATH ? "an error"
@@ -390,6 +399,11 @@ bool query_start(struct query_service *service, struct query *query, char *line,
     query->started_usec = clock_usec(CLOCK_MONOTONIC);
     reason = request_parse(line, length, &request, &text);
     query->type = request.type;
+    if (service->settings->misconfigured && request.type != REQUEST_STATS) {
+        /* The journal has one entry about it, not one for each query. */
+        answer_error(service, query, REASON_MISCONFIGURED, service->settings->misconfigured);
+        return true;
+    }
     if (reason != REASON_NONE) {
         refuse_line(service, query, line, length, reason, text);
         return true;

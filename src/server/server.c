@@ -110,13 +110,17 @@ static void tell_status(struct server *server, const char *state)
                       "%u counts take longer than --scan-timeout and still wait for a file system",
                       stuck);
     server->stuck = stuck;
-    r = sd_notifyf(0,
-                   "%sSTATUS=%s queries, %s over quota, %s errors; %s mailboxes remembered; p99 "
-                   "%" PRIu64 ".%" PRIu64 " ms%s%s",
-                   server->state, group_digits(counters->queries, queries),
-                   group_digits(counters->over, over), group_digits(counters->errors, errors),
-                   group_digits(query_mailboxes(server->service), mailboxes), p99_usec / 1000,
-                   p99_usec / 100 % 10, in_vain, hang);
+    if (server->settings->misconfigured)
+        r = sd_notifyf(0, "%sSTATUS=%s", server->state, server->settings->misconfigured);
+    else
+        r = sd_notifyf(
+            0,
+            "%sSTATUS=%s queries, %s over quota, %s errors; %s mailboxes remembered; p99 "
+            "%" PRIu64 ".%" PRIu64 " ms%s%s",
+            server->state, group_digits(counters->queries, queries),
+            group_digits(counters->over, over), group_digits(counters->errors, errors),
+            group_digits(query_mailboxes(server->service), mailboxes), p99_usec / 1000,
+            p99_usec / 100 % 10, in_vain, hang);
     if (r < 0 && state[0] != '\0')
         tell_unheard(server, r);
     if (!is_passing(r))
@@ -190,6 +194,15 @@ static bool must_stay(const struct server *server)
 }
 
 /*
+ * Whether roots are used by whoever comes; not for one connection, which is answered by what is
+ * there, nor where the options are wrong.
+ */
+static bool uses_roots(const struct server *server)
+{
+    return sockets_listen(server->sockets) && !server->settings->misconfigured;
+}
+
+/*
  * Looks where the names of the roots lead now, and lets go of the roots where nobody is being
  * answered, so that they can be unmounted. Landlock allows this process the directories that it
  * began with: where systemd starts another one, it makes room, and answers whom it has accepted
@@ -235,7 +248,7 @@ static int on_mounts(sd_event_source *source, int fd, uint32_t events, void *use
 static int on_status(sd_event_source *source, uint64_t usec, void *userdata)
 {
     struct server *server = userdata;
-    bool held = sockets_listen(server->sockets) && check_roots(server);
+    bool held = uses_roots(server) && check_roots(server);
 
     (void)usec;
     if (held || connections_count(server->connections) > 0 || query_stuck(server->service) > 0)
@@ -272,6 +285,8 @@ static bool is_idle(struct server *server)
 {
     uint64_t now_usec, due_usec;
 
+    if (server->settings->misconfigured)
+        return true; /* however busy: it may be corrected by now */
     sd_event_now(server->event, CLOCK_MONOTONIC, &now_usec);
     due_usec = size_add(is_needed(server) ? now_usec : server->active_usec,
                         server->settings->exit_idle_usec);
@@ -286,7 +301,9 @@ static bool is_idle(struct server *server)
 static void on_limits_read(void *userdata)
 {
     struct server *server = userdata;
-    bool leaving = server->leaving && !server->stopping;
+    /* Only another process reads the options again. */
+    bool again = server->settings->misconfigured && server->reloading;
+    bool leaving = (server->leaving || again) && !server->stopping;
 
     if (server->reloading)
         tell_status(server, "READY=1\n");
@@ -294,7 +311,10 @@ static void on_limits_read(void *userdata)
     server->leaving = false;
     if (!leaving || !is_idle(server))
         return;
-    journal_log(server->journal, LOG_INFO, "idle for long enough (--exit-idle-time)");
+    journal_log(server->journal, LOG_INFO,
+                server->settings->misconfigured
+                    ? "ending: the next query starts a process that reads the options again"
+                    : "idle for long enough (--exit-idle-time)");
     stop(server);
 }
 
@@ -367,7 +387,7 @@ static void check_paths(struct server *server)
 {
     int r;
 
-    if (!sockets_listen(server->sockets))
+    if (!uses_roots(server))
         return;
     r = paths_report_new(query_pool(server->service), &server->settings->quota, server->journal,
                          &server->paths_report);
@@ -461,7 +481,7 @@ static int start(struct server *server)
     if (r < 0)
         return r;
     r = add_timers(server);
-    if (r == 0 && sockets_listen(server->sockets))
+    if (r == 0 && uses_roots(server))
         r = watch_mounts(server);
     if (r < 0)
         return r;
@@ -537,14 +557,14 @@ int server_run(const struct settings *settings, struct sockets *sockets, struct 
         return r;
     }
     /* An instance for one connection is no news. */
-    if (sockets_listen(sockets))
+    if (uses_roots(&server))
         journal_event(journal, JOURNAL_STARTED, NULL, "exim-quotad %s answers on %zu socket%s%s",
                       PROJECT_VERSION, sockets->count, sockets->count == 1 ? "" : "s",
                       sockets->origin == SOCKETS_SYSTEMD ? " passed by systemd" : "");
     check_paths(&server);
     tell_status(&server, "READY=1\n");
     server.started = true;
-    if (sockets_listen(sockets))
+    if (uses_roots(&server))
         (void)check_roots(&server); /* what was mounted since they were opened */
     finish_if_done(&server);
     r = run_loop(&server, error);
