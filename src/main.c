@@ -259,14 +259,14 @@ static int open_roots(struct program *program)
 }
 
 /*
- * As sandbox_allow_directory_of(). Where the user cannot come by name, there is nothing to allow:
- * what was opened there before the drop of privileges stays open.
+ * As sandbox_allow_directory_of(). Where the user cannot come by name, or no directory is, there is
+ * nothing to allow: what was opened there before the drop of privileges stays open.
  */
 static int allow_directory_of(struct sandbox *sandbox, const char *path, enum sandbox_access access)
 {
     int r = sandbox_allow_directory_of(sandbox, path, access);
 
-    return r == -EACCES ? 0 : r;
+    return r == -EACCES || r == -ENOENT ? 0 : r;
 }
 
 /*

@@ -121,6 +121,13 @@ class StartTest(MisconfiguredTest):
         self.assert_stays(daemon, f'cannot open the log {log}: No such file or directory')
         self.assertIn(f'misconfigured: cannot open the log {log}', daemon.stderr())
 
+    def test_limits_in_a_directory_that_is_missing(self):
+        # As limits that cannot be read at all: it answers without them.
+        daemon = self.start_wrong(f'--limits={self.folder}/missing/limits')
+        self.assertEqual(daemon.number(self.path), 123)
+        [error] = daemon.entries('error')
+        self.assertIn('No such file or directory; there are no limits', error.text)
+
     def test_openat2_that_is_unavailable(self):
         daemon = self.start_wrong(wrapper=without_calls.command(without_calls.OPENAT2))
         [status] = [line for line in self.ready if line.startswith('STATUS=')]

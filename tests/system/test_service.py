@@ -88,8 +88,8 @@ class Interruptions(ServiceScenario):
         self.assert_socket_never_failed()
 
     def test_reloads(self):
-        self.container.put_file('/etc/exim-quotad.limits', '*: 1G\n')
-        self.service.change(options='--limits=/etc/exim-quotad.limits')
+        self.container.put_file('/etc/exim-quotad/limits', '*: 1G\n')
+        self.service.change(options='--limits=/etc/exim-quotad/limits')
         reloads = 50 if is_long() else 20
         self.assertEqual(self.service.ask('/var/mail/vhosts/user1'), str(MESSAGE_BYTES))
         pid = self.service.main_pid()
@@ -129,7 +129,7 @@ class Limits(ServiceScenario):
     """`systemctl reload` of a limits file that was changed."""
 
     mailboxes = 3
-    file = '/etc/exim-quotad.limits'
+    file = '/etc/exim-quotad/limits'
 
     def setUp(self) -> None:
         super().setUp()
