@@ -43,7 +43,7 @@ struct query_service {
 
 static enum filesystem_kind device_kind(dev_t device, void *userdata)
 {
-    const struct query_service *service = userdata;
+    struct query_service *service = userdata;
 
     return devices_kind(&service->devices, device);
 }
@@ -91,6 +91,7 @@ int query_service_new(sd_event *event, const struct settings *settings, size_t c
     service->journal = journal;
     service->listens = listens;
     service->started_usec = clock_usec(CLOCK_MONOTONIC);
+    devices_init(&service->devices);
     r = service_init(event, service, connections_max);
     if (r < 0) {
         (void)query_service_end(service);
@@ -110,6 +111,7 @@ bool query_service_end(struct query_service *service)
     report_free(service->report);
     cache_free(service->cache);
     mailbox_memory_done(&service->memory);
+    devices_deinit(&service->devices);
     free(service);
     return true;
 }

@@ -682,16 +682,20 @@ int confine_open_cached(struct confine *confine, const char *path, int flags, de
     return fd == -ELOOP ? -EAGAIN : fd;
 }
 
-int confine_open_name(int directory_fd, const char *name, int flags, bool cached)
+int confine_open_name(int directory_fd, const char *name, int flags, enum confine_reach reach)
 {
     int fd;
 
     if (!is_name(name))
         return -EINVAL;
-    if (cached)
-        return sys_openat2_cached(directory_fd, name, flags | O_NOFOLLOW, 0);
-    fd = openat(directory_fd, name, flags | O_NOFOLLOW | O_CLOEXEC);
-    return fd < 0 ? -errno : fd;
+    flags |= O_NOFOLLOW;
+    if (reach == CONFINE_ANYWHERE) {
+        fd = openat(directory_fd, name, flags | O_CLOEXEC);
+        return fd < 0 ? -errno : fd;
+    }
+    fd = reach == CONFINE_CACHED ? sys_openat2_cached(directory_fd, name, flags, RESOLVE_NO_XDEV)
+                                 : sys_openat2(directory_fd, name, flags, RESOLVE_NO_XDEV);
+    return fd == -EXDEV ? -EAGAIN : fd;
 }
 
 /* Writes the path of name in the directory into text. Returns 0 or -ENAMETOOLONG. */
