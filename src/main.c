@@ -412,7 +412,8 @@ static int start(struct program *program)
 /* Whether what went wrong would go wrong at another start, too. */
 static bool is_lasting(int error)
 {
-    return error != -ENOMEM && error != -EMFILE && error != -ENFILE && error != -EAGAIN;
+    return error != -ENOMEM && error != -EMFILE && error != -ENFILE && error != -EAGAIN &&
+           error != -EINTR;
 }
 
 /* Takes the sockets of systemd, unless that was done, and the journal. Returns whether there are
