@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A service that is misconfigured: with sockets of systemd it stays up, and says so to everybody."""
+"""A misconfigured service with sockets of systemd stays up, and says so to everybody."""
 
 import os
 import signal
