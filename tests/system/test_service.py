@@ -7,7 +7,7 @@ import time
 
 from harness.container import wait_until
 from harness.scenario import Scenario, is_long
-from harness.service import (SERVICE, SOCKET, SOCKET_PATH, Service, answer_of,
+from harness.service import (ENVIRONMENT_FILE, SERVICE, SOCKET, SOCKET_PATH, Service, answer_of,
                              wait_for_new_main_process)
 
 CLIENTS = 8
