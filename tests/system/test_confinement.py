@@ -34,8 +34,7 @@ PASSWORDS = '/etc/exim4/passwd.client'
 REACHABLE = {'/run/systemd/journal/socket', '/run/systemd/journal/dev-log', '/run/systemd/notify'}
 
 # Where others listen on many machines; in the container, somebody does so for the test.
-NEIGHBOURS = ('/run/systemd/resolve/io.systemd.Resolve', '/run/nscd/socket',
-              '/run/mysqld/mysqld.sock', '\0neighbour')
+NEIGHBOURS = ('/run/systemd/resolve/io.systemd.Resolve', '/run/mysqld/mysqld.sock', '\0neighbour')
 
 # What no process may do that is confined by Landlock alone.
 BEYOND_LANDLOCK = {
@@ -151,7 +150,6 @@ class Attacks(ConfinementScenario):
         self.assertEqual(self._everything(), before)
 
     def test_nobody_else_can_be_reached(self):
-        self.container.run(['systemctl', 'stop', 'dovecot.service'])  # it has dozens of them
         self._listen_as_neighbours()
         self.service.start()
         sockets = {*self.container.run(['find', '/run', '-type', 's']).stdout.splitlines(),
