@@ -497,6 +497,8 @@ int main(int argc, char **argv)
     open_standard_streams();
     /* Threads that count allocate little: one arena for all keeps the memory small. */
     mallopt(M_ARENA_MAX, 1);
+    /* Large lists of folders go back to the system when they are released. */
+    mallopt(M_MMAP_THRESHOLD, 128 * 1024);
     r = options_parse(argc, argv, &program.options, program.why);
     switch (program.options.action) {
     case OPTIONS_HELP:

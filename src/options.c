@@ -12,8 +12,6 @@
 #include "system/cleanup.h"
 #include "system/clock.h"
 
-#define MAILBOXES_MAX UINT64_C(100000000)
-
 static int read_socket(void *target, const char *value)
 {
     struct options *options = target;
@@ -148,15 +146,15 @@ static int read_scan_timeout(void *target, const char *value)
     return option_value_msecs(value, &options->settings.scan_timeout_usec);
 }
 
-static int read_cache_mailboxes(void *target, const char *value)
+static int read_cache_size(void *target, const char *value)
 {
     struct options *options = target;
-    uint64_t number;
-    int r = option_value_range(value, 0, MAILBOXES_MAX, &number);
+    uint64_t bytes;
 
-    if (r == 0)
-        options->settings.cache_mailboxes = (size_t)number;
-    return r;
+    if (size_parse(value, strlen(value), &bytes) < 0 || bytes > SIZE_MAX)
+        return -EINVAL;
+    options->settings.cache_bytes = (size_t)bytes;
+    return 0;
 }
 
 static int read_exit_idle_time(void *target, const char *value)
@@ -223,8 +221,8 @@ static const struct option_spec specs[] = {
      "threads that count messages (default: 4)", read_scan_threads},
     {"scan-timeout", 0, "MSECS", OPTION_VALUE_MSECS,
      "how long a question waits for a count (default: 5000)", read_scan_timeout},
-    {"cache-mailboxes", 0, "NUMBER", "a number from 0 to 100000000",
-     "mailboxes whose counts are remembered (default: 10000)", read_cache_mailboxes},
+    {"cache-size", 0, "SIZE", "a size such as 512K or 16M, or 0",
+     "memory for what is remembered of mailboxes (default: 16M)", read_cache_size},
     {"timeout", 't', "MSECS", OPTION_VALUE_MSECS,
      "how long a client may take for its request (default: 10000)", read_timeout},
     {"max-connections", 'c', "NUMBER", "a number from 1 to 65536",
@@ -304,7 +302,7 @@ static struct options default_options(void)
                 .exit_idle_usec = UINT64_MAX,
                 .scan_threads = 4,
                 .scan_timeout_usec = 5000 * USEC_PER_MSEC,
-                .cache_mailboxes = 10000,
+                .cache_bytes = (size_t)16 * 1024 * 1024,
                 .quota = QUOTA_SETTINGS_DEFAULT,
             },
     };

@@ -200,7 +200,7 @@ class Options:
     layout: str = 'maildir++'
     excluded: tuple[bytes, ...] = ()
     size_tag: bytes = b'S'
-    cache_mailboxes: int = 10000
+    cache_size: Optional[int] = None  # 0: nothing is remembered
 
 
 # Numbers.
@@ -1074,15 +1074,10 @@ class Model:
         return frozenset([None] if when.last_ns - changed_ns < RACY_NS else [fresh, None])
 
     def _recall(self, asked: bytes) -> dict[tuple, Remembered]:
-        """Returns what is remembered of the mailbox, as far as others did not push it out."""
-        if asked not in self._memory:
+        """Returns what is remembered of the mailbox."""
+        if asked not in self._memory or self.options.cache_size == 0:
             return {}
-        names = list(self._memory)
-        later = names[names.index(asked) + 1:]
-        if sum(self._memory[name].sure for name in later) >= self.options.cache_mailboxes:
-            return {}
-        known = self._memory[asked].directories
-        return known if len(later) < self.options.cache_mailboxes else doubted(known)
+        return self._memory[asked].directories
 
     def _remember(self, asked: bytes, directories: dict[tuple, Remembered], doubtful: bool) -> None:
         """Puts what was read into the memory, where it is now what was used last."""

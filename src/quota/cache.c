@@ -11,6 +11,12 @@
 /* The buckets of the first table; a table doubles when it holds as many mailboxes as buckets. */
 #define BUCKETS_MIN ((size_t)16)
 
+/* What malloc(3) adds to an entry and its memory. */
+#define MALLOC_BYTES 24
+
+/* No mailbox has more than this part of the cache: few with many folders would drive out all. */
+#define SHARE 32
+
 struct entry {
     struct entry *chain; /* the next in the same bucket */
     struct entry *newer; /* the next in the order of use, either way */
@@ -23,7 +29,7 @@ struct entry {
 
 struct cache {
     struct hash_key key;
-    size_t max_mailboxes;
+    size_t bytes_max;
     size_t count;
     size_t bytes;
     struct entry *newest;
@@ -106,14 +112,14 @@ static int cache_reserve(struct cache *cache)
     return 0;
 }
 
-int cache_new(size_t max_mailboxes, struct cache **ret)
+int cache_new(size_t bytes_max, struct cache **ret)
 {
     _cleanup_(cache_freep) struct cache *cache = calloc(1, sizeof(*cache));
     int r;
 
     if (!cache)
         return -ENOMEM;
-    cache->max_mailboxes = max_mailboxes;
+    cache->bytes_max = bytes_max;
     cache->bytes = sizeof(*cache);
     r = hash_key_init_random(&cache->key);
     if (r < 0)
@@ -148,23 +154,24 @@ void cache_put(struct cache *cache, const char *path, struct maildir_memory *mem
 {
     _cleanup_(maildir_memory_freep) struct maildir_memory *owned = memory;
     size_t path_size = strlen(path) + 1;
+    size_t bytes = sizeof(struct entry) + path_size + maildir_memory_bytes(memory) + MALLOC_BYTES;
     struct entry *entry;
 
-    if (!memory || cache->max_mailboxes == 0)
+    if (!memory)
         return;
     maildir_memory_free(cache_take(cache, path));
-    if (cache->count == cache->max_mailboxes)
-        maildir_memory_free(cache_remove(cache, cache_find(cache, cache->oldest->path)));
-    if (cache_reserve(cache) < 0)
+    if (bytes > cache->bytes_max / SHARE || cache_reserve(cache) < 0)
         return;
     entry = calloc(1, sizeof(*entry) + path_size);
     if (!entry)
         return;
     memcpy(entry->path, path, path_size);
     entry->hash = hash_bytes(&cache->key, path, path_size - 1);
-    entry->bytes = sizeof(*entry) + path_size + maildir_memory_bytes(memory);
+    entry->bytes = bytes;
     entry->memory = steal_pointer(&owned);
     cache_insert(cache, entry);
+    while (cache->bytes > cache->bytes_max && cache->count > 0)
+        maildir_memory_free(cache_remove(cache, cache_find(cache, cache->oldest->path)));
 }
 
 size_t cache_count(const struct cache *cache)

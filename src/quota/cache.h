@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The memory of many mailboxes: what maildir_count() remembers of each, by the mailbox's path,
- * bounded in number, the least recently used going first. Not for several threads: the event loop
+ * bounded in bytes, the least recently used going first. Not for several threads: the event loop
  * owns it, takes a mailbox's memory out, lends it to the one count of that mailbox, and puts it
  * back.
  *
@@ -9,8 +9,8 @@
  * so they are hashed with a random key: none can be chosen to collide.
  *
  * A mailbox takes 48 bytes and its path here, up to 16 in the table, and the memory itself (see
- * maildir.h): some 300 bytes for one without folders, the allocator's overhead included, about
- * 3 KiB for one with twenty.
+ * maildir_memory.h): some 350 bytes for one without folders, the allocator's overhead included,
+ * about 3 KiB for one with twenty.
  */
 #pragma once
 
@@ -22,11 +22,11 @@
 struct cache;
 
 /*
- * Makes a cache of at most max_mailboxes (0: remembers nothing). Its table is sized as it fills,
- * not now. Returns 0 and the cache, which the caller releases with cache_free(), -ENOMEM, or the
+ * Makes a cache of at most bytes_max (0: remembers nothing). It takes memory as it fills, not now.
+ * A mailbox with so many folders that it would take more than a 32nd part is not remembered. Returns 0 and the cache, which the caller releases with cache_free(), -ENOMEM, or the
  * negative errno of getrandom(2), where the key comes from.
  */
-int cache_new(size_t max_mailboxes, struct cache **ret);
+int cache_new(size_t bytes_max, struct cache **ret);
 
 /* Releases the cache and everything that it holds. NULL is allowed. */
 void cache_free(struct cache *cache);
@@ -41,12 +41,12 @@ struct maildir_memory *cache_take(struct cache *cache, const char *path);
 /*
  * Puts memory under path, as the most recently used, and takes ownership of it. What stood there is
  * released; so are the least recently used beyond the bound. memory may be NULL: nothing happens.
- * Short of memory, or with a bound of 0, it is released and forgotten.
+ * Short of memory, or where it is too large, it is released and forgotten.
  */
 void cache_put(struct cache *cache, const char *path, struct maildir_memory *memory);
 
 /* Returns how many mailboxes are remembered. */
 size_t cache_count(const struct cache *cache);
 
-/* Returns the bytes that the cache has allocated, everything included but what malloc(3) adds. */
+/* Returns the bytes that the cache has allocated, with what malloc(3) adds to each mailbox. */
 size_t cache_bytes(const struct cache *cache);

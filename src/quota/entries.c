@@ -11,7 +11,7 @@
 
 void entries_begin(struct entries *entries)
 {
-    *entries = (struct entries){.buffer = entries->buffer};
+    *entries = (struct entries){.budget = entries->budget, .buffer = entries->buffer};
 }
 
 /* Reads the next piece. Returns its bytes, 0 at the end, or a negative errno. */
@@ -42,6 +42,9 @@ const struct dirent64 *entries_next(struct entries *entries, int fd)
         if (length <= 0)
             return NULL;
     }
+    entries->error = budget_spend(entries->budget, 1);
+    if (entries->error < 0)
+        return NULL;
     entry = (const void *)(entries->buffer + entries->offset);
     entries->offset += entry->d_reclen;
     return entry;

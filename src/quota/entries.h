@@ -5,7 +5,10 @@
 #include <dirent.h>
 #include <stddef.h>
 
+#include "quota/budget.h"
+
 struct entries {
+    struct budget *budget; /* on which each entry is spent; NULL: none */
     char *buffer; /* NULL until the first directory is read */
     size_t offset;
     size_t length;
@@ -17,8 +20,8 @@ void entries_begin(struct entries *entries);
 
 /*
  * Returns the next entry of the directory that is open on fd, valid until the next call, or NULL at
- * the end: of the directory, with an error of 0, or at what entries->error says (-ENOMEM or the
- * negative errno of getdents64(2); -ENOENT if the directory has been removed).
+ * the end: of the directory, with an error of 0, or at what entries->error says (-ENOMEM, -ETIME of
+ * the budget, or the negative errno of getdents64(2); -ENOENT if the directory has been removed).
  */
 const struct dirent64 *entries_next(struct entries *entries, int fd);
 

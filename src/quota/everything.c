@@ -156,10 +156,12 @@ static int read_all_directories(struct everything *everything)
 }
 
 int everything_count(int directory_fd, const char *path, struct confine *confine,
-                     struct maildir_count *ret)
+                     struct budget *budget, struct maildir_count *ret)
 {
     struct everything everything = {
-        .access = {directory_fd, path, confine, &everything.count},
+        .access = {directory_fd, path, confine, &everything.count, budget},
+        .entries = {.budget = budget},
+        .queue = folder_list_for(budget),
         .count = {.is_mailbox = true},
     };
     int r = read_all_directories(&everything);

@@ -9,11 +9,19 @@
 /* As many directories of one level, with names as long as they can be, take so many bytes. */
 #define BYTES_MAX ((size_t)FOLDER_LIST_MAX * (NAME_MAX + 2))
 
+static bool is_full(const struct folder_list *list, size_t size)
+{
+    if (list->count >= FOLDER_LIST_MAX || size > BYTES_MAX - list->length)
+        return true;
+    return list->bytes_max > 0 &&
+           (list->count + 1) * FOLDER_BYTES + 2 * (list->length + size) > list->bytes_max;
+}
+
 int folder_list_add(struct folder_list *list, enum folder_kind kind, const char *path)
 {
     size_t size = strlen(path) + 1;
 
-    if (list->count >= FOLDER_LIST_MAX || size + 1 > BYTES_MAX - list->length)
+    if (is_full(list, size + 1))
         return -E2BIG;
     if (list->capacity - list->length < size + 1) {
         size_t capacity = 2 * list->capacity + size + 1;

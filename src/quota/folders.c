@@ -227,6 +227,7 @@ int folders_add_strays(const struct maildir_access *access, struct entries *entr
         .entries = entries,
         .options = options,
         .strays = true,
+        .queue = {.bytes_max = list->bytes_max},
         .list = list,
     };
     const char *entry = list->text;
@@ -249,6 +250,7 @@ int folders_add_fs(const struct maildir_access *access, struct entries *entries,
         .access = access,
         .entries = entries,
         .options = options,
+        .queue = {.bytes_max = list->bytes_max},
         .list = list,
     };
     int r = search_directory(&search, "", false, fd);

@@ -6,6 +6,8 @@
 
 #include "quota/everything.h"
 #include "quota/mailbox_open.h"
+#include "system/cleanup.h"
+#include "system/clock.h"
 
 void mailbox_normalise_path(char *path)
 {
@@ -181,11 +183,11 @@ int mailbox_probe(const struct mailbox_settings *settings, const struct mailbox_
     return probe;
 }
 
-int mailbox_memory_init(struct mailbox_memory *memory, size_t max_mailboxes,
+int mailbox_memory_init(struct mailbox_memory *memory, size_t bytes_max,
                         mailbox_device_kind_fn device_kind, void *userdata)
 {
     *memory = (struct mailbox_memory){.device_kind = device_kind, .userdata = userdata};
-    return maildirsize_memory_new(max_mailboxes, &memory->maildirsizes);
+    return maildirsize_memory_new(bytes_max, &memory->maildirsizes);
 }
 
 void mailbox_memory_done(struct mailbox_memory *memory)
@@ -232,6 +234,21 @@ static void judge_stray_folders(const struct mailbox *mailbox, const struct mail
     }
 }
 
+/*
+ * Whether a count that used what is remembered may refuse a message, and by something too old for
+ * that. Who wants to know the usage may do so, too.
+ */
+static bool is_too_old(const struct mailbox *mailbox, const struct mailbox_policy *policy,
+                       uint64_t now_usec, const struct maildir_memory *memory,
+                       const struct maildir_count *count)
+{
+    const struct usage usage = usage_of_count(mailbox, count, now_usec);
+
+    return memory && count->directories_remembered > 0 &&
+           clock_usec(CLOCK_MONOTONIC) - memory->since_usec > MAILBOX_REMEMBERED_USEC &&
+           !usage_fits(&usage, policy);
+}
+
 int mailbox_count(struct mailbox *mailbox, const char *path,
                   const struct mailbox_settings *settings, const struct mailbox_policy *policy,
                   uint64_t now_usec, struct maildir_memory **memory, struct usage *ret)
@@ -240,9 +257,14 @@ int mailbox_count(struct mailbox *mailbox, const char *path,
     int r;
 
     if (settings->count_everything)
-        r = everything_count(mailbox->fd, path, settings->confine, &count);
+        r = everything_count(mailbox->fd, path, settings->confine, settings->maildir.budget,
+                             &count);
     else
         r = maildir_count(mailbox->fd, path, settings->confine, &settings->maildir, memory, &count);
+    if (r == 0 && memory && is_too_old(mailbox, policy, now_usec, *memory, &count)) {
+        maildir_memory_free(steal_pointer(memory));
+        r = maildir_count(mailbox->fd, path, settings->confine, &settings->maildir, memory, &count);
+    }
     if (r < 0)
         return r;
     *ret = usage_of_count(mailbox, &count, now_usec);

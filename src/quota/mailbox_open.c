@@ -38,9 +38,19 @@ static enum filesystem_kind kind_of(const struct opener *opener, dev_t device)
 
 static int open_path(struct opener *opener, const char *path)
 {
+    const struct budget *budget = opener->settings->maildir.budget;
+    struct confine *confine = opener->settings->confine;
+    int fd, r;
+
     if (opener->memory)
-        return confine_open_cached(opener->settings->confine, path, O_PATH, &opener->waits_for);
-    return confine_open(opener->settings->confine, path, O_PATH);
+        return confine_open_cached(confine, path, O_PATH, &opener->waits_for);
+    if (!budget || !budget->enter_device)
+        return confine_open(confine, path, O_PATH);
+    fd = confine_open_cached(confine, path, O_PATH, NULL);
+    if (fd >= 0)
+        return fd; /* no link has led to it, nor was it waited for */
+    r = confine_visit(confine, path, budget->enter_device, budget->userdata);
+    return r < 0 ? r : confine_open(confine, path, O_PATH);
 }
 
 /*

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
+#include "quota/budget.h"
 #include "quota/entries.h"
 #include "quota/folders.h"
 #include "quota/inode_set.h"
@@ -244,9 +245,12 @@ static bool directory_is_current(const struct maildir_directory *directory,
 static int directory_count(struct maildir_directory *directory, struct counter *counter,
                            const struct location *location, struct sums *sums)
 {
-    bool is_current = directory_is_current(directory, location);
-    int r;
+    bool is_current;
+    int r = budget_spend(counter->options->budget, 1);
 
+    if (r < 0)
+        return r;
+    is_current = directory_is_current(directory, location);
     if (!is_current) {
         r = directory_read(directory, counter, location);
         if (r == OUTCOME_SEEN || r < 0)
@@ -416,7 +420,7 @@ static int mailbox_list(struct counter *counter, struct folder_list *list, struc
 /* Brings the list of folders up to date, once. */
 static int mailbox_try(struct counter *counter, struct maildir_memory **memory)
 {
-    _cleanup_(folder_list_done) struct folder_list list = {};
+    _cleanup_(folder_list_done) struct folder_list list = folder_list_for(counter->options->budget);
     struct maildir_memory *fresh;
     struct stamp stamp = {};
     int r;
@@ -492,8 +496,13 @@ int maildir_count(int mailbox_fd, const char *path, struct confine *confine,
     _cleanup_(maildir_memory_freep) struct maildir_memory *unwanted = NULL;
     struct maildir_memory **slot = memory ? memory : &unwanted;
     struct counter counter = {
-        .access = {.fd = mailbox_fd, .path = path, .confine = confine, .count = &counter.count},
+        .access = {.fd = mailbox_fd,
+                   .path = path,
+                   .confine = confine,
+                   .count = &counter.count,
+                   .budget = options->budget},
         .options = options,
+        .entries = {.budget = options->budget},
     };
     int r;
 
@@ -502,10 +511,6 @@ int maildir_count(int mailbox_fd, const char *path, struct confine *confine,
         r = mailbox_count_all(&counter, *slot);
     entries_done(&counter.entries);
     inode_set_done(&counter.seen);
-    if (maildir_memory_bytes(*slot) > MAILDIR_MEMORY_BYTES_MAX) {
-        maildir_memory_free(*slot);
-        *slot = NULL;
-    }
     if (r < 0)
         return r;
     *ret = counter.count;

@@ -72,13 +72,8 @@
 #include "quota/maildir_memory.h"
 #include "quota/maildir_name.h"
 
+struct budget;
 struct confine;
-
-/*
- * The bytes that may be remembered of one mailbox: some 7,000 folders. A mailbox with more is
- * counted afresh each time, lest a client that makes folders fills our memory.
- */
-#define MAILDIR_MEMORY_BYTES_MAX ((size_t)1 << 20)
 
 /* A mailbox with more folders, or other subdirectories that are searched, is not counted. */
 #define MAILDIR_FOLDERS_MAX FOLDER_LIST_MAX
@@ -96,6 +91,7 @@ struct maildir_options {
     size_t exclude_folders_count;
     enum maildir_size_tag size_tag;
     enum maildir_layout layout;
+    struct budget *budget; /* of this one count; NULL: it has no bound */
 };
 
 struct maildir_count {
@@ -141,9 +137,10 @@ struct maildir_count {
  * nothing is remembered then. May wait for a disk or a server, for as long as they take.
  *
  * A mailbox without `cur` and `new` holds nothing.
- * Returns 0, -E2BIG for more than MAILDIR_FOLDERS_MAX folders, or the negative errno of the first
- * directory or message that could not be read
- * (-EACCES, -EIO, -ESTALE when it came twice in a row, ...), or -ENOMEM. *ret is not written and
+ * Returns 0, -E2BIG for more than MAILDIR_FOLDERS_MAX folders or than the budget has bytes for,
+ * -ETIME or an error of enter_device() where the budget ends the count, the negative errno of the
+ * first directory or message that could not be read (-EACCES, -EIO, -ESTALE when it came twice in a
+ * row, ...), or -ENOMEM. *ret is not written and
  * *memory is still sound then: what had been counted so far need not be counted again.
  */
 int maildir_count(int mailbox_fd, const char *path, struct confine *confine,

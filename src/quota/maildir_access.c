@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "quota/budget.h"
 #include "quota/maildir.h"
 #include "system/cleanup.h"
 #include "system/confine.h"
@@ -34,12 +35,18 @@ static int open_confined(const struct maildir_access *access, const char *path, 
                          int flags)
 {
     _cleanup_(freep) char *whole = NULL;
+    int r = budget_spend_dear(access->budget);
 
+    if (r < 0)
+        return r;
     if (asprintf(&whole, "%s/%s%s%s", access->path, path, *name ? "/" : "", name) < 0) {
         whole = NULL;
         return -ENOMEM;
     }
-    return confine_open(access->confine, whole, flags);
+    if (access->budget && access->budget->enter_device)
+        r = confine_visit(access->confine, whole, access->budget->enter_device,
+                          access->budget->userdata);
+    return r < 0 ? r : confine_open(access->confine, whole, flags);
 }
 
 /* Opens a directory by its path from fd on, following no symbolic link. */
@@ -70,7 +77,10 @@ static int open_unlinked(int fd, const char *path, int flags)
 int maildir_access_directory(const struct maildir_access *access, int parent_fd, const char *name,
                              const char *path, int flags, bool *linked)
 {
-    int fd = *linked ? -ELOOP : open_unlinked(parent_fd, name, flags);
+    int fd = budget_spend(access->budget, 1);
+
+    if (fd == 0)
+        fd = *linked ? -ELOOP : open_unlinked(parent_fd, name, flags);
 
     if (fd != -ELOOP && fd != -ENOTDIR)
         return fd;

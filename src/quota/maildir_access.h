@@ -9,6 +9,7 @@
 #include <limits.h>
 #include <stdbool.h>
 
+struct budget;
 struct confine;
 struct maildir_count;
 
@@ -20,6 +21,7 @@ struct maildir_access {
     const char *path;            /* its absolute path */
     struct confine *confine;     /* for what is a link */
     struct maildir_count *count; /* notes what is left out */
+    struct budget *budget;       /* NULL: no bound */
 };
 
 /*
@@ -27,7 +29,7 @@ struct maildir_access {
  * path from parent_fd on; where the way to it leads through a symbolic link, as *linked says before
  * or, being false, says after, path alone matters.
  * Returns a descriptor that the caller closes, -ENOENT if there is no such directory or if it is
- * left out, or another negative errno.
+ * left out, -ETIME or an error of enter_device() of the budget, or another negative errno.
  */
 int maildir_access_directory(const struct maildir_access *access, int parent_fd, const char *name,
                              const char *path, int flags, bool *linked);

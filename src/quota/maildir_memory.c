@@ -6,9 +6,10 @@
 #include <string.h>
 
 #include "system/cleanup.h"
+#include "system/clock.h"
 
 _Static_assert(sizeof(struct maildir_directory) == 64, "the header says how many bytes it takes");
-_Static_assert(sizeof(struct maildir_memory) == 64, "the header says how many bytes it takes");
+_Static_assert(sizeof(struct maildir_memory) == 72, "the header says how many bytes it takes");
 
 /* What is known of the mailbox itself or of one folder. */
 #define PARTS_BYTES (MAILDIR_PARTS * sizeof(struct maildir_directory))
@@ -57,6 +58,7 @@ static void carry_over(struct maildir_memory *memory, const struct maildir_memor
     const char *entry = maildir_memory_entries(memory), *old_entry = maildir_memory_entries(old);
     size_t i = 0, j = 0;
 
+    memory->since_usec = old->since_usec;
     memcpy(memory->directories, old->directories, PARTS_BYTES);
     while (i < memory->folders && j < old->folders) {
         int order = strcmp(entry, old_entry);
@@ -95,6 +97,7 @@ int maildir_memory_new(const struct folder_list *list, const struct maildir_memo
         return -ENOMEM;
     memory->bytes = bytes;
     memory->folders = (size_t)count;
+    memory->since_usec = clock_usec(CLOCK_MONOTONIC);
     text = (char *)maildir_memory_directories(memory, memory->folders);
     for (ssize_t i = 0; i < count; i++) {
         memory->has_plain |= folder_entry_kind(entries[i]) == FOLDER_PLAIN;

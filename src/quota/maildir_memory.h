@@ -4,8 +4,8 @@
  * stamp of the directory they were read from; for the mailbox itself the list of its folders in the
  * same way. Nothing here looks at a mailbox.
  *
- * It takes 64 bytes, 64 more for each `cur` and `new`, and the paths of the folders, each with two
- * bytes more: 192 bytes for a mailbox without folders, about 3 KiB for one with twenty.
+ * It takes 72 bytes, 64 more for each `cur` and `new`, and the paths of the folders, each with two
+ * bytes more: 200 bytes for a mailbox without folders, about 3 KiB for one with twenty.
  */
 #pragma once
 
@@ -40,6 +40,7 @@ struct maildir_directory {
 
 struct maildir_memory {
     size_t bytes;       /* of memory, all in all */
+    uint64_t since_usec; /* when the first of its directories was read, by CLOCK_MONOTONIC */
     size_t folders;     /* directories in the list */
     struct stamp stamp; /* of the mailbox when it was read for its folders; or all zeroes */
     bool has_plain;     /* one of the entries is FOLDER_PLAIN */
@@ -50,7 +51,7 @@ struct maildir_memory {
 
 /*
  * Makes a memory for the listed folders, in which everything is unknown but what old (NULL: none)
- * knows of the mailbox and of folders that are in both. Returns 0 and the memory, which the caller
+ * knows of the mailbox and of folders that are in both; it is as old as that one then. Returns 0 and the memory, which the caller
  * releases with maildir_memory_free(), or -ENOMEM.
  */
 int maildir_memory_new(const struct folder_list *list, const struct maildir_memory *old,

@@ -34,7 +34,7 @@ struct maildirsize_memory {
     unsigned int turn; /* whose it is to make room */
 };
 
-int maildirsize_memory_new(size_t max_files, struct maildirsize_memory **ret)
+int maildirsize_memory_new(size_t bytes_max, struct maildirsize_memory **ret)
 {
     _cleanup_(maildirsize_memory_freep) struct maildirsize_memory *memory =
         calloc(1, sizeof(*memory));
@@ -45,9 +45,9 @@ int maildirsize_memory_new(size_t max_files, struct maildirsize_memory **ret)
     r = hash_key_init_random(&memory->key);
     if (r < 0)
         return r;
-    if (max_files > 0)
+    if (bytes_max >= sizeof(struct set))
         memory->sets_max = 1;
-    while (memory->sets_max * WAYS < max_files)
+    while (memory->sets_max > 0 && memory->sets_max <= bytes_max / sizeof(struct set) / 2)
         memory->sets_max *= 2;
     *ret = steal_pointer(&memory);
     return 0;

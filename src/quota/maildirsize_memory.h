@@ -27,11 +27,11 @@
 struct maildirsize_memory;
 
 /*
- * Makes a memory of at most max_files (0: remembers nothing), rounded up to a power of two from 8
- * on. It takes memory as it fills. Returns 0 and the memory, which the caller releases with
+ * Makes a memory for as many files as fit into bytes_max, rounded down to a power of two from 8 on,
+ * or none. It takes memory as it fills. Returns 0 and the memory, which the caller releases with
  * maildirsize_memory_free(), -ENOMEM, or the negative errno of getrandom(2).
  */
-int maildirsize_memory_new(size_t max_files, struct maildirsize_memory **ret);
+int maildirsize_memory_new(size_t bytes_max, struct maildirsize_memory **ret);
 
 /* Releases the memory. NULL is allowed. */
 void maildirsize_memory_free(struct maildirsize_memory *memory);

@@ -48,6 +48,9 @@ struct usage {
     struct maildir_count count; /* where messages were counted */
 };
 
+/* Says whether the usage alone is enough to let the policy's message in, and nothing else is asked. */
+bool usage_fits(const struct usage *usage, const struct mailbox_policy *policy);
+
 /* Returns the protocol's word for the source, a constant string. */
 const char *usage_source_to_string(enum usage_source source);
 

@@ -4,6 +4,8 @@
 #include <stdint.h>
 #include <sys/resource.h>
 
+#include "server/pool.h"
+
 /* Descriptors beyond the connections': sockets, the log, the loop's own. */
 #define DESCRIPTORS_OWN 64
 
@@ -13,9 +15,12 @@
 /* Returns how many descriptors are not for connections. */
 static rlim_t reserved_descriptors(const struct settings *settings)
 {
-    /* The loop looks into mailboxes, too. */
+    rlim_t threads =
+        settings->scan_threads > POOL_THREADS_MAX ? settings->scan_threads : POOL_THREADS_MAX;
+
+    /* The loop looks into mailboxes, too, and there are two lanes of threads. */
     return DESCRIPTORS_OWN + settings->quota.roots_count +
-           (rlim_t)DESCRIPTORS_LOOK * (settings->scan_threads + 1);
+           (rlim_t)DESCRIPTORS_LOOK * (2 * threads + 1);
 }
 
 size_t descriptors_raise_limit(const struct settings *settings, struct journal *journal)

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 
 #include "system/cleanup.h"
 #include "system/clock.h"
@@ -14,6 +15,16 @@
 
 STAILQ_HEAD(job_list, pool_job);
 
+/* A thread, or the place of one. */
+struct worker {
+    struct pool *pool;
+    pthread_t thread;
+    clockid_t cpu_clock;
+    struct pool_job *job; /* NULL: idle */
+    bool started;         /* and not joined */
+    bool ended;           /* or about to */
+};
+
 struct pool {
     pthread_mutex_t lock; /* guards everything below but the constants */
     pthread_cond_t work;
@@ -22,20 +33,16 @@ struct pool {
     size_t waiting_count;
     unsigned int threads_count;
     unsigned int idle_count;
-    struct pool_job **running; /* one place a thread; NULL: idle */
-    pthread_t *threads;
+    struct worker *workers;
     bool ending;
 
-    unsigned int threads_max;
+    unsigned int threads_wanted; /* as long as none is held up */
+    unsigned int workers_count;
     size_t queue_max;
+    int niceness;
     int wake_fd;
     sd_event_source *wake;
-};
-
-/* What a thread is given at its start. */
-struct place {
-    struct pool *pool;
-    unsigned int index;
+    sd_event_source *patience; /* on while jobs wait */
 };
 
 unsigned int pool_device_share(unsigned int threads)
@@ -47,10 +54,43 @@ static unsigned int running_on(const struct pool *pool, dev_t device)
 {
     unsigned int count = 0;
 
-    for (unsigned int i = 0; i < pool->threads_count; i++)
-        if (pool->running[i] && pool->running[i]->device == device)
+    for (unsigned int i = 0; i < pool->workers_count; i++)
+        if (pool->workers[i].job && pool->workers[i].job->device == device)
             count++;
     return count;
+}
+
+/* Returns how long a worker's job has waited, for a disk, a server or a processor. */
+static uint64_t waited_usec(const struct worker *worker)
+{
+    uint64_t cpu_usec = clock_usec(worker->cpu_clock) - worker->job->cpu_started_usec;
+    uint64_t usec = clock_usec(CLOCK_MONOTONIC) - worker->job->started_usec;
+
+    return usec > cpu_usec ? usec - cpu_usec : 0;
+}
+
+/* Counts the jobs for the device that have waited for more than after_usec. */
+static unsigned int waited_on(const struct pool *pool, dev_t device, uint64_t after_usec)
+{
+    unsigned int count = 0;
+
+    for (unsigned int i = 0; i < pool->workers_count; i++) {
+        const struct worker *worker = &pool->workers[i];
+
+        if (worker->job && (device == POOL_DEVICE_ANY || worker->job->device == device) &&
+            waited_usec(worker) > after_usec)
+            count++;
+    }
+    return count;
+}
+
+/* Returns how many threads there may be now. */
+static unsigned int threads_max(const struct pool *pool)
+{
+    unsigned int threads =
+        pool->threads_wanted + waited_on(pool, POOL_DEVICE_ANY, POOL_PATIENCE_USEC);
+
+    return threads < pool->workers_count ? threads : pool->workers_count;
 }
 
 static size_t waiting_on(const struct pool *pool, dev_t device)
@@ -66,7 +106,7 @@ static size_t waiting_on(const struct pool *pool, dev_t device)
 
 static bool may_run(const struct pool *pool, const struct pool_job *job)
 {
-    return running_on(pool, job->device) < pool_device_share(pool->threads_max);
+    return running_on(pool, job->device) < pool_device_share(pool->threads_wanted);
 }
 
 /* Takes the first waiting job whose device still has a share. Returns NULL if there is none. */
@@ -89,14 +129,15 @@ static void wake_loop(const struct pool *pool)
     (void)eventfd_write(pool->wake_fd, 1);
 }
 
-static void run_job(struct pool *pool, unsigned int index, struct pool_job *job)
+static void run_job(struct pool *pool, struct worker *worker, struct pool_job *job)
 {
+    job->cpu_started_usec = clock_usec(worker->cpu_clock);
     job->started_usec = clock_usec(CLOCK_MONOTONIC);
-    pool->running[index] = job;
+    worker->job = job;
     pthread_mutex_unlock(&pool->lock);
     job->work(job);
     pthread_mutex_lock(&pool->lock);
-    pool->running[index] = NULL;
+    worker->job = NULL;
     STAILQ_INSERT_TAIL(&pool->done, job, link);
     wake_loop(pool);
     /* The device's share is free again, perhaps for a job that idle threads had to pass over. */
@@ -104,47 +145,115 @@ static void run_job(struct pool *pool, unsigned int index, struct pool_job *job)
         pthread_cond_signal(&pool->work);
 }
 
+/* Whether this thread replaced one that works again. */
+static bool is_surplus(const struct pool *pool)
+{
+    return pool->threads_count > pool->threads_wanted && pool->threads_count > threads_max(pool);
+}
+
 static void *thread_main(void *argument)
 {
-    struct place *place = argument;
-    struct pool *pool = place->pool;
-    unsigned int index = place->index;
+    struct worker *worker = argument;
+    struct pool *pool = worker->pool;
 
-    free(place);
+    /* On Linux that is the thread's own. Where it is refused, there is no harm in going on. */
+    if (pool->niceness > 0)
+        (void)setpriority(PRIO_PROCESS, 0, pool->niceness);
     pthread_mutex_lock(&pool->lock);
-    while (!pool->ending) {
+    (void)pthread_getcpuclockid(pthread_self(), &worker->cpu_clock);
+    while (!pool->ending && !is_surplus(pool)) {
         struct pool_job *job = take_job(pool);
 
         if (job) {
-            run_job(pool, index, job);
+            run_job(pool, worker, job);
             continue;
         }
         pool->idle_count++;
         pthread_cond_wait(&pool->work, &pool->lock);
         pool->idle_count--;
     }
+    worker->ended = true;
+    pool->threads_count--;
+    if (pool->waiting_count > 0)
+        pthread_cond_signal(&pool->work); /* what this one was woken for is another's */
     pthread_mutex_unlock(&pool->lock);
     return NULL;
+}
+
+/* Finds a place for one more thread. There is one while threads_count is below workers_count. */
+static struct worker *free_worker(struct pool *pool)
+{
+    struct worker *worker = pool->workers;
+
+    while (worker->started && !worker->ended)
+        worker++;
+    if (worker->started)
+        pthread_join(worker->thread, NULL); /* it is at its end */
+    *worker = (struct worker){.pool = pool};
+    return worker;
 }
 
 /* Starts one more thread. Called with the lock held. */
 static int start_thread(struct pool *pool)
 {
-    _cleanup_(freep) struct place *place = malloc(sizeof(*place));
+    struct worker *worker = free_worker(pool);
     pthread_attr_t attributes;
     int r;
 
-    if (!place)
-        return -ENOMEM;
-    *place = (struct place){pool, pool->threads_count};
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, STACK_BYTES);
-    r = pthread_create(&pool->threads[pool->threads_count], &attributes, thread_main, place);
+    r = pthread_create(&worker->thread, &attributes, thread_main, worker);
     pthread_attr_destroy(&attributes);
     if (r != 0)
         return -r;
-    (void)steal_pointer(&place);
+    worker->started = true;
     pool->threads_count++;
+    return 0;
+}
+
+/*
+ * Starts threads where so many more jobs could be at work, as far as there may be more. Called with
+ * the lock held. Returns 0, or a negative errno where there is no thread at all.
+ */
+static int start_threads(struct pool *pool, size_t missing)
+{
+    unsigned int room = 0;
+    int r = 0;
+
+    if (missing > 0 && pool->threads_count < pool->workers_count)
+        room = threads_max(pool);
+    while (missing-- > 0 && pool->threads_count < room && r == 0)
+        r = start_thread(pool);
+    /* Fewer threads than there might be still do the work. */
+    return pool->threads_count > 0 ? 0 : r;
+}
+
+/* Sees to it that it is looked again later whether jobs wait because threads are held up. */
+static void be_patient(struct pool *pool)
+{
+    int enabled = SD_EVENT_OFF;
+
+    sd_event_source_get_enabled(pool->patience, &enabled);
+    if (enabled != SD_EVENT_OFF)
+        return;
+    sd_event_source_set_time_relative(pool->patience, POOL_PATIENCE_USEC);
+    sd_event_source_set_enabled(pool->patience, SD_EVENT_ONESHOT);
+}
+
+static int on_patience(sd_event_source *source, uint64_t usec, void *userdata)
+{
+    struct pool *pool = userdata;
+    size_t waiting_count;
+
+    (void)source;
+    (void)usec;
+    pthread_mutex_lock(&pool->lock);
+    waiting_count = pool->waiting_count;
+    if (waiting_count > pool->idle_count)
+        (void)start_threads(pool, waiting_count - pool->idle_count);
+    pthread_mutex_unlock(&pool->lock);
+    if (waiting_count > 0)
+        be_patient(pool);
     return 0;
 }
 
@@ -168,8 +277,10 @@ static int on_wake(sd_event_source *source, int fd, uint32_t events, void *userd
     return 0;
 }
 
-int pool_new(sd_event *event, unsigned int threads, size_t queue_max, struct pool **ret)
+int pool_new(sd_event *event, unsigned int threads, size_t queue_max, int niceness,
+             struct pool **ret)
 {
+    unsigned int workers_count = threads > POOL_THREADS_MAX ? threads : POOL_THREADS_MAX;
     struct pool *pool = calloc(1, sizeof(*pool));
     int r;
 
@@ -179,17 +290,22 @@ int pool_new(sd_event *event, unsigned int threads, size_t queue_max, struct poo
     pthread_cond_init(&pool->work, NULL);
     STAILQ_INIT(&pool->waiting);
     STAILQ_INIT(&pool->done);
-    pool->threads_max = threads;
+    pool->threads_wanted = threads;
     pool->queue_max = queue_max;
-    pool->running = calloc(threads, sizeof(struct pool_job *));
-    pool->threads = calloc(threads, sizeof(pthread_t));
+    pool->niceness = niceness;
+    pool->workers = calloc(workers_count, sizeof(*pool->workers));
+    pool->workers_count = pool->workers ? workers_count : 0;
     pool->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (!pool->running || !pool->threads)
+    if (!pool->workers)
         r = -ENOMEM;
     else if (pool->wake_fd < 0)
         r = -errno;
     else
         r = sd_event_add_io(event, &pool->wake, pool->wake_fd, EPOLLIN, on_wake, pool);
+    if (r >= 0)
+        r = sd_event_add_time(event, &pool->patience, CLOCK_MONOTONIC, 0, 0, on_patience, pool);
+    if (r >= 0)
+        r = sd_event_source_set_enabled(pool->patience, SD_EVENT_OFF);
     if (r < 0) {
         (void)pool_end(pool);
         return r;
@@ -205,57 +321,79 @@ bool pool_end(struct pool *pool)
     pthread_mutex_lock(&pool->lock);
     pool->ending = true;
     pthread_cond_broadcast(&pool->work);
-    for (unsigned int i = 0; i < pool->threads_count; i++)
-        busy |= pool->running[i] != NULL;
+    for (unsigned int i = 0; i < pool->workers_count; i++)
+        busy |= pool->workers[i].job != NULL;
     pthread_mutex_unlock(&pool->lock);
     if (busy)
         return false;
-    for (unsigned int i = 0; i < pool->threads_count; i++)
-        pthread_join(pool->threads[i], NULL);
+    for (unsigned int i = 0; i < pool->workers_count; i++)
+        if (pool->workers[i].started)
+            pthread_join(pool->workers[i].thread, NULL);
     sd_event_source_disable_unref(pool->wake);
+    sd_event_source_disable_unref(pool->patience);
     closep(&pool->wake_fd);
     pthread_cond_destroy(&pool->work);
     pthread_mutex_destroy(&pool->lock);
-    free(pool->running);
-    free(pool->threads);
+    free(pool->workers);
     free(pool);
     return true;
 }
 
 int pool_submit(struct pool *pool, struct pool_job *job)
 {
-    int r = 0;
+    bool waits = false;
+    int r;
 
     pthread_mutex_lock(&pool->lock);
     if (pool->waiting_count >= pool->queue_max ||
-        waiting_on(pool, job->device) >= (pool->queue_max + 1) / 2) {
+        waiting_on(pool, job->device) >= (pool->queue_max + 1) / 2)
         r = -EBUSY;
-    } else if (pool->idle_count <= pool->waiting_count && pool->threads_count < pool->threads_max) {
-        r = start_thread(pool);
-        /* Fewer threads than there might be still do the work. */
-        if (r < 0 && pool->threads_count > 0)
-            r = 0;
-    }
+    else
+        r = start_threads(pool, pool->idle_count <= pool->waiting_count ? 1 : 0);
     if (r == 0) {
+        waits = pool->idle_count <= pool->waiting_count;
+        job->started_usec = 0;
         STAILQ_INSERT_TAIL(&pool->waiting, job, link);
         pool->waiting_count++;
         pthread_cond_signal(&pool->work);
     }
     pthread_mutex_unlock(&pool->lock);
+    if (waits)
+        be_patient(pool);
     return r;
+}
+
+int pool_change_device(struct pool *pool, struct pool_job *job, dev_t device)
+{
+    int r = 0;
+
+    pthread_mutex_lock(&pool->lock);
+    if (job->device == device)
+        r = 0;
+    else if (running_on(pool, device) >= pool_device_share(pool->threads_wanted))
+        r = -EBUSY;
+    else
+        job->device = device;
+    pthread_mutex_unlock(&pool->lock);
+    return r;
+}
+
+bool pool_has_begun(struct pool *pool, const struct pool_job *job)
+{
+    bool has_begun;
+
+    pthread_mutex_lock(&pool->lock);
+    has_begun = job->started_usec > 0;
+    pthread_mutex_unlock(&pool->lock);
+    return has_begun;
 }
 
 unsigned int pool_stuck(struct pool *pool, dev_t device, uint64_t after_usec)
 {
-    unsigned int count = 0;
-    uint64_t now;
+    unsigned int count;
 
     pthread_mutex_lock(&pool->lock);
-    now = clock_usec(CLOCK_MONOTONIC); /* not before any job's own time, which is set in the lock */
-    for (unsigned int i = 0; i < pool->threads_count; i++)
-        if (pool->running[i] && (device == POOL_DEVICE_ANY || pool->running[i]->device == device) &&
-            now - pool->running[i]->started_usec > after_usec)
-            count++;
+    count = waited_on(pool, device, after_usec);
     pthread_mutex_unlock(&pool->lock);
     return count;
 }

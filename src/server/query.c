@@ -17,8 +17,14 @@
 /* Looks that wait for a thread. Each takes a few hundred bytes, and its client a connection. */
 #define QUEUE_MAX 1024
 
-/* So many maildirsize files are remembered: 7 MiB, once there are as many mailboxes. */
-#define MAILDIRSIZES_MAX ((size_t)131072)
+/* The part of --cache-size that is for maildirsize; the rest is for counts. */
+#define MAILDIRSIZES_PART 4
+
+/* How far the threads that count large mailboxes stand back for the event loop and the others. */
+#define SLOW_NICENESS 10
+
+/* Threads for what is no mailbox: the limits file, and the paths of the options. */
+#define ASIDE_THREADS 2
 
 /* As much of a line that is no request is shown. */
 #define SHOWN_BYTES_MAX 100
@@ -26,7 +32,9 @@
 struct query_service {
     const struct settings *settings;
     struct journal *journal;
-    struct pool *pool;
+    struct pool *fast;
+    struct pool *slow;
+    struct pool *aside; /* what hangs there, or in a mailbox, holds up no other */
     struct cache *cache;
     struct scanner *scanner;
     struct limits_store *limits;
@@ -61,22 +69,27 @@ static int service_init(sd_event *event, struct query_service *service, size_t c
     r = report_new(event, service->journal, &service->report);
     if (r < 0)
         return r;
-    r = cache_new(settings->cache_mailboxes, &service->cache);
+    r = cache_new(settings->cache_bytes - settings->cache_bytes / MAILDIRSIZES_PART,
+                  &service->cache);
     if (r < 0)
         return r;
-    r = mailbox_memory_init(&service->memory, settings->cache_mailboxes > 0 ? MAILDIRSIZES_MAX : 0,
+    r = mailbox_memory_init(&service->memory, settings->cache_bytes / MAILDIRSIZES_PART,
                             device_kind, service);
     if (r < 0)
         return r;
-    r = pool_new(event, settings->scan_threads, QUEUE_MAX, &service->pool);
+    r = pool_new(event, settings->scan_threads, QUEUE_MAX, 0, &service->fast);
+    if (r == 0)
+        r = pool_new(event, settings->scan_threads, QUEUE_MAX, SLOW_NICENESS, &service->slow);
+    if (r == 0)
+        r = pool_new(event, ASIDE_THREADS, QUEUE_MAX, 0, &service->aside);
     if (r < 0)
         return r;
-    r = limits_store_new(service->pool, service->journal, settings->quota.limits_path,
+    r = limits_store_new(service->aside, service->journal, settings->quota.limits_path,
                          &service->limits);
     if (r < 0)
         return r;
-    return scanner_new(event, &scanner_settings, service->pool, service->cache, &service->devices,
-                       &service->scanner);
+    return scanner_new(event, &scanner_settings, service->fast, service->slow, service->cache,
+                       &service->devices, &service->scanner);
 }
 
 int query_service_new(sd_event *event, const struct settings *settings, size_t connections_max,
@@ -103,7 +116,15 @@ int query_service_new(sd_event *event, const struct settings *settings, size_t c
 
 bool query_service_end(struct query_service *service)
 {
-    if (service->pool && !pool_end(service->pool))
+    bool ended = true;
+
+    if (service->fast)
+        ended &= pool_end(service->fast);
+    if (service->slow)
+        ended &= pool_end(service->slow);
+    if (service->aside)
+        ended &= pool_end(service->aside);
+    if (!ended)
         return false;
     if (service->scanner)
         scanner_free(service->scanner);
@@ -475,7 +496,7 @@ struct limits_store *query_limits(const struct query_service *service)
 
 struct pool *query_pool(const struct query_service *service)
 {
-    return service->pool;
+    return service->aside;
 }
 
 uint64_t query_p99_usec(const struct query_service *service)

@@ -64,7 +64,7 @@ bool query_service_end(struct query_service *service);
 /* Returns the limits, to be loaded and reloaded. They stay the service's. */
 struct limits_store *query_limits(const struct query_service *service);
 
-/* Returns the threads that may wait for a file system. They stay the service's. */
+/* Returns the threads for what is no mailbox and may wait. They stay the service's. */
 struct pool *query_pool(const struct query_service *service);
 
 /*

@@ -6,16 +6,54 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "quota/budget.h"
+#include "server/effort.h"
 #include "system/cleanup.h"
 #include "system/clock.h"
 
 TAILQ_HEAD(waiter_list, scan_waiter);
+
+/* The lanes that looks take, each with its own threads. */
+enum lane {
+    LANE_FAST,
+    LANE_SLOW,
+    LANES,
+};
+
+/*
+ * What a look may cost. One that costs more is given up and begun again, behind the others that
+ * wait, with more to spend; what was remembered of whole directories meanwhile is not read again.
+ * So a mailbox waits for others about as long as they cost, whatever the largest one costs.
+ */
+static const struct {
+    enum lane lane;
+    uint64_t entries_max;
+    uint64_t cpu_usec_max;
+    size_t folders_bytes_max;
+} rounds[] = {
+    {LANE_FAST, 20000, 50 * USEC_PER_MSEC, 1024 * 1024},
+    {LANE_SLOW, UINT64_MAX, 500 * USEC_PER_MSEC, 8 * 1024 * 1024},
+    {LANE_SLOW, UINT64_MAX, 4 * USEC_PER_SEC, 8 * 1024 * 1024},
+    {LANE_SLOW, UINT64_MAX, 32 * USEC_PER_SEC, 8 * 1024 * 1024},
+};
+
+#define ROUNDS (sizeof(rounds) / sizeof(rounds[0]))
+
+/* For how long a mailbox is not counted that took too much in the last round, too. */
+#define VAIN_USEC (15 * 60 * USEC_PER_SEC)
+
+/* How often a look may be begun again because links led it to a device whose share was taken. */
+#define MOVES_MAX 8
 
 /* One look in flight. Until it is finished, what the thread uses is the thread's alone. */
 struct scan {
     struct pool_job job;
     struct scanner *scanner;
     LIST_ENTRY(scan) link;
+    dev_t device; /* that was named when it was asked for */
+    unsigned int round;
+    unsigned int moves;
+    bool is_vain; /* it is not to be counted */
     struct waiter_list waiters;
     size_t waiters_count;
 
@@ -25,6 +63,9 @@ struct scan {
     struct maildir_memory *memory;
     uint64_t mount_changes; /* before it began */
 
+    struct budget budget;
+    uint64_t cpu_usec; /* spent in this round */
+    dev_t moves_to;    /* the device that it may not wait for yet; POOL_DEVICE_ANY: none */
     int error;
     bool counted; /* by a rule that does not depend on the policy */
     struct usage usage;
@@ -40,7 +81,8 @@ struct scanner {
     struct scanner_settings settings;
     struct cache *cache;
     struct devices *devices;
-    struct pool *pool;
+    struct pool *pools[LANES];
+    struct effort effort;
     struct deadline_queue deadlines;
     struct scan_list in_flight;
     struct scan_counters counters;
@@ -71,14 +113,33 @@ static void publish(struct scan *scan, const struct mailbox *mailbox, bool is_pr
     pthread_mutex_unlock(&scan->lock);
 }
 
+static struct pool *pool_of(const struct scan *scan)
+{
+    return scan->scanner->pools[rounds[scan->round].lane];
+}
+
+/* On a worker thread: a symbolic link leads to the device. */
+static int on_enter_device(dev_t device, void *userdata)
+{
+    struct scan *scan = userdata;
+    int r = pool_change_device(pool_of(scan), &scan->job, device);
+
+    if (r < 0)
+        scan->moves_to = device;
+    return r;
+}
+
 /* On a worker thread. */
 static void work(struct scan *scan)
 {
-    const struct mailbox_settings *settings = scan->scanner->settings.mailbox;
+    struct mailbox_settings settings = *scan->scanner->settings.mailbox;
     _cleanup_(mailbox_close) struct mailbox mailbox = MAILBOX_NULL;
     uint64_t now_usec = clock_usec(CLOCK_REALTIME);
-    int r = mailbox_probe(settings, &scan->policy, NULL, scan->path, now_usec, &mailbox);
+    int r;
 
+    settings.maildir.budget = &scan->budget;
+    budget_start(&scan->budget);
+    r = mailbox_probe(&settings, &scan->policy, NULL, scan->path, now_usec, &mailbox);
     publish(scan, &mailbox, r >= 0);
     if (r < 0) {
         scan->error = r;
@@ -89,7 +150,11 @@ static void work(struct scan *scan)
         scan->usage = mailbox.usage;
         return;
     }
-    scan->error = mailbox_count(&mailbox, scan->path, settings, &scan->policy, now_usec,
+    if (scan->is_vain) {
+        scan->error = -ETIMEDOUT;
+        return;
+    }
+    scan->error = mailbox_count(&mailbox, scan->path, &settings, &scan->policy, now_usec,
                                 &scan->memory, &scan->usage);
     scan->counted = scan->error == 0 && scan->usage.rule != USAGE_RULE_LAYOUT;
     if (scan->error < 0)
@@ -101,6 +166,7 @@ static void on_work(struct pool_job *job)
     struct scan *scan = (struct scan *)job;
 
     work(scan);
+    scan->cpu_usec = budget_cpu_usec(&scan->budget);
 }
 
 static struct scan_result scan_result(const struct scan *scan)
@@ -117,6 +183,21 @@ static struct scan_result scan_result(const struct scan *scan)
 static bool same_limit(struct quota_limit a, struct quota_limit b)
 {
     return a.bytes == b.bytes && a.messages == b.messages;
+}
+
+/* Hands the scan to the threads of its lane. Returns as pool_submit(). */
+static int submit(struct scan *scan)
+{
+    scan->budget = (struct budget){
+        .entries_max = rounds[scan->round].entries_max,
+        .cpu_usec_max = rounds[scan->round].cpu_usec_max,
+        .folders_bytes_max = rounds[scan->round].folders_bytes_max,
+        .enter_device = on_enter_device,
+        .userdata = scan,
+    };
+    scan->moves_to = POOL_DEVICE_ANY;
+    (void)strcpy(scan->path, scan->asked_path);
+    return pool_submit(pool_of(scan), &scan->job);
 }
 
 /* Whether two questions about a mailbox are the same one; grace is the same for all. */
@@ -138,24 +219,143 @@ static bool is_answered(const struct scan *scan, const struct scan_waiter *waite
 
 /*
  * Whether what the scan found answers the waiter's query, in *result. It may have been satisfied
- * with sums that will not do for a waiter with a lower limit or a larger message.
+ * with sums that will not do for a waiter with a lower limit or a larger message. And what it read
+ * before the query came may let a message in, but refuse none: there may be room by now.
  */
 static bool answers(const struct scan *scan, const struct scan_waiter *waiter,
                     struct scan_result *result)
 {
     *result = scan_result(scan);
-    return scan->error < 0 || scan->counted || same_question(&scan->policy, waiter->policy) ||
-           is_answered(scan, waiter, &result->usage);
+    if (scan->error < 0)
+        return true;
+    if (!scan->counted && !same_question(&scan->policy, waiter->policy) &&
+        !is_answered(scan, waiter, &result->usage))
+        return false;
+    return !waiter->came_late || usage_fits(&result->usage, waiter->policy);
 }
 
+static struct scan *find_scan(const struct scanner *scanner, const char *path)
+{
+    struct scan *scan;
+
+    LIST_FOREACH (scan, &scanner->in_flight, link)
+        if (strcmp(scan->asked_path, path) == 0)
+            return scan;
+    return NULL;
+}
+
+static void on_finished(struct pool_job *job);
+
+static int start_scan(struct scanner *scanner, const char *path, dev_t device,
+                      const struct mailbox_policy *policy, struct scan **ret)
+{
+    _cleanup_(scan_freep) struct scan *scan = calloc(1, sizeof(*scan));
+    int r;
+
+    if (!scan)
+        return -ENOMEM;
+    pthread_mutex_init(&scan->lock, NULL);
+    TAILQ_INIT(&scan->waiters);
+    scan->scanner = scanner;
+    scan->device = device;
+    scan->is_vain = effort_is_vain(&scanner->effort, path, clock_usec(CLOCK_MONOTONIC));
+    scan->round = !scan->is_vain && effort_is_large(&scanner->effort, path) ? 1 : 0;
+    scan->policy = *policy;
+    scan->asked_path = strdup(path);
+    scan->path = strdup(path);
+    if (!scan->asked_path || !scan->path)
+        return -ENOMEM;
+    scan->job = (struct pool_job){.device = device, .work = on_work, .finished = on_finished};
+    scan->memory = cache_take(scanner->cache, path);
+    scan->mount_changes = devices_changes(scanner->devices);
+    r = submit(scan);
+    if (r < 0) {
+        cache_put(scanner->cache, path, scan->memory);
+        scan->memory = NULL;
+        return r == -EAGAIN ? -EBUSY : r;
+    }
+    LIST_INSERT_HEAD(&scanner->in_flight, scan, link);
+    *ret = steal_pointer(&scan);
+    return 0;
+}
+
+/* Returns how many looks have waited for the device for longer than any question does. */
+static unsigned int stuck_on(const struct scanner *scanner, dev_t device)
+{
+    unsigned int count = 0;
+
+    for (enum lane lane = 0; lane < LANES; lane++)
+        count += pool_stuck(scanner->pools[lane], device, scanner->settings.timeout_usec);
+    return count;
+}
+
+/* Whether enough questions wait for the device while it answers none. */
+static bool device_hangs(const struct scanner *scanner, dev_t device)
+{
+    const struct scan *scan;
+    size_t waiters = 0;
+
+    LIST_FOREACH (scan, &scanner->in_flight, link)
+        if (scan->device == device)
+            waiters += scan->waiters_count;
+    return waiters >= scanner->settings.stuck_waiters_max && stuck_on(scanner, device) > 0;
+}
+
+/*
+ * Makes the waiter wait for the look into the mailbox at path that is in flight, or for a new one.
+ * Its deadline is left alone. Returns as scanner_ask().
+ */
 static int join_look(struct scanner *scanner, struct scan_waiter *waiter, const char *path,
-                     dev_t device);
+                     dev_t device)
+{
+    struct scan *scan = find_scan(scanner, path);
+    int r;
+
+    if (device_hangs(scanner, device))
+        return -EBUSY;
+    waiter->came_late = scan && pool_has_begun(pool_of(scan), &scan->job);
+    if (scan) {
+        scanner->counters.shared++;
+    } else {
+        r = start_scan(scanner, path, device, waiter->policy, &scan);
+        if (r < 0)
+            return r;
+    }
+    waiter->scan = scan;
+    TAILQ_INSERT_TAIL(&scan->waiters, waiter, link);
+    scan->waiters_count++;
+    return 0;
+}
 
 static void leave_look(struct scan_waiter *waiter)
 {
     TAILQ_REMOVE(&waiter->scan->waiters, waiter, link);
     waiter->scan->waiters_count--;
     waiter->scan = NULL;
+}
+
+/*
+ * Returns what a waiter gets who is not told by the look itself: what the rules can say by what is
+ * known so far, which is never that the mailbox is over by sums that wait for a count.
+ */
+static struct scan_result late_result(struct scan *scan, const struct scan_waiter *waiter,
+                                      int error)
+{
+    struct scan_result result = {
+        .error = waiter->have_usage ? 0 : error,
+        .late = true,
+        .usage = waiter->usage,
+        .path = scan->asked_path,
+    };
+    struct usage usage;
+
+    pthread_mutex_lock(&scan->lock);
+    if (scan->is_probed && is_answered(scan, waiter, &usage)) {
+        result.error = 0;
+        result.usage = usage;
+    }
+    pthread_mutex_unlock(&scan->lock);
+    return result;
 }
 
 /*
@@ -172,16 +372,62 @@ static void hand_out(struct scanner *scanner, struct scan *scan)
 
         leave_look(waiter);
         if (!answers(scan, waiter, &result)) {
-            r = join_look(scanner, waiter, scan->asked_path, scan->mailbox.device);
+            /* It begins now: what it reads is younger than the query. */
+            r = join_look(scanner, waiter, scan->asked_path, scan->device);
+            waiter->came_late = false;
             if (r == 0)
                 continue;
         }
         deadline_stop(&scanner->deadlines, &waiter->deadline);
+        if (r == 0 && (result.error == -EBUSY || result.error == -ETIMEDOUT))
+            r = result.error;
         if (r < 0)
-            waiter->done(waiter, &(struct scan_result){.error = r, .path = scan->path});
-        else
-            waiter->done(waiter, &result);
+            result = late_result(scan, waiter, r);
+        waiter->done(waiter, &result);
     }
+}
+
+/*
+ * Lets a look be begun again that cost more than it might, or that has to wait for a device which
+ * others wait for. Returns whether it is; scan->error says why not.
+ */
+static bool begin_again(struct scan *scan)
+{
+    bool is_fast = rounds[scan->round].lane == LANE_FAST;
+    struct scan_waiter *waiter;
+    int r;
+
+    if (scan->moves_to != POOL_DEVICE_ANY && scan->error == -EBUSY && scan->moves < MOVES_MAX) {
+        scan->moves++;
+        scan->job.device = scan->moves_to;
+    } else if ((scan->error == -ETIME || (is_fast && scan->error == -E2BIG)) &&
+               scan->round + 1 < ROUNDS) {
+        scan->round++;
+    } else {
+        return false;
+    }
+    r = submit(scan);
+    if (r < 0) {
+        scan->error = r;
+        return false;
+    }
+    TAILQ_FOREACH (waiter, &scan->waiters, link)
+        waiter->came_late = false;
+    return true;
+}
+
+/* Takes in what effort the look took. */
+static void note_effort(struct scan *scan)
+{
+    struct effort *effort = &scan->scanner->effort;
+
+    if (scan->error == -ETIME)
+        effort_note_large(effort, scan->asked_path, clock_usec(CLOCK_MONOTONIC) + VAIN_USEC);
+    else if (scan->cpu_usec > rounds[0].cpu_usec_max ||
+             scan->budget.entries > rounds[0].entries_max)
+        effort_note_large(effort, scan->asked_path, 0);
+    else if (!scan->is_vain)
+        effort_note_small(effort, scan->asked_path);
 }
 
 static void on_finished(struct pool_job *job)
@@ -189,7 +435,12 @@ static void on_finished(struct pool_job *job)
     struct scan *scan = (struct scan *)job;
     struct scanner *scanner = scan->scanner;
 
+    if (begin_again(scan))
+        return;
     LIST_REMOVE(scan, link);
+    note_effort(scan);
+    if (scan->error == -ETIME)
+        scan->error = -ETIMEDOUT;
     if (scan->mailbox.device_kind != FILESYSTEM_UNKNOWN)
         devices_learn(scanner->devices, scan->mailbox.device, scan->mailbox.device_kind,
                       scan->mount_changes);
@@ -203,37 +454,22 @@ static void on_finished(struct pool_job *job)
     scan_free(scan);
 }
 
-/*
- * The scan takes too long for a waiter. It gets what the rules can say by what is known so far,
- * which is never that the mailbox is over by sums that wait for a count.
- */
+/* The look takes too long for a waiter. */
 static void on_deadline(struct deadline *deadline, void *userdata)
 {
     struct scanner *scanner = userdata;
     struct scan_waiter *waiter =
         (struct scan_waiter *)((char *)deadline - offsetof(struct scan_waiter, deadline));
-    struct scan *scan = waiter->scan;
-    struct usage usage;
-    struct scan_result result = {
-        .error = waiter->have_usage ? 0 : -ETIMEDOUT,
-        .late = true,
-        .usage = waiter->usage,
-        .path = scan->asked_path,
-    };
+    struct scan_result result = late_result(waiter->scan, waiter, -ETIMEDOUT);
 
-    pthread_mutex_lock(&scan->lock);
-    if (scan->is_probed && is_answered(scan, waiter, &usage)) {
-        result.error = 0;
-        result.usage = usage;
-    }
-    pthread_mutex_unlock(&scan->lock);
     scanner->counters.timeouts++;
     scanner_leave(scanner, waiter);
     waiter->done(waiter, &result);
 }
 
-int scanner_new(sd_event *event, const struct scanner_settings *settings, struct pool *pool,
-                struct cache *cache, struct devices *devices, struct scanner **ret)
+int scanner_new(sd_event *event, const struct scanner_settings *settings, struct pool *fast,
+                struct pool *slow, struct cache *cache, struct devices *devices,
+                struct scanner **ret)
 {
     _cleanup_(freep) struct scanner *scanner = calloc(1, sizeof(*scanner));
     int r;
@@ -241,10 +477,14 @@ int scanner_new(sd_event *event, const struct scanner_settings *settings, struct
     if (!scanner)
         return -ENOMEM;
     scanner->settings = *settings;
-    scanner->pool = pool;
+    scanner->pools[LANE_FAST] = fast;
+    scanner->pools[LANE_SLOW] = slow;
     scanner->cache = cache;
     scanner->devices = devices;
     LIST_INIT(&scanner->in_flight);
+    r = effort_init(&scanner->effort);
+    if (r < 0)
+        return r;
     r = deadline_queue_init(&scanner->deadlines, event, settings->timeout_usec, on_deadline,
                             scanner);
     if (r < 0)
@@ -263,84 +503,6 @@ void scanner_free(struct scanner *scanner)
     }
     deadline_queue_deinit(&scanner->deadlines);
     free(scanner);
-}
-
-static struct scan *find_scan(const struct scanner *scanner, const char *path)
-{
-    struct scan *scan;
-
-    LIST_FOREACH (scan, &scanner->in_flight, link)
-        if (strcmp(scan->asked_path, path) == 0)
-            return scan;
-    return NULL;
-}
-
-static int start_scan(struct scanner *scanner, const char *path, dev_t device,
-                      const struct mailbox_policy *policy, struct scan **ret)
-{
-    _cleanup_(scan_freep) struct scan *scan = calloc(1, sizeof(*scan));
-    int r;
-
-    if (!scan)
-        return -ENOMEM;
-    pthread_mutex_init(&scan->lock, NULL);
-    TAILQ_INIT(&scan->waiters);
-    scan->scanner = scanner;
-    scan->policy = *policy;
-    scan->asked_path = strdup(path);
-    scan->path = strdup(path);
-    if (!scan->asked_path || !scan->path)
-        return -ENOMEM;
-    scan->job = (struct pool_job){.device = device, .work = on_work, .finished = on_finished};
-    scan->memory = cache_take(scanner->cache, path);
-    scan->mount_changes = devices_changes(scanner->devices);
-    r = pool_submit(scanner->pool, &scan->job);
-    if (r < 0) {
-        cache_put(scanner->cache, path, scan->memory);
-        scan->memory = NULL;
-        return r == -EAGAIN ? -EBUSY : r;
-    }
-    LIST_INSERT_HEAD(&scanner->in_flight, scan, link);
-    *ret = steal_pointer(&scan);
-    return 0;
-}
-
-/* Whether enough questions wait for the device while it answers none. */
-static bool device_hangs(const struct scanner *scanner, dev_t device)
-{
-    const struct scan *scan;
-    size_t waiters = 0;
-
-    LIST_FOREACH (scan, &scanner->in_flight, link)
-        if (scan->job.device == device)
-            waiters += scan->waiters_count;
-    return waiters >= scanner->settings.stuck_waiters_max &&
-           pool_stuck(scanner->pool, device, scanner->settings.timeout_usec) > 0;
-}
-
-/*
- * Makes the waiter wait for the look into the mailbox at path that is in flight, or for a new one.
- * Its deadline is left alone. Returns as scanner_ask().
- */
-static int join_look(struct scanner *scanner, struct scan_waiter *waiter, const char *path,
-                     dev_t device)
-{
-    struct scan *scan = find_scan(scanner, path);
-    int r;
-
-    if (device_hangs(scanner, device))
-        return -EBUSY;
-    if (scan) {
-        scanner->counters.shared++;
-    } else {
-        r = start_scan(scanner, path, device, waiter->policy, &scan);
-        if (r < 0)
-            return r;
-    }
-    waiter->scan = scan;
-    TAILQ_INSERT_TAIL(&scan->waiters, waiter, link);
-    scan->waiters_count++;
-    return 0;
 }
 
 int scanner_ask(struct scanner *scanner, struct scan_waiter *waiter, const char *path, dev_t device)
@@ -367,5 +529,5 @@ const struct scan_counters *scanner_counters(const struct scanner *scanner)
 
 unsigned int scanner_stuck(struct scanner *scanner)
 {
-    return pool_stuck(scanner->pool, POOL_DEVICE_ANY, scanner->settings.timeout_usec);
+    return stuck_on(scanner, POOL_DEVICE_ANY);
 }

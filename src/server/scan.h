@@ -1,7 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A look into a mailbox that may have to wait, on a thread of the pool. Identical questions share
- * one: whoever asks about a mailbox that is being looked into waits for that look.
+ * A look into a mailbox that may have to wait, on a thread of a pool. Identical questions share
+ * one: whoever asks about a mailbox that is being looked into waits for that look. A look that had
+ * begun before the question came answers it only where the message fits; all others wait for the
+ * next look, together.
+ *
+ * There are two lanes. A look begins in the fast one, where it may cost little; one that costs more
+ * is begun again in the slow one, on threads of its own, and goes there at once the next time. One
+ * that costs too much even there is given up, and not counted again for a quarter of an hour: who
+ * asks meanwhile gets what maildirsize says, if that is enough, or -ETIMEDOUT.
  */
 #pragma once
 
@@ -41,6 +48,7 @@ struct scan_waiter {
     struct usage usage;                  /* probe come late, or find no thread */
 
     struct scan *scan; /* NULL: waits for nothing */
+    bool came_late;    /* the look had begun before */
     struct deadline deadline;
     TAILQ_ENTRY(scan_waiter) link;
 };
@@ -62,13 +70,15 @@ struct scanner_settings {
 };
 
 /*
- * Makes a scanner. settings->mailbox, pool, cache and devices are the caller's and outlive it.
+ * Makes a scanner with a pool for each lane. settings->mailbox, the pools, cache and devices are the
+ * caller's and outlive it.
  * Returns 0, or a negative errno.
  */
-int scanner_new(sd_event *event, const struct scanner_settings *settings, struct pool *pool,
-                struct cache *cache, struct devices *devices, struct scanner **ret);
+int scanner_new(sd_event *event, const struct scanner_settings *settings, struct pool *fast,
+                struct pool *slow, struct cache *cache, struct devices *devices,
+                struct scanner **ret);
 
-/* Releases the scanner, after its pool has ended. */
+/* Releases the scanner, after its pools have ended. */
 void scanner_free(struct scanner *scanner);
 
 /*
@@ -85,5 +95,5 @@ void scanner_leave(struct scanner *scanner, struct scan_waiter *waiter);
 /* Returns the numbers, which stay the scanner's. */
 const struct scan_counters *scanner_counters(const struct scanner *scanner);
 
-/* Returns how many looks have taken longer than the time-out and are still at it. */
+/* Returns how many looks have waited for a file system for longer than the time-out, and still do. */
 unsigned int scanner_stuck(struct scanner *scanner);

@@ -39,5 +39,5 @@ struct settings {
     struct quota_settings quota;
     unsigned int scan_threads;
     uint64_t scan_timeout_usec;
-    size_t cache_mailboxes;
+    size_t cache_bytes; /* for all that is remembered of mailboxes */
 };

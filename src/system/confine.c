@@ -25,9 +25,13 @@
 #include <unistd.h>
 
 #include "system/cleanup.h"
+#include "system/clock.h"
 
 #define LINKS_MAX 40 /* followed here; the kernel follows as many in one openat2 */
-#define RACES_MAX 64 /* attempts at what others keep renaming */
+
+/* How many attempts at what others keep renaming, and for how long: a path may take long itself. */
+#define RACES_MAX  64
+#define RACES_USEC (10 * USEC_PER_MSEC)
 
 /* An identifier of a mount that is never used again, since Linux 6.8. */
 #ifndef STATX_MNT_ID_UNIQUE
@@ -67,6 +71,7 @@ struct lookup {
     const struct confine_root *root;
     struct handle *handle; /* of the root */
     unsigned int races;    /* attempts that a rename has spoilt */
+    uint64_t races_usec;   /* when the first of them was over, by CLOCK_MONOTONIC */
 };
 
 /*
@@ -278,13 +283,18 @@ static uint64_t resolve_beneath(const struct confine_root *root)
  */
 static int lookup_open(struct lookup *lookup, const char *path, int flags, uint64_t resolve)
 {
+    uint64_t now_usec;
+
     resolve |= resolve_beneath(lookup->root);
-    for (; lookup->races < RACES_MAX; lookup->races++) {
+    do {
         int fd = sys_openat2(lookup->handle->fd, path, flags, resolve);
 
         if (fd != -EAGAIN)
             return fd;
-    }
+        now_usec = clock_usec(CLOCK_MONOTONIC);
+        if (lookup->races++ == 0)
+            lookup->races_usec = now_usec;
+    } while (lookup->races < RACES_MAX && now_usec - lookup->races_usec < RACES_USEC);
     return -ECANCELED;
 }
 
@@ -381,7 +391,7 @@ static dev_t lookup_device(struct lookup *lookup, const char *rest)
 
     (void)copy_path(path, rest);
     fd = lookup_open_longest(lookup, path, true, &length);
-    if (fd < 0 || stat_known(fd, STATX_TYPE, &st) < 0 || S_ISLNK(st.stx_mode))
+    if (stat_known(fd < 0 ? lookup->handle->fd : fd, STATX_TYPE, &st) < 0 || S_ISLNK(st.stx_mode))
         return 0;
     return makedev(st.stx_dev_major, st.stx_dev_minor);
 }
@@ -475,6 +485,88 @@ static int lookup_open_by_links(struct lookup *lookup, const char *path, int fla
         if (error != -EXDEV && error != -ENOENT)
             return error;
     }
+}
+
+/* Who is told of the devices on a way. */
+struct visitor {
+    confine_visit_fn visit;
+    void *userdata;
+    int error; /* what visit() returned last */
+};
+
+/* Tells of the device that fd is open on, or of an unknown one. */
+static int visit_device(struct visitor *visitor, int fd)
+{
+    dev_t device = 0;
+    struct statx st;
+
+    if (fd >= 0 && stat_known(fd, STATX_TYPE, &st) == 0)
+        device = makedev(st.stx_dev_major, st.stx_dev_minor);
+    visitor->error = visitor->visit(device, visitor->userdata);
+    return visitor->error;
+}
+
+/* Tells whether a component of the path is `..`. */
+static bool goes_up(const char *path)
+{
+    size_t length;
+
+    for (path = next_component(path, &length); length > 0;
+         path = next_component(path + length, &length))
+        if (is_dot_dot(path, length))
+            return true;
+    return false;
+}
+
+/* Opens what the first component of path names itself in the directory. Returns as openat(2). */
+static int open_component(int directory_fd, const char *path, size_t *ret_end)
+{
+    size_t length;
+    const char *component = next_component(path, &length);
+    char name[NAME_MAX + 1];
+
+    if (length > NAME_MAX)
+        return -ENAMETOOLONG;
+    memcpy(name, component, length);
+    name[length] = '\0';
+    *ret_end = (size_t)(component - path) + length;
+    return confine_open_name(directory_fd, name, O_PATH, CONFINE_ANYWHERE);
+}
+
+/*
+ * Goes along the way to its end or to a symbolic link. A way that goes up, and is not in memory,
+ * leads to an unknown device: it may be long, and nobody needs one. Returns the descriptor of that
+ * link and the length of the way up to it, or a negative errno: -ENOENT where there is no link.
+ */
+static int lookup_visit(struct lookup *lookup, struct way *way, struct visitor *visitor,
+                        size_t *ret_length)
+{
+    _cleanup_(closep) int fd = -1;
+    int r = visit_device(visitor, lookup->handle->fd);
+
+    if (r < 0)
+        return r;
+    fd = lookup_open_longest(lookup, way->path, true, ret_length);
+    if (fd < 0) /* not even the root is in memory */
+        fd = lookup_open_itself(lookup, ".", false);
+    while (fd >= 0) {
+        const char *rest = way->path + *ret_length;
+        size_t length;
+        int next_fd;
+
+        r = visit_device(visitor, goes_up(rest) ? -1 : fd);
+        if (r < 0)
+            return r;
+        if (way_is_link(way, fd, *ret_length))
+            break;
+        if (rest[0] == '\0' || goes_up(rest))
+            return -ENOENT;
+        next_fd = open_component(fd, rest, &length);
+        *ret_length += length;
+        closep(&fd);
+        fd = next_fd;
+    }
+    return steal_fd(&fd);
 }
 
 /* Tells whether the system has openat2(2): without a descriptor it reaches no file. */
@@ -680,6 +772,27 @@ int confine_open_cached(struct confine *confine, const char *path, int flags, de
     if (fd == -EAGAIN)
         *ret_device = lookup_device(&lookup, target.rest);
     return fd == -ELOOP ? -EAGAIN : fd;
+}
+
+int confine_visit(struct confine *confine, const char *path, confine_visit_fn visit, void *userdata)
+{
+    _cleanup_(lookup_end) struct lookup lookup = {.confine = confine};
+    struct visitor visitor = {visit, userdata, 0};
+    struct confine_target target;
+    struct way way = {};
+    int r = confine_find(confine, path, &target);
+
+    if (r == 0)
+        r = lookup_enter(&lookup, target.root, false);
+    if (r == 0)
+        way_set(&way, target.rest);
+    for (unsigned int links = 0; r >= 0 && links <= LINKS_MAX; links++) {
+        size_t length;
+        _cleanup_(closep) int fd = lookup_visit(&lookup, &way, &visitor, &length);
+
+        r = fd < 0 ? fd : way_follow(&way, &lookup, fd, length);
+    }
+    return visitor.error;
 }
 
 int confine_open_name(int directory_fd, const char *name, int flags, enum confine_reach reach)

@@ -117,6 +117,17 @@ int confine_open(struct confine *confine, const char *path, int flags);
  */
 int confine_open_cached(struct confine *confine, const char *path, int flags, dev_t *ret_device);
 
+/* Told of a device that will be waited for. Returns 0, or a negative errno to go no further. */
+typedef int (*confine_visit_fn)(dev_t device, void *userdata);
+
+/*
+ * Goes the way that confine_open() goes, and calls visit() with each device, 0 for one that is not
+ * known, before it waits for what lies there. That may take as long as the file system takes.
+ * Returns what visit() returned last; where the way ends, confine_open() tells.
+ */
+int confine_visit(struct confine *confine, const char *path, confine_visit_fn visit,
+                  void *userdata);
+
 /* How far opening a name may go. */
 enum confine_reach {
     CONFINE_ANYWHERE,

@@ -214,14 +214,19 @@ def _text(name: bytes) -> str:
     return name.partition(b'\0')[0].decode()
 
 
-def make_faults(test: unittest.TestCase) -> Faults:
-    """Returns the means to make one process fail, for the time of the test."""
+def allow_preloading(test: unittest.TestCase) -> None:
+    """Lets processes with a sanitizer have a library before it, for the time of the test."""
     given = os.environ.get('ASAN_OPTIONS')
-    if given and 'verify_asan_link_order' not in given:  # what makes calls fail comes before it
+    if given and 'verify_asan_link_order' not in given:
         patched = unittest.mock.patch.dict(os.environ, {
             'ASAN_OPTIONS': f'{given}:verify_asan_link_order=0'})
         patched.start()
         test.addCleanup(patched.stop)
+
+
+def make_faults(test: unittest.TestCase) -> Faults:
+    """Returns the means to make one process fail, for the time of the test."""
+    allow_preloading(test)
     handle, path = tempfile.mkstemp(dir=test.folder, prefix='faults-')
     os.close(handle)
     os.chmod(path, 0o666)  # for daemons that become another user

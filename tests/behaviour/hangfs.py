@@ -23,11 +23,19 @@ class HangFs:
 
     def say(self, line: str) -> None:
         """Tells it something, and returns when it has obeyed."""
+        self._tell(line)
+
+    def lists(self) -> int:
+        """Returns how many questions about what a directory holds have come so far."""
+        return int(self._tell('count').split()[1])
+
+    def _tell(self, line: str) -> str:
         self._process.stdin.write(f'{line}\n')
         self._process.stdin.flush()
         answer = self._process.stdout.readline()
-        if answer != 'ok\n':
+        if not answer.startswith('ok'):
             raise AssertionError(f'hangfs: {line}: {answer!r}')
+        return answer[len('ok'):]
 
     def stop(self) -> None:
         """Unmounts it. What still hangs fails."""

@@ -5,8 +5,10 @@ import os
 from pathlib import Path
 from typing import Iterable
 
-# The way to each message of a mailbox that takes long to count.
-SLOW_WAY = 'd/../' * 780
+# The way to each message of a mailbox that takes long to count. (Up and down would be a longer one,
+# but the kernel lets nobody go up, beneath a root, while others rename anything.)
+SLOW_WAY = 'd/' * 450
+MESSAGES_PER_SLOWNESS = 12
 
 
 def make_maildir(path: Path, sizes: Iterable[int] = ()) -> Path:
@@ -42,15 +44,19 @@ def make_questions(file: Path, root: Path, count: int) -> None:
 
 
 def make_slow_maildir(path: Path, beside: Path, slowness: int) -> tuple[int, int]:
-    """Makes a Maildir that takes long to count, with three times that many messages.
+    """Makes a Maildir that takes long to count: some milliseconds for each ten of slowness.
 
-    Each is a symbolic link that goes a long way to a file beside the mailbox, in the same root, and
-    has to be examined for its size. Returns the bytes and the messages that it holds.
+    Each message is a symbolic link that goes a long way to a file beside the mailbox, in the same
+    root, and has to be examined for its size. Returns the bytes and the messages that it holds.
     """
     make_maildir(path)
-    (beside / 'd').mkdir(parents=True)
-    (beside / 'message').write_bytes(b'x')
+    end = beside / SLOW_WAY
+    os.makedirs(end)
+    (end / 'message').write_bytes(b'x')
     way = f'{os.path.relpath(beside, path / "cur")}/{SLOW_WAY}message'
-    for number in range(3 * slowness):
-        (path / 'cur' / f'{number}.host:2,S').symlink_to(way)
-    return 3 * slowness, 3 * slowness
+    messages = MESSAGES_PER_SLOWNESS * slowness
+    first = path / 'cur' / '0.host:2,S'
+    first.symlink_to(way)
+    for number in range(1, messages):
+        os.link(first, first.with_name(f'{number}.host:2,S'), follow_symlinks=False)
+    return messages, messages

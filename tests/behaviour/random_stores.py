@@ -71,7 +71,7 @@ class Setting(NamedTuple):
     layout: Optional[str]
     excluded: tuple[str, ...]
     size_tag: Optional[str]
-    cache_mailboxes: Optional[int]
+    cache_size: Optional[int]
 
 
 def write(path: Path, size: int) -> None:
@@ -458,7 +458,7 @@ def any_setting(number: int, store: Store, chance: random.Random) -> Setting:
         count=count,
         layout=layout,
         size_tag=maybe(0.5, 'S', 'W', 'W'),
-        cache_mailboxes=maybe(1 if number % 5 == 3 else 0.1, 0, 1, 1, 2, 2, 5),
+        cache_size=maybe(1 if number % 10 == 3 else 0.1, 0),
     )
 
 

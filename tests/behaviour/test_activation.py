@@ -382,9 +382,11 @@ class IdleTest(PassedTest):
 
     def test_not_while_a_count_hangs(self):
         make_slow_maildir(self.root / 'slow', self.root / 'beside', 1000)
-        daemon = self.start_with([self.listen_at('a')], '--exit-idle-time=50ms',
-                                 '--scan-timeout=1')
-        daemon.number(self.root / 'slow')
+        listener = self.listen_at('a')
+        client = self.connect(listener.getsockname())  # before it could be idle
+        client.sendall(bytes(self.root / 'slow') + b'\n')
+        daemon = self.start_with([listener], '--exit-idle-time=50ms', '--scan-timeout=1')
+        self.assertRegex(read_all(client), rb'\A[0-9]+\n\Z')
         self.assert_ended_well(daemon)
         self.assertFalse([text for text in daemon.warnings() if 'leaving' in text])
 
@@ -393,10 +395,10 @@ class IdleTest(PassedTest):
         for reloads in True, False:  # whether somebody has tried to read them by then
             with self.subTest(reloads=reloads):
                 limits.write_text('*: 1K\n')
-                daemon = self.start_with([self.listen_at(f'reloads-{reloads}')],
-                                         '--exit-idle-time=50ms', '--timeout=86400000',
+                listener = self.listen_at(f'reloads-{reloads}')
+                client = self.connect(listener.getsockname())  # before it could be idle
+                daemon = self.start_with([listener], '--exit-idle-time=50ms', '--timeout=86400000',
                                          f'--limits={limits}')
-                client = self.connect(daemon)
                 limits.unlink()
                 if reloads:
                     daemon.process.send(signal.SIGHUP)

@@ -434,7 +434,7 @@ class StartFaultsTest(StartingTestCase):
                    f'--root={self.folder}/run', f'--mailbox={self.root}/%n',
                    '--recipient-delimiter=+', '--grace=10%', '--warn=50', '--default-quota=1G',
                    '--exclude-folder=Trash', '--exclude-folder=Spam', '--size-tag=W',
-                   '--scan-threads=2', '--scan-timeout=9999', '--cache-mailboxes=10',
+                   '--scan-threads=2', '--scan-timeout=9999', '--cache-size=64K',
                    '--timeout=9999', '--max-connections=2000', '--allow-user=root',
                    '--allow-group=root', '--on-error=defer')
         wrapper = ('/usr/bin/prlimit', '--nofile=512:4096')
@@ -550,10 +550,12 @@ class RunningFaultsTest(StartingTestCase):
         listener = self.listen(self.socket)
         how = passing([listener])
         how['environment'].update(self.environment())
+        client = self.connect(self.socket)  # before it could be idle
         daemon = self.start_without_threads(f'--limits={limits}', '--exit-idle-time=300ms', **how)
         self.control.fail(Fault('pthread_create', 1, errno.EAGAIN))
         daemon.process.send(signal.SIGHUP)
         wait_for(self.told_ready, 'it has reloaded')
+        client.close()
         self.assertEqual(self.control.stop(), 1)
         self.assertIn('cannot be read now: Resource temporarily unavailable; the old limits stay '
                       'in force', self.log.read_text())
@@ -694,7 +696,7 @@ class ManyFaultsTest(QuestionsTestCase):
         seconds = 180 if is_long() else 3
         faults = self.faults()
         questions = self.make_mailboxes(self.root)
-        daemon = self.start_faulty(faults, self.root, '--on-error=defer', '--cache-mailboxes=20')
+        daemon = self.start_faulty(faults, self.root, '--on-error=defer', '--cache-size=64K')
         asked = [(question, self.subject(self.root, question, number)[1])
                  for number in range(5) for question in questions]
         for question, line in asked:

@@ -87,7 +87,7 @@ class HangingTest(DaemonTestCase):
 
     def start_daemon(self) -> Daemon:
         """Starts a daemon that remembers nothing, so that each count reads directories."""
-        daemon = self.start('--cache-mailboxes=0', '--on-error=defer',
+        daemon = self.start('--cache-size=0', '--on-error=defer',
                             f'--scan-timeout={SCAN_TIMEOUT_SECONDS * 1000}',
                             environment=self.notify_environment())
         wait_for(daemon.answers, 'it answers')

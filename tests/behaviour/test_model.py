@@ -89,7 +89,7 @@ def command_line(setting: Setting, folder: Path) -> list[str]:
                         ('default-quota', setting.default_quota), ('size-tag', setting.size_tag),
                         ('maildirsize', setting.maildirsize), ('count', setting.count),
                         ('layout', setting.layout),
-                        ('cache-mailboxes', setting.cache_mailboxes)):
+                        ('cache-size', setting.cache_size)):
         if value is not None:
             options.append(f'--{name}={value}')
     if setting.limits is not None:
@@ -117,7 +117,7 @@ def model_options(setting: Setting) -> model.Options:
         'layout': setting.layout,
         'excluded': tuple(name.encode() for name in setting.excluded),
         'size_tag': setting.size_tag and setting.size_tag.encode(),
-        'cache_mailboxes': setting.cache_mailboxes,
+        'cache_size': setting.cache_size,
     }
     return model.Options(**{name: value for name, value in given.items() if value is not None})
 

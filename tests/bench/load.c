@@ -15,10 +15,10 @@
  *     queries=N wrong=N failed=N seconds=S rate=R p50_usec=T p99_usec=T p999_usec=T max_usec=T
  *
  * queries counts the right answers; wrong, those that were whole lines but others than expected;
- * failed, the questions that got no whole line. The first of each are shown on standard error. The
- * times are those of right answers, from before the socket is made until it is closed, with three
- * digits behind the point; times.h tells how exact they are. The exit status is 0 if none was wrong
- * or failed, 1 if any was, 2 if it could not begin.
+ * failed, the questions that got no whole line, or none in ten seconds. The first of each are shown
+ * on standard error. The times are those of right answers, from before the socket is made until it
+ * is closed, with three digits behind the point; times.h tells how exact they are. The exit status
+ * is 0 if none was wrong or failed, 1 if any was, 2 if it could not begin.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -29,6 +29,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -36,6 +37,9 @@
 #include "times.h"
 
 #define EXIT_USAGE 2
+
+/* As long as Exim waits. */
+#define PATIENCE_SECONDS 10
 
 #define CLIENTS_MAX      1024
 #define ANSWER_BYTES_MAX 16384
@@ -194,11 +198,23 @@ static const char *converse(int fd, const struct load *load, const struct questi
     return NULL;
 }
 
+/* Makes a socket that gives up after a while. Returns -1 if that fails. */
+static int make_socket(void)
+{
+    const struct timeval patience = {.tv_sec = PATIENCE_SECONDS};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    if (fd >= 0 && (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) < 0 ||
+                    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)) < 0))
+        fail("a time-out");
+    return fd;
+}
+
 static void ask(struct client *client, const struct question *question)
 {
     char answer[ANSWER_BYTES_MAX];
     uint64_t begin_nsec = now_nsec(), nsec;
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = make_socket();
     const char *failed = fd < 0 ? "socket: " : converse(fd, client->load, question, answer);
 
     if (failed)

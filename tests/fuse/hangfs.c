@@ -13,6 +13,7 @@
  *                                     a name, or what stands there), `list` (a directory), `read`
  *                                     (a file)
  *     wake [KIND...]  ok              nothing hangs any longer, or nothing of these kinds
+ *     still           ok              no directory shows from now on that it changes
  *     await N         ok              says so when N or more questions hang
  *     count           ok LOOK LIST READ   how many questions of each kind have come
  *     anything else   error
@@ -42,6 +43,9 @@
 /* Each question that hangs takes a thread. */
 #define THREADS_MAX 1024
 
+/* When directories were changed last, as long as they show nothing else: long ago. */
+#define STILL_SEC 1000000000
+
 enum kind {
     LOOK,
     LIST,
@@ -58,6 +62,7 @@ struct hangfs {
 
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t changed;
+    bool is_still;
     bool hangs[KINDS];
     uint64_t wakes[KINDS];  /* how often they were woken */
     size_t hanging[KINDS];  /* questions that hang */
@@ -89,12 +94,29 @@ static const char *name_of(const char *path)
     return path[1] == '\0' ? "." : path + 1;
 }
 
+/* Says whether directories shall not show that they change. */
+static bool is_still(struct hangfs *hangfs)
+{
+    bool result;
+
+    pthread_mutex_lock(&hangfs->lock);
+    result = hangfs->is_still;
+    pthread_mutex_unlock(&hangfs->lock);
+    return result;
+}
+
 static int fs_getattr(const char *path, struct stat *ret, struct fuse_file_info *info)
 {
-    const struct hangfs *hangfs = enter(LOOK);
+    struct hangfs *hangfs = enter(LOOK);
 
     (void)info;
-    return fstatat(hangfs->source_fd, name_of(path), ret, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
+    if (fstatat(hangfs->source_fd, name_of(path), ret, AT_SYMLINK_NOFOLLOW) < 0)
+        return -errno;
+    if (S_ISDIR(ret->st_mode) && is_still(hangfs)) {
+        ret->st_mtim = (struct timespec){.tv_sec = STILL_SEC};
+        ret->st_ctim = ret->st_mtim;
+    }
+    return 0;
 }
 
 static int fs_readlink(const char *path, char *text, size_t size)
@@ -212,6 +234,14 @@ static void wake(struct hangfs *hangfs, char *words)
     puts("ok");
 }
 
+static void keep_still(struct hangfs *hangfs)
+{
+    pthread_mutex_lock(&hangfs->lock);
+    hangfs->is_still = true;
+    pthread_mutex_unlock(&hangfs->lock);
+    puts("ok");
+}
+
 static void await(struct hangfs *hangfs, unsigned long least)
 {
     pthread_mutex_lock(&hangfs->lock);
@@ -239,6 +269,8 @@ static void obey(struct hangfs *hangfs, char *line)
         hang(hangfs, arguments);
     } else if (strcmp(line, "wake") == 0) {
         wake(hangfs, arguments);
+    } else if (strcmp(line, "still") == 0) {
+        keep_still(hangfs);
     } else if (strcmp(line, "await") == 0) {
         await(hangfs, strtoul(arguments, NULL, 10));
     } else if (strcmp(line, "count") == 0) {

@@ -680,7 +680,7 @@ static void make_world(unsigned int choice)
                     },
                 .scan_threads = 2,
                 .scan_timeout_usec = 5 * USEC_PER_SEC,
-                .cache_mailboxes = 2,
+                .cache_bytes = (size_t)256 * 1024,
             },
         .base_bytes = __sanitizer_get_current_allocated_bytes(),
         .address = {.sun_family = AF_UNIX},

@@ -7,9 +7,11 @@ then what failed, then, as the last line, how many passed and failed.
 
 import argparse
 import os
+import signal
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Optional
+from typing import Optional, Sequence
 
 TESTS = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(TESTS / 'system'))  # where the package harness is
@@ -22,6 +24,7 @@ import lints  # noqa: E402
 import system  # noqa: E402
 from harness import places, scenario  # noqa: E402
 from report import Report  # noqa: E402
+from side_by_side import side_by_side  # noqa: E402
 
 ROOT = places.SOURCES
 BEHAVIOUR_TESTS = TESTS / 'behaviour'
@@ -29,16 +32,12 @@ BENCH_TESTS = TESTS / 'bench' / 'measure'
 LOAD = builds.PLAIN.folder(ROOT) / 'tests' / 'bench' / 'load'
 
 
-def build_and_fuzz(report: Report, only: Optional[str], long: bool) -> None:
-    """Compiles the fuzz targets and runs them, where there is a libFuzzer."""
-    compiled = False
+def compile_fuzz(report: Report) -> bool:
+    """Compiles the fuzz targets, where there is a libFuzzer, and says whether that went well."""
     with report.step('Build fuzz'):
-        compiled = report.check('libFuzzer', fuzz.require_fuzzer) and \
+        return report.check('libFuzzer', fuzz.require_fuzzer) and \
             report.check('build/fuzz with warnings as errors', builds.compile_all, builds.FUZZ,
                          ROOT)
-    if compiled:
-        with report.step('Fuzzing'):
-            fuzz.run(report, ROOT, only, long)
 
 
 def compile_build(report: Report, build: builds.Build) -> bool:
@@ -49,30 +48,45 @@ def compile_build(report: Report, build: builds.Build) -> bool:
 
 
 def run_tests(report: Report, build: builds.Build, only: Optional[str], long: bool) -> None:
-    """Runs the unit tests in a compiled build and, unless it has a suite, the others."""
+    """Runs the unit tests in a compiled build and, unless it has a suite, the behaviour tests."""
     names = builds.unit_tests(build.folder(ROOT), build.suite, only)
-    if names:
-        with report.step(f'Unit tests, {build.name}'):
-            builds.run_unit_tests(report, build, ROOT, names)
-    if build.suite is None and folders.has_tests(BEHAVIOUR_TESTS, only):
-        with report.step(f'Behaviour tests, {build.name}'):
-            folders.run(report, BEHAVIOUR_TESTS, only, f'{build.name}: ', {
-                **build.environment,
-                'EXIM_QUOTAD': str(build.folder(ROOT) / 'src' / 'exim-quotad'),
-                'EXIM_QUOTACTL': str(build.folder(ROOT) / 'src' / 'exim-quotactl'),
-                # What helps, and is not tested itself.
-                'HANGFS': str(builds.PLAIN.folder(ROOT) / 'tests' / 'fuse' / 'hangfs'),
-                'LOAD': str(LOAD),
-                'HOSTILE': str(builds.PLAIN.folder(ROOT) / 'tests' / 'hostile' / 'hostile'),
-                'FAULTS': str(builds.PLAIN.folder(ROOT) / 'tests' / 'faults' / 'libfaults.so'),
-                scenario.LONG_VARIABLE: '1' if long else '',
-            }, build.wrapper)
+    unit = [lambda: builds.run_unit_tests(report, build, ROOT, names)] if names else []
+    beside, alone = ([], []) if build.suite is not None else folders.runs(
+        report, BEHAVIOUR_TESTS, only, f'{build.name}: ', {
+            **build.environment,
+            'EXIM_QUOTAD': str(build.folder(ROOT) / 'src' / 'exim-quotad'),
+            'EXIM_QUOTACTL': str(build.folder(ROOT) / 'src' / 'exim-quotactl'),
+            # What helps, and is not tested itself.
+            'HANGFS': str(builds.PLAIN.folder(ROOT) / 'tests' / 'fuse' / 'hangfs'),
+            'LOAD': str(LOAD),
+            'HOSTILE': str(builds.PLAIN.folder(ROOT) / 'tests' / 'hostile' / 'hostile'),
+            'FAULTS': str(builds.PLAIN.folder(ROOT) / 'tests' / 'faults' / 'libfaults.so'),
+            'CLOCK': str(builds.PLAIN.folder(ROOT) / 'tests' / 'faults' / 'libclock.so'),
+            scenario.LONG_VARIABLE: '1' if long else '',
+        }, build.wrapper)
+    if unit or beside or alone:
+        with report.step(f'Tests, {build.name}'):
+            side_by_side([*unit, *beside])
+            side_by_side(alone, 1)
 
 
-def build_and_test(report: Report, build: builds.Build, only: Optional[str], long: bool) -> None:
-    """Compiles one build and runs the tests in it."""
-    if compile_build(report, build):
-        run_tests(report, build, only, long)
+def run_bench_tests(report: Report, only: Optional[str]) -> None:
+    """Runs the tests of the benchmark."""
+    with report.step('Tests of the benchmark'):
+        folders.run(report, BENCH_TESTS, only, 'bench: ', {'LOAD': str(LOAD)})
+
+
+def run_fuzz(report: Report, only: Optional[str], long: bool) -> None:
+    """Runs the fuzz targets."""
+    with report.step('Fuzzing'):
+        fuzz.run(report, ROOT, only, long)
+
+
+def run_lints(report: Report) -> None:
+    """Checks what is checked without running it."""
+    with report.step('Lints'):
+        for name, check in lints.checks(ROOT, builds.PLAIN.folder(ROOT)):
+            report.check(name, check)
 
 
 def test_coverage(report: Report, only: Optional[str], long: bool) -> None:
@@ -89,25 +103,30 @@ def test_coverage(report: Report, only: Optional[str], long: bool) -> None:
 
 
 def test_here(report: Report, only: Optional[str], long: bool) -> None:
-    """Does everything that needs no other machine than this one."""
-    build_and_test(report, builds.PLAIN, only, long)
-    plain = builds.PLAIN.folder(ROOT)
-    if not (plain / 'meson-info' / 'intro-tests.json').exists():
+    """Does everything that needs no other machine than this one.
+
+    One build is compiled while the tests run in those before it.
+    """
+    if not compile_build(report, builds.PLAIN):
         return
-    if only is None or builds.unit_tests(plain, None, only) or \
-            folders.has_tests(BEHAVIOUR_TESTS, only):
-        build_and_test(report, builds.ASAN, only, long)
+    plain = builds.PLAIN.folder(ROOT)
+    to_do = [builds.ASAN] if builds.unit_tests(plain, None, only) or \
+        folders.has_tests(BEHAVIOUR_TESTS, only) else []
     if builds.unit_tests(plain, builds.TSAN.suite, only):
-        build_and_test(report, builds.TSAN, only, long)
-    if folders.has_tests(BENCH_TESTS, only):
-        with report.step('Tests of the benchmark'):
-            folders.run(report, BENCH_TESTS, only, 'bench: ', {'LOAD': str(LOAD)})
-    if fuzz.names(ROOT, only):
-        build_and_fuzz(report, only, long)
-    if only is None:
-        with report.step('Lints'):
-            for name, check in lints.checks(ROOT, plain):
-                report.check(name, check)
+        to_do.append(builds.TSAN)
+    with ThreadPoolExecutor(max_workers=1) as compiler:
+        compiled = [compiler.submit(compile_build, report, build) for build in to_do]
+        fuzz_compiled = compiler.submit(compile_fuzz, report) if fuzz.names(ROOT, only) else None
+        run_tests(report, builds.PLAIN, only, long)
+        if folders.has_tests(BENCH_TESTS, only):
+            run_bench_tests(report, only)
+        for build, done in zip(to_do, compiled):
+            if done.result():
+                run_tests(report, build, only, long)
+        if only is None:
+            run_lints(report)
+        if fuzz_compiled and fuzz_compiled.result():
+            run_fuzz(report, only, long)
 
 
 def main() -> int:
@@ -123,15 +142,21 @@ def main() -> int:
                         help='only find out what the unit and behaviour tests run of src/')
     arguments = parser.parse_args()
 
+    # An interrupt ends the suite at once, whatever its threads wait for, and what it has started.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.chdir(ROOT)
     report = Report()
     if arguments.coverage:
         test_coverage(report, arguments.only, arguments.long)
         return report.close()
-    test_here(report, arguments.only, arguments.long)
+    releases: Sequence[str] = ()
     if not arguments.quick and folders.has_tests(places.SYSTEM_TESTS, arguments.only):
         releases = [arguments.release] if arguments.release else system.RELEASES
-        system.run(report, releases, arguments.only, arguments.long)
+    with ThreadPoolExecutor(max_workers=1) as threads:
+        prepared = threads.submit(system.prepare, report, releases) if releases else None
+        test_here(report, arguments.only, arguments.long)
+        if prepared:
+            system.run(report, prepared.result(), arguments.only, arguments.long)
     return report.close()
 
 

@@ -8,10 +8,11 @@ import shutil
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Optional
+from typing import Mapping, Optional, Sequence
 
 from harness import project
 from report import FAILED, PASSED, SKIPPED, Failure, Report, Result
+from side_by_side import WORKERS
 
 # cmocka prints a line for each of a program's tests when it is asked for this format.
 _TAP_LINE = re.compile(r'^(not )?ok \d+ - (.*?)( # SKIP.*)?$', re.MULTILINE)
@@ -38,7 +39,7 @@ class Build:
 
 PLAIN = Build('plain')
 ASAN = Build(
-    'asan', ('-Dtests=true', '-Db_sanitize=address,undefined'),
+    'asan', ('-Dtests=true', '-Db_sanitize=address,undefined', '-Doptimization=1'),
     {'ASAN_OPTIONS': 'detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1',
      'UBSAN_OPTIONS': 'halt_on_error=1:print_stacktrace=1'},
     _FIXED_ADDRESSES)
@@ -54,18 +55,24 @@ FUZZ = Build(
 def compile_all(build: Build, root: Path) -> None:
     """Configures and compiles, warnings being errors. Raises Failure with what was printed."""
     folder = build.folder(root)
-    commands = [['meson', 'compile', '-C', str(folder)]]
     if project.setup_is_due(folder):
         shutil.rmtree(folder, ignore_errors=True)
-        commands.insert(0, ['meson', 'setup', '--werror', *build.options, str(folder), str(root)])
-    environment = {**os.environ, 'CC': build.compiler} if build.compiler else None
-    for command in commands:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True, errors='replace', check=False,
-                              env=environment)
-        if done.returncode != 0:
-            raise Failure(f'{" ".join(command)}\nended with status {done.returncode}:\n'
-                          f'{done.stdout[-16000:]}')
+        _run(['meson', 'setup', '--werror', *build.options, str(folder), str(root)],
+             {**os.environ, 'CC': build.compiler} if build.compiler else None)
+    # Of a suite, its programs and what they are handed: NUMBER@@NAME@exe.
+    targets = {each.partition('@@')[2].rpartition('@')[0]
+               for test in _tests_of(folder, build.suite) for each in test['depends']
+               } if build.suite else ()
+    _run(['meson', 'compile', '-C', str(folder), *sorted(targets)])
+
+
+def _run(command: Sequence[str], environment: Optional[Mapping[str, str]] = None) -> None:
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, errors='replace', check=False,
+                          env=environment)
+    if done.returncode != 0:
+        raise Failure(f'{" ".join(command)}\nended with status {done.returncode}:\n'
+                      f'{done.stdout[-16000:]}')
 
 
 def unit_tests(folder: Path, suite: Optional[str], only: Optional[str]) -> list[str]:
@@ -73,10 +80,15 @@ def unit_tests(folder: Path, suite: Optional[str], only: Optional[str]) -> list[
 
     Of them, those of the suite (all, if it is None) whose name the regular expression finds.
     """
+    return [test['name'] for test in _tests_of(folder, suite)
+            if only is None or re.search(only, test['name'])]
+
+
+def _tests_of(folder: Path, suite: Optional[str]) -> list[dict]:
+    """Returns what Meson says about the tests of the suite, or about all."""
     listed = json.loads((folder / 'meson-info' / 'intro-tests.json').read_text('utf-8'))
-    return [test['name'] for test in listed
-            if (suite is None or any(each.rpartition(':')[2] == suite for each in test['suite']))
-            and (only is None or re.search(only, test['name']))]
+    return [test for test in listed
+            if suite is None or any(each.rpartition(':')[2] == suite for each in test['suite'])]
 
 
 def run_unit_tests(report: Report, build: Build, root: Path, names: list[str]) -> None:
@@ -86,7 +98,7 @@ def run_unit_tests(report: Report, build: Build, root: Path, names: list[str]) -
     log.unlink(missing_ok=True)
     ran = subprocess.run(
         [*build.wrapper, 'meson', 'test', '-C', str(folder), '--no-rebuild',
-         '--timeout-multiplier=4', *names],
+         '--timeout-multiplier=4', f'--num-processes={WORKERS}', *names],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         errors='replace', check=False,
         env={**os.environ, **build.environment, 'CMOCKA_MESSAGE_OUTPUT': 'TAP'})

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Runs the unittest files of one folder and tells the suite about each test as it ends.
+"""Runs unittest files of one folder and tells the suite about each test as it ends.
 
-    child.py FOLDER [--only REGEX] [--list]
+    child.py FILE... [--only REGEX] [--list]
 
 Standard output is one JSON object a test, with the members of report.Result; with --list, it is the
-names of the tests. Whatever the tests print themselves, on either stream and from whichever
-process, is collected in the file that standard error must be.
+names of the files that hold tests to run. Whatever the tests print themselves, on either stream and
+from whichever process, is collected in the file that standard error must be.
 
 A test case with a method failure_report() is asked for more to show when it fails.
 """
@@ -103,6 +103,12 @@ class Reporter(unittest.TestResult):
         print(json.dumps(result), file=self._stream, flush=True)
 
 
+def chosen_of(file: Path, only: re.Pattern) -> list[unittest.TestCase]:
+    """Returns the tests of a file whose name the regular expression finds."""
+    found = unittest.defaultTestLoader.discover(str(file.parent), file.name, str(file.parent))
+    return [test for test in tests_of(found) if only.search(test.id())]
+
+
 def tests_of(suite: unittest.TestSuite) -> Iterator[unittest.TestCase]:
     """Yields the tests in a suite, whatever suites it is made of."""
     for each in suite:
@@ -115,7 +121,7 @@ def tests_of(suite: unittest.TestSuite) -> Iterator[unittest.TestCase]:
 def main() -> None:
     """Does what the command line says."""
     parser = argparse.ArgumentParser()
-    parser.add_argument('folder', type=Path)
+    parser.add_argument('files', type=Path, nargs='+')
     parser.add_argument('--only', type=re.compile, default=re.compile(''))
     parser.add_argument('--list', action='store_true')
     arguments = parser.parse_args()
@@ -124,16 +130,12 @@ def main() -> None:
         os.dup2(2, 1)
         sys.stdout.reconfigure(line_buffering=True, errors='backslashreplace')
         faulthandler.enable()
-        sys.path.insert(0, str(arguments.folder))
-        found = unittest.defaultTestLoader.discover(str(arguments.folder), 'test_*.py',
-                                                    str(arguments.folder))
-        chosen = unittest.TestSuite(test for test in tests_of(found)
-                                    if arguments.only.search(test.id()))
-        if arguments.list:
-            for test in tests_of(chosen):
-                print(test.id(), file=stream)
-        else:
-            chosen.run(Reporter(stream))
+        for file in arguments.files:
+            chosen = chosen_of(file, arguments.only)
+            if not arguments.list:
+                unittest.TestSuite(chosen).run(Reporter(stream))
+            elif chosen:
+                print(file.name, file=stream)
 
 
 if __name__ == '__main__':

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Running the unittest files of a folder in a process of their own: see child.py."""
+"""Running the unittest files of a folder, each in a process of its own: see child.py."""
 
 import json
 import os
@@ -9,25 +9,30 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
-from typing import Mapping, Optional, Sequence
+from typing import Callable, Mapping, Optional, Sequence
 
 from harness import scenario
 from report import FAILED, Report, Result
+from side_by_side import side_by_side
 
 CHILD = Path(__file__).with_name('child.py')
-FOLDER_SECONDS = 45 * 60
-LONG_FOLDER_SECONDS = 4 * 60 * 60
+FILE_SECONDS = 45 * 60
+LONG_FILE_SECONDS = 4 * 60 * 60
+
+# What renames without a pause. The kernel has one lock for that, so that whoever opens a path with
+# many `..` in it, anywhere on the machine, has to try again and again, and gives up in the end.
+ALONE = ('test_races.py',)
+
+# What takes longest, and therefore begins first, where it is not much code.
+FIRST = ('test_hostile.py', 'test_mounts.py', 'test_counting.py', 'test_model.py',
+         'test_hanging.py', 'test_soak.py', 'test_matrix.py')
+
+Run = Callable[[], None]
 
 
 def has_tests(folder: Path, only: Optional[str]) -> bool:
     """Says whether the folder holds a test whose name the regular expression finds."""
-    if not folder.is_dir():
-        return False
-    if only is None:
-        return any(folder.glob('test_*.py'))
-    listed = subprocess.run(_command(folder, only, '--list'), stdout=subprocess.PIPE,
-                            stderr=subprocess.DEVNULL, check=False)
-    return bool(listed.stdout)
+    return bool(_files(folder, only))
 
 
 def run(report: Report, folder: Path, only: Optional[str], prefix: str,
@@ -36,14 +41,47 @@ def run(report: Report, folder: Path, only: Optional[str], prefix: str,
 
     The wrapper is a command that runs the command in its arguments.
     """
+    beside, alone = runs(report, folder, only, prefix, environment, wrapper)
+    side_by_side(beside)
+    side_by_side(alone, 1)
+
+
+def runs(report: Report, folder: Path, only: Optional[str], prefix: str,
+         environment: Mapping[str, str], wrapper: Sequence[str] = ()
+         ) -> tuple[list[Run], list[Run]]:
+    """Returns functions of which each runs the tests in one file, as run() does.
+
+    First those that can do so beside others, then those that cannot.
+    """
+    beside: list[Run] = []
+    alone: list[Run] = []
+    for file in _files(folder, only):
+        (alone if file.name in ALONE else beside).append(
+            lambda file=file: _run_file(report, file, only, prefix, environment, wrapper))
+    return beside, alone
+
+
+def _files(folder: Path, only: Optional[str]) -> list[Path]:
+    """Returns the files with tests whose name the regular expression finds, the longest first."""
+    files = sorted(folder.glob('test_*.py'),
+                   key=lambda file: (file.name not in FIRST, -file.stat().st_size))
+    if only is None or not files:
+        return files
+    listed = subprocess.run(_command(files, only, '--list'), stdout=subprocess.PIPE,
+                            stderr=subprocess.DEVNULL, text=True, check=False)
+    return [file for file in files if file.name in listed.stdout.splitlines()]
+
+
+def _run_file(report: Report, file: Path, only: Optional[str], prefix: str,
+              environment: Mapping[str, str], wrapper: Sequence[str]) -> None:
     with tempfile.TemporaryFile() as printed:
         # The death of this process, however sudden, takes the child with it.
         child = subprocess.Popen(
-            ['setpriv', '--pdeathsig', 'TERM', *wrapper, *_command(folder, only)],
+            ['setpriv', '--pdeathsig', 'TERM', *wrapper, *_command([file], only)],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=printed, text=True,
             env={**os.environ, **environment})
         # SIGABRT makes Python print where it hangs, and ends it.
-        seconds = LONG_FOLDER_SECONDS if environment.get(scenario.LONG_VARIABLE) else FOLDER_SECONDS
+        seconds = LONG_FILE_SECONDS if environment.get(scenario.LONG_VARIABLE) else FILE_SECONDS
         too_long = threading.Timer(seconds, child.send_signal, [signal.SIGABRT])
         too_long.start()
         try:
@@ -58,10 +96,10 @@ def run(report: Report, folder: Path, only: Optional[str], prefix: str,
         if child.returncode != 0:
             size = os.fstat(printed.fileno()).st_size
             last = os.pread(printed.fileno(), 8192, max(0, size - 8192)).decode(errors='replace')
-            report.add(Result(f'{prefix}the tests of {folder.name}, all of them', FAILED,
+            report.add(Result(f'{prefix}the tests in {file.name}, all of them', FAILED,
                               why=f'their process ended with status {child.returncode}:\n{last}'))
 
 
-def _command(folder: Path, only: Optional[str], *options: str) -> list[str]:
-    return [sys.executable, str(CHILD), str(folder), *options,
+def _command(files: Sequence[Path], only: Optional[str], *options: str) -> list[str]:
+    return [sys.executable, str(CHILD), *map(str, files), *options,
             *(['--only', only] if only is not None else [])]

@@ -12,12 +12,12 @@ import shutil
 import subprocess
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Optional, Sequence
 
 import builds
 from report import Failure, Report, Skip
+from side_by_side import side_by_side
 
 SECONDS = 10
 LONG_SECONDS = 20 * 60
@@ -58,11 +58,10 @@ def require_fuzzer() -> None:
 
 
 def run(report: Report, root: Path, only: Optional[str], long: bool) -> None:
-    """Runs the targets, one more side by side than there are processors: some wait at times."""
+    """Runs the targets, side by side."""
     seconds = LONG_SECONDS if long else SECONDS
-    with ThreadPoolExecutor(max_workers=(os.cpu_count() or 1) + 1) as threads:
-        for name in names(root, only):
-            threads.submit(report.check, f'fuzz-{name}', _fuzz, root, name, seconds)
+    side_by_side([lambda name=name: report.check(f'fuzz-{name}', _fuzz, root, name, seconds)
+                  for name in names(root, only)])
 
 
 def _fuzz(root: Path, name: str, seconds: int) -> str:

@@ -145,7 +145,7 @@ class Soak(MailScenario):
         cls.container.put_file(LIMITS_FILE, '*: 1M\n')
         # Fewer mailboxes are remembered than there are.
         cls.container.put_file(ENVIRONMENT_FILE,
-                               f'OPTIONS="--limits={LIMITS_FILE} --cache-mailboxes={STATIC}"\n')
+                               f'OPTIONS="--limits={LIMITS_FILE} --cache-size=32K"\n')
 
     def setUp(self) -> None:
         super().setUp()

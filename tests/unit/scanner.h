@@ -34,6 +34,13 @@ struct asker {
     void (*react)(struct asker *asker);
 };
 
+/* A job that keeps a thread from what it should do. */
+struct holder {
+    struct pool_job job;
+    int fd;
+    bool done;
+};
+
 struct fixture {
     struct box box;       /* what is shown by hangfs lies beneath its root */
     char mount_point[80]; /* "" where there is no hangfs */
@@ -43,12 +50,14 @@ struct fixture {
     sd_event *event;
     struct confine *confine;
     struct mailbox_settings mailbox_settings;
-    struct pool *pool;
+    struct pool *fast, *slow;
     struct cache *cache;
     struct devices devices;
     struct scanner *scanner;
     struct asker askers[ASKERS_MAX];
     size_t told;
+    struct holder holders[2];
+    int hold[2]; /* a pipe, from which the holders read */
 };
 
 struct limits {
@@ -117,7 +126,7 @@ static inline int set_up_disk(void **state)
 
     assert_non_null(fixture);
     *state = fixture;
-    box_init_maildir(&fixture->box);
+    box_init_many(&fixture->box);
     for (char digit = '0'; digit <= '9'; digit++)
         make_mailbox(fixture, (char[]){'m', digit, '\0'});
     fixture->disk = device_of(fixture->box.root);
@@ -154,17 +163,22 @@ static inline void make_scanner(struct fixture *fixture, struct limits limits)
     if (fixture->mount_point[0] != '\0')
         assert_int_equal(confine_add_root(fixture->confine, fixture->mount_point), 0);
     fixture->mailbox_settings.confine = fixture->confine;
-    assert_int_equal(cache_new(100, &fixture->cache), 0);
+    assert_int_equal(cache_new(1024 * 1024, &fixture->cache), 0);
     devices_init(&fixture->devices);
-    assert_int_equal(pool_new(fixture->event, limits.threads, limits.queue_max, &fixture->pool), 0);
-    assert_int_equal(scanner_new(fixture->event, &settings, fixture->pool, fixture->cache,
-                                 &fixture->devices, &fixture->scanner),
+    assert_int_equal(pool_new(fixture->event, limits.threads, limits.queue_max, 0, &fixture->fast),
+                     0);
+    assert_int_equal(pool_new(fixture->event, limits.threads, limits.queue_max, 0, &fixture->slow),
+                     0);
+    assert_int_equal(scanner_new(fixture->event, &settings, fixture->fast, fixture->slow,
+                                 fixture->cache, &fixture->devices, &fixture->scanner),
                      0);
 }
 
 static inline void end_scanner(struct fixture *fixture)
 {
-    while (!pool_end(fixture->pool))
+    while (!pool_end(fixture->fast))
+        (void)sched_yield();
+    while (!pool_end(fixture->slow))
         (void)sched_yield();
     scanner_free(fixture->scanner);
     cache_free(fixture->cache);
@@ -255,6 +269,44 @@ static inline void leave(struct fixture *fixture, size_t index)
 static inline void run_once(struct fixture *fixture)
 {
     assert_true(sd_event_run(fixture->event, UINT64_MAX) >= 0);
+}
+
+static inline void wait_for_release(struct pool_job *job)
+{
+    char byte;
+
+    if (read(((struct holder *)job)->fd, &byte, 1) != 1)
+        abort();
+}
+
+static inline void on_held(struct pool_job *job)
+{
+    ((struct holder *)job)->done = true;
+}
+
+/*
+ * Takes the share of threads that what hangs has of four: whoever asks about a mailbox there waits
+ * for a look that has not begun, until release().
+ */
+static inline void hold(struct fixture *fixture)
+{
+    assert_return_code(pipe2(fixture->hold, O_CLOEXEC), errno);
+    for (size_t i = 0; i < ARRAY_SIZE(fixture->holders); i++) {
+        fixture->holders[i] = (struct holder){
+            .job = {.device = fixture->hanging, .work = wait_for_release, .finished = on_held},
+            .fd = fixture->hold[0],
+        };
+        assert_int_equal(pool_submit(fixture->fast, &fixture->holders[i].job), 0);
+    }
+}
+
+static inline void release(struct fixture *fixture)
+{
+    assert_int_equal(write(fixture->hold[1], "xx", 2), 2);
+    while (!fixture->holders[0].done || !fixture->holders[1].done)
+        run_once(fixture);
+    for (size_t i = 0; i < ARRAY_SIZE(fixture->hold); i++)
+        (void)close(fixture->hold[i]);
 }
 
 /* Runs the loop until so many were told altogether. */

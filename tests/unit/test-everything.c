@@ -13,7 +13,7 @@ static struct maildir_count count_everything(const struct box *box)
 {
     struct maildir_count count = {};
 
-    assert_int_equal(everything_count(box->fd, box->path, box->confine, &count), 0);
+    assert_int_equal(everything_count(box->fd, box->path, box->confine, NULL, &count), 0);
     assert_int_equal(count.messages, count.files_counted);
     assert_int_equal(count.directories_remembered, 0);
     assert_true(count.is_mailbox);
@@ -204,7 +204,7 @@ static void too_many_directories_are_an_error(void **state)
     }
     assert_int_equal(count_everything(&box).messages, MAILDIR_FOLDERS_MAX);
     box_mkdir(&box, "one-more");
-    assert_int_equal(everything_count(box.fd, box.path, box.confine, &count), -E2BIG);
+    assert_int_equal(everything_count(box.fd, box.path, box.confine, NULL, &count), -E2BIG);
     assert_int_equal(count.bytes, NOT_WRITTEN);
     box_done(&box);
 }
@@ -216,7 +216,7 @@ static enum child_result count_as_nobody(void *userdata)
 
     if (geteuid() != 0 || !child_become_nobody())
         return CHILD_SKIPPED;
-    CHECK(everything_count(box->fd, box->path, box->confine, &count) == -EACCES);
+    CHECK(everything_count(box->fd, box->path, box->confine, NULL, &count) == -EACCES);
     CHECK(count.bytes == NOT_WRITTEN);
     return CHILD_PASSED;
 }
@@ -261,8 +261,8 @@ static void a_descriptor_that_is_no_directory(void **state)
     box_put(&box, "file", 5);
     fd = open(box_path(&box, "file", path), O_PATH | O_CLOEXEC);
     assert_return_code(fd, errno);
-    assert_int_equal(everything_count(fd, path, box.confine, &count), -ENOTDIR);
-    assert_int_equal(everything_count(-1, path, box.confine, &count), -EBADF);
+    assert_int_equal(everything_count(fd, path, box.confine, NULL, &count), -ENOTDIR);
+    assert_int_equal(everything_count(-1, path, box.confine, NULL, &count), -EBADF);
     assert_return_code(close(fd), errno);
     /* One that has been removed is empty. */
     box_remove(&box, "../box");

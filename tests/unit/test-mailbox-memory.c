@@ -43,7 +43,7 @@ static int set_up(void **state)
     box_init(&fixture->box);
     fixture->kind = filesystem_kind(fixture->box.fd);
     fixture->settings.confine = fixture->box.confine;
-    assert_int_equal(mailbox_memory_init(&fixture->memory, BOUND, on_device_kind, fixture), 0);
+    assert_int_equal(mailbox_memory_init(&fixture->memory, BOUND * 56, on_device_kind, fixture), 0);
     *state = fixture;
     return 0;
 }

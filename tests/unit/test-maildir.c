@@ -14,7 +14,6 @@
 #include "system/cleanup.h"
 
 #define NOT_WRITTEN  UINT64_C(0x5a5a5a5a)
-#define FOLDERS_MANY 9000
 
 static void what_counts(void **state)
 {
@@ -1176,14 +1175,14 @@ static void the_bytes_of_a_memory(void **state)
     assert_int_equal(maildir_memory_bytes(NULL), 0);
     box_init_maildir(&box);
     (void)box_count(&box, &memory);
-    assert_int_equal(maildir_memory_bytes(memory), 192);
+    assert_int_equal(maildir_memory_bytes(memory), 200);
     box_folder(&box, ".A");
     box_folder(&box, ".Bcd");
     (void)box_count(&box, &memory);
-    assert_int_equal(maildir_memory_bytes(memory), 192 + 2 * 128 + sizeof("2.A") + sizeof("2.Bcd"));
+    assert_int_equal(maildir_memory_bytes(memory), 200 + 2 * 128 + sizeof("2.A") + sizeof("2.Bcd"));
     box_remove(&box, ".A");
     (void)box_count(&box, &memory);
-    assert_int_equal(maildir_memory_bytes(memory), 192 + 128 + sizeof("2.Bcd"));
+    assert_int_equal(maildir_memory_bytes(memory), 200 + 128 + sizeof("2.Bcd"));
     box_done(&box);
 }
 
@@ -1207,36 +1206,111 @@ static void too_many_folders_are_an_error(void **state)
     box_done(&box);
 }
 
-/* A mailbox of so many folders is counted, but not remembered, though it was as it grew. */
-static void very_many_folders_are_not_remembered(void **state)
+/* Counts within the budget, whose spending begins anew. */
+static int count_within(const struct box *box, struct budget *budget,
+                        struct maildir_memory **memory, struct maildir_count *ret)
 {
+    struct maildir_options options = box_options;
+
+    options.budget = budget;
+    budget_start(budget);
+    return maildir_count(box->fd, box->path, box->confine, &options, memory, ret);
+}
+
+/* A count ends when its budget is spent; what was read before need not be read again. */
+static void a_budget_ends_the_count(void **state)
+{
+    static const struct budget ample = {1000000, UINT64_MAX, 1000000, NULL, NULL, 0, 0};
     _cleanup_(maildir_memory_freep) struct maildir_memory *memory = NULL;
     struct maildir_count count;
+    struct budget budget = ample;
     char name[64];
     struct box box;
 
     (void)state;
     box_init_many(&box);
-    (void)box_count(&box, &memory);
-    assert_non_null(memory);
-    for (int i = 0; i < FOLDERS_MANY; i++) {
+    for (int i = 0; i < 100; i++) {
         (void)snprintf(name, sizeof(name), ".%d", i);
         box_mkdir(&box, name);
-        if (i % 10 != 0)
-            continue;
         (void)snprintf(name, sizeof(name), ".%d/new", i);
         box_mkdir(&box, name);
         (void)snprintf(name, sizeof(name), ".%d/new/a,S=2", i);
         box_put(&box, name, 0);
     }
-    for (int i = 0; i < 2; i++) {
-        count = box_count(&box, &memory);
-        assert_int_equal(count.messages, FOLDERS_MANY / 10);
-        assert_int_equal(count.bytes, FOLDERS_MANY / 10 * 2);
-        assert_int_equal(count.directories_read, 3 + FOLDERS_MANY / 10);
-        assert_int_equal(count.directories_remembered, 0);
-        assert_null(memory);
-    }
+    box_settle();
+    /* the mailbox has 102 entries to read and more, then each folder two directories */
+    budget.entries_max = 300;
+    assert_int_equal(count_within(&box, &budget, &memory, &count), -ETIME);
+    assert_non_null(memory);
+    budget.entries_max = 100;
+    assert_int_equal(count_within(&box, &budget, &memory, &count), -ETIME);
+    budget = ample;
+    assert_int_equal(count_within(&box, &budget, &memory, &count), 0);
+    assert_int_equal(count.messages, 100);
+    assert_int_equal(count.bytes, 200);
+    assert_in_range(count.directories_remembered, 20, 60);
+    assert_in_range(count.directories_read, 40, 80);
+    /* of what is remembered, each directory is one entry */
+    assert_int_equal(count_within(&box, &budget, &memory, &count), 0);
+    assert_int_equal(count.directories_read, 0);
+    assert_in_range(budget.entries, 202, 210);
+
+    budget = ample;
+    budget.folders_bytes_max = 100 * (FOLDER_BYTES + 2 * sizeof("2.12"));
+    maildir_memory_free(steal_pointer(&memory));
+    assert_int_equal(count_within(&box, &budget, &memory, &count), 0);
+    budget.folders_bytes_max -= 100;
+    maildir_memory_free(steal_pointer(&memory));
+    assert_int_equal(count_within(&box, &budget, &memory, &count), -E2BIG);
+
+    /* every few dozen entries the clock is looked at */
+    budget = ample;
+    budget.cpu_usec_max = 0;
+    assert_int_equal(count_within(&box, &budget, NULL, &count), -ETIME);
+    box_done(&box);
+}
+
+/* Notes the devices that a count meets, and lets it go on or not. */
+struct guard {
+    dev_t device;
+    unsigned int calls;
+    int result;
+};
+
+static int on_enter_device(dev_t device, void *userdata)
+{
+    struct guard *guard = userdata;
+
+    guard->device = device;
+    guard->calls++;
+    return guard->result;
+}
+
+/* Where a link leads, it is asked first whether that device may be waited for. */
+static void a_budget_tells_of_devices(void **state)
+{
+    struct guard guard = {};
+    struct budget budget = {1000, UINT64_MAX, 0, on_enter_device, &guard, 0, 0};
+    struct maildir_count count;
+    struct stat st;
+    struct box box;
+
+    (void)state;
+    box_init_maildir(&box);
+    box_put(&box, "new/a,S=2", 0);
+    assert_int_equal(count_within(&box, &budget, NULL, &count), 0);
+    assert_int_equal(guard.calls, 0);
+    box_mkdir(&box, "../elsewhere");
+    box_mkdir(&box, "../elsewhere/new");
+    box_put(&box, "../elsewhere/new/b,S=3", 0);
+    box_link(&box, "../elsewhere", ".linked");
+    assert_int_equal(count_within(&box, &budget, NULL, &count), 0);
+    assert_int_equal(count.bytes, 5);
+    assert_return_code(fstat(box.fd, &st), errno);
+    assert_true(guard.calls > 0);
+    assert_int_equal(guard.device, st.st_dev);
+    guard.result = -EBUSY;
+    assert_int_equal(count_within(&box, &budget, NULL, &count), -EBUSY);
     box_done(&box);
 }
 
@@ -1265,7 +1339,8 @@ int main(void)
         cmocka_unit_test(a_descriptor_that_is_no_mailbox),
         cmocka_unit_test(a_mailbox_that_is_removed_holds_nothing),
         cmocka_unit_test(the_bytes_of_a_memory),
-        cmocka_unit_test(very_many_folders_are_not_remembered),
+        cmocka_unit_test(a_budget_ends_the_count),
+        cmocka_unit_test(a_budget_tells_of_devices),
         cmocka_unit_test(too_many_folders_are_an_error),
     };
 

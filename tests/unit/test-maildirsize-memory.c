@@ -24,7 +24,7 @@ static struct maildirsize_memory *new_memory(size_t max_files)
 {
     struct maildirsize_memory *memory = NULL;
 
-    assert_int_equal(maildirsize_memory_new(max_files, &memory), 0);
+    assert_int_equal(maildirsize_memory_new(max_files * 56, &memory), 0);
     return memory;
 }
 
@@ -188,7 +188,7 @@ static void only_what_is_settled_is_remembered(void **state)
 
 static void a_bound_of_none(void **state)
 {
-    struct maildirsize_memory *memory = new_memory(0);
+    struct maildirsize_memory *memory = new_memory(7);
 
     (void)state;
     put(memory, 1, 1);
@@ -204,7 +204,7 @@ static void the_bound_is_kept(void **state)
 {
     static const struct {
         size_t max_files, most;
-    } cases[] = {{1, 8}, {8, 8}, {9, 16}, {16, 16}, {100, 128}, {1024, 1024}};
+    } cases[] = {{8, 8}, {15, 8}, {16, 16}, {100, 64}, {1024, 1024}};
 
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -303,7 +303,7 @@ static enum child_result put_without_memory(void *userdata)
     size_t bytes;
 
     CHECK(hoard_prepare());
-    CHECK(maildirsize_memory_new(1000, &memory) == 0);
+    CHECK(maildirsize_memory_new(1024 * 56, &memory) == 0);
     for (unsigned int i = 0; i < *count; i++)
         put(memory, i, 1);
     bytes = maildirsize_memory_bytes(memory);

@@ -8,6 +8,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -30,7 +31,9 @@ struct fixture;
 struct job {
     struct pool_job job;
     struct fixture *fixture;
-    int go_fd; /* a byte is read from it; -1: the job does not wait */
+    int go_fd;       /* a byte is read from it; -1: the job does not wait */
+    dev_t change_to; /* before that, unless 0 */
+    int changed;     /* what became of it */
     pthread_t worker;
     bool finished;
 };
@@ -52,6 +55,8 @@ static void on_work(struct pool_job *pool_job)
     char byte = 'x';
 
     job->worker = pthread_self();
+    if (job->change_to != 0)
+        job->changed = pool_change_device(job->fixture->pool, pool_job, job->change_to);
     if (write(job->fixture->begun[1], &byte, 1) != 1)
         abort();
     if (job->go_fd >= 0 && read(job->go_fd, &byte, 1) != 1)
@@ -100,7 +105,7 @@ static int tear_down(void **state)
 
 static void make_pool(struct fixture *fixture, unsigned int threads, size_t queue_max)
 {
-    assert_int_equal(pool_new(fixture->event, threads, queue_max, &fixture->pool), 0);
+    assert_int_equal(pool_new(fixture->event, threads, queue_max, 0, &fixture->pool), 0);
 }
 
 static int submit_with(struct fixture *fixture, size_t index, dev_t device, int go_fd)
@@ -447,6 +452,97 @@ static void ends_without_the_loop(void **state)
     assert_int_equal(fixture->finished_count, 0);
 }
 
+/* What hangs, on however many devices, keeps others waiting for a moment only. */
+static void who_waits_for_long_is_replaced(void **state)
+{
+    struct fixture *fixture = *state;
+    size_t before;
+
+    start_any_thread();
+    before = count_threads();
+    make_pool(fixture, 4, JOBS_MAX);
+    for (size_t i = 0; i < 20; i++)
+        assert_int_equal(submit_hanging(fixture, i, 1 + i % 5), 0);
+    await_begun(fixture, 4);
+    /* two of each device begin, the last of them when those before them turn out to hang */
+    while (pool_stuck(fixture->pool, POOL_DEVICE_ANY, 0) < 10)
+        assert_true(sd_event_run(fixture->event, UINT64_MAX) >= 0);
+    await_begun(fixture, 6);
+    for (size_t i = 20; i < 30; i++)
+        assert_int_equal(submit(fixture, i, 9), 0);
+    run_until(fixture, 10);
+    assert_int_equal(pool_stuck(fixture->pool, POOL_DEVICE_ANY, 0), 10);
+    assert_in_range(count_threads(), before + 11, before + 14);
+    go_on(fixture, 20);
+    run_until(fixture, 30);
+    /* nobody is replaced any more */
+    while (count_threads() > before + 4) {
+        fixture->jobs[30].finished = false;
+        fixture->finished_count = 0;
+        assert_int_equal(submit(fixture, 30, 9), 0);
+        run_until(fixture, 1);
+    }
+    end(fixture);
+}
+
+static void there_is_a_bound_to_replacing(void **state)
+{
+    struct fixture *fixture = *state;
+    size_t before;
+
+    start_any_thread();
+    before = count_threads();
+    make_pool(fixture, 2, JOBS_MAX);
+    for (size_t i = 0; i < POOL_THREADS_MAX + 5; i++)
+        assert_int_equal(submit_hanging(fixture, i, 1 + i), 0);
+    for (size_t begun = 0; begun < POOL_THREADS_MAX; begun++) {
+        struct pollfd begun_fd = {.fd = fixture->begun[0], .events = POLLIN};
+
+        while (poll(&begun_fd, 1, 0) == 0)
+            assert_true(sd_event_run(fixture->event, 10 * USEC_PER_MSEC) >= 0);
+        await_begun(fixture, 1);
+    }
+    for (size_t i = 0; i < 3; i++)
+        assert_true(sd_event_run(fixture->event, UINT64_MAX) >= 0);
+    assert_int_equal(count_threads(), before + POOL_THREADS_MAX);
+    go_on(fixture, POOL_THREADS_MAX + 5);
+    run_until(fixture, POOL_THREADS_MAX + 5);
+    end(fixture);
+}
+
+static void a_job_changes_its_device(void **state)
+{
+    struct fixture *fixture = *state;
+
+    make_pool(fixture, 4, JOBS_MAX);
+    for (size_t i = 0; i < 2; i++) {
+        fixture->jobs[i].change_to = 8;
+        assert_int_equal(submit_hanging(fixture, i, 7), 0);
+    }
+    await_begun(fixture, 2);
+    await_tick();
+    assert_int_equal(pool_stuck(fixture->pool, 7, 0), 0);
+    assert_int_equal(pool_stuck(fixture->pool, 8, 0), 2);
+    /* 8 has its share now, and 7 has not */
+    fixture->jobs[2].change_to = 8;
+    assert_int_equal(submit(fixture, 2, 7), 0);
+    run_until(fixture, 1);
+    assert_int_equal(fixture->jobs[2].changed, -EBUSY);
+    fixture->jobs[3].change_to = 9;
+    assert_int_equal(submit(fixture, 3, 7), 0);
+    run_until(fixture, 2);
+    assert_int_equal(fixture->jobs[3].changed, 0);
+    assert_int_equal(fixture->jobs[3].job.device, 9);
+    assert_int_equal(submit(fixture, 4, 8), 0);
+    assert_int_equal(pool_has_begun(fixture->pool, &fixture->jobs[4].job), false);
+    assert_int_equal(pool_has_begun(fixture->pool, &fixture->jobs[0].job), true);
+    go_on(fixture, 2);
+    run_until(fixture, 5);
+    assert_int_equal(fixture->jobs[0].changed, 0);
+    assert_int_equal(fixture->jobs[1].changed, 0);
+    end(fixture);
+}
+
 /* Jobs of a few devices, some of which hang for a while; no device has more than its share. */
 static void random_jobs(void **state)
 {
@@ -489,7 +585,7 @@ static int make_pool_in_child(struct fixture *fixture)
 {
     int r = sd_event_new(&fixture->event);
 
-    return r < 0 ? r : pool_new(fixture->event, 2, JOBS_MAX, &fixture->pool);
+    return r < 0 ? r : pool_new(fixture->event, 2, JOBS_MAX, 0, &fixture->pool);
 }
 
 static enum child_result without_any_thread(void *userdata)
@@ -534,9 +630,9 @@ static enum child_result without_descriptors(void *userdata)
 
     CHECK(lowest >= 0 && close(lowest) == 0);
     CHECK(setrlimit(RLIMIT_NOFILE, &none) == 0);
-    CHECK(pool_new(fixture->event, 2, JOBS_MAX, &fixture->pool) == -EMFILE);
+    CHECK(pool_new(fixture->event, 2, JOBS_MAX, 0, &fixture->pool) == -EMFILE);
     CHECK(setrlimit(RLIMIT_NOFILE, &many) == 0);
-    CHECK(pool_new(fixture->event, 2, JOBS_MAX, &fixture->pool) == -ECHILD); /* the parent's loop */
+    CHECK(pool_new(fixture->event, 2, JOBS_MAX, 0, &fixture->pool) == -ECHILD); /* the parent's loop */
     lowest = dup(STDIN_FILENO);
     CHECK(lowest >= 0 && (rlim_t)lowest == none.rlim_cur); /* nothing is left open */
     return CHILD_PASSED;
@@ -556,6 +652,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(one_thread_works_in_order, set_up, tear_down),
         cmocka_unit_test(the_share_of_a_device),
         cmocka_unit_test_setup_teardown(others_go_on_while_a_device_hangs, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(who_waits_for_long_is_replaced, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(there_is_a_bound_to_replacing, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_job_changes_its_device, set_up, tear_down),
         cmocka_unit_test_setup_teardown(two_devices_that_hang_leave_room_for_a_third, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(what_waits_is_bounded, set_up, tear_down),

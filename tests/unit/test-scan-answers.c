@@ -6,20 +6,19 @@
  */
 #include "scanner.h"
 
-/* The look waits until all are there: reading maildirsize hangs. */
+/* The look does not begin until all are there. */
 static void a_lower_limit_is_looked_at_for_itself(void **state)
 {
     struct fixture *fixture = *state;
 
     put_maildirsize(fixture, "m0", "\n1000 9\n");
     make_scanner(fixture, roomy);
-    hangfs_say(&fixture->hangfs, "hang read");
+    hold(fixture);
     must_ask(fixture, 0, "~/m0", 0);
     must_ask(fixture, 1, "~/m0", 999);
     must_ask(fixture, 2, "~/m0", 1000);
     must_ask(fixture, 3, "~/m0", 500);
-    hangfs_say(&fixture->hangfs, "await 1");
-    hangfs_say(&fixture->hangfs, "wake");
+    release(fixture);
     run_until(fixture, 4);
     assert_trusted(fixture, 0, 1000);
     assert_counted(fixture, 1);
@@ -34,10 +33,10 @@ static void a_larger_message_is_looked_at_for_itself(void **state)
 
     put_maildirsize(fixture, "m0", "\n1000 9\n");
     make_scanner(fixture, roomy);
-    hangfs_say(&fixture->hangfs, "hang read");
+    hold(fixture);
     must_ask(fixture, 0, "~/m0", 1000);
     must_ask_with_size(fixture, 1, "~/m0", 1000, 1);
-    hangfs_say(&fixture->hangfs, "wake");
+    release(fixture);
     run_until(fixture, 2);
     assert_trusted(fixture, 0, 1000);
     assert_counted(fixture, 1);
@@ -56,14 +55,13 @@ static void a_message_that_is_too_large_is_answered_for_itself(void **state)
     for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
         const struct scan_result *result;
 
-        hangfs_say(&fixture->hangfs, "hang look");
+        hold(fixture);
         must_ask_with_size(fixture, 0, names[i], 900, 901);
         must_ask_with_size(fixture, 1, names[i], 900, 900);
         must_ask_with_size(fixture, 2, names[i], 900, 902);
         /* whoever wants to know the usage too */
         assert_int_equal(ask_with(fixture, 3, names[i], usage), 0);
-        hangfs_say(&fixture->hangfs, "await 1");
-        hangfs_say(&fixture->hangfs, "wake");
+        release(fixture);
         run_until(fixture, 6 * i + 4);
         for (size_t asker = 0; asker < 3; asker += 2) {
             result = told(fixture, asker);
@@ -78,11 +76,10 @@ static void a_message_that_is_too_large_is_answered_for_itself(void **state)
         assert_int_equal(counters(fixture)->scans, 2 * i + 1);
 
         /* the other way round a count is there, which is as good */
-        hangfs_say(&fixture->hangfs, "hang look");
+        hold(fixture);
         must_ask_with_size(fixture, 0, names[i], 900, 900);
         must_ask_with_size(fixture, 1, names[i], 900, 901);
-        hangfs_say(&fixture->hangfs, "await 1");
-        hangfs_say(&fixture->hangfs, "wake");
+        release(fixture);
         run_until(fixture, 6 * i + 6);
         assert_counted(fixture, 0);
         assert_counted(fixture, 1);
@@ -103,13 +100,12 @@ static void a_stale_limit_is_not_answered_for_another(void **state)
     put_maildirsize(fixture, "m0", "999S\n1000 9\n");
     box_touch(&fixture->box, "../m0/maildirsize", -2 * 86400);
     make_scanner(fixture, roomy);
-    hangfs_say(&fixture->hangfs, "hang read");
+    hold(fixture);
     assert_int_equal(ask_with(fixture, 0, "~/m0", header), 0);
     assert_int_equal(ask_with(fixture, 1, "~/m0", sure), 0);
     assert_int_equal(ask_with(fixture, 2, "~/m0", roomier), 0);
     assert_int_equal(ask_with(fixture, 3, "~/m0", header), 0);
-    hangfs_say(&fixture->hangfs, "await 1");
-    hangfs_say(&fixture->hangfs, "wake");
+    release(fixture);
     run_until(fixture, 4);
     assert_trusted(fixture, 0, 1000);
     assert_int_equal(told(fixture, 0)->usage.rule, USAGE_RULE_STALE_LIMIT);
@@ -122,11 +118,10 @@ static void a_stale_limit_is_not_answered_for_another(void **state)
     assert_int_equal(told(fixture, 3)->usage.rule, USAGE_RULE_STALE_LIMIT);
     assert_int_equal(counters(fixture)->scans, 1);
 
-    hangfs_say(&fixture->hangfs, "hang read");
+    hold(fixture);
     assert_int_equal(ask_with(fixture, 0, "~/m0", sure), 0);
     assert_int_equal(ask_with(fixture, 1, "~/m0", header), 0);
-    hangfs_say(&fixture->hangfs, "await 1");
-    hangfs_say(&fixture->hangfs, "wake");
+    release(fixture);
     run_until(fixture, 6);
     assert_counted(fixture, 0);
     assert_counted(fixture, 1);
@@ -142,13 +137,12 @@ static void sums_that_know_more_are_not_answered_for_another(void **state)
     box_mkdir(&fixture->box, "../m0/Sent/cur");
     box_put(&fixture->box, "../m0/Sent/cur/a,S=50", 0);
     make_scanner(fixture, roomy);
-    hangfs_say(&fixture->hangfs, "hang read");
+    hold(fixture);
     must_ask(fixture, 0, "~/m0", 749);
     must_ask(fixture, 1, "~/m0", 749);
     must_ask(fixture, 2, "~/m0", 750);
     must_ask(fixture, 3, "~/m0", 1000);
-    hangfs_say(&fixture->hangfs, "await 1");
-    hangfs_say(&fixture->hangfs, "wake");
+    release(fixture);
     run_until(fixture, 4);
     assert_trusted(fixture, 0, 1000);
     assert_int_equal(told(fixture, 0)->usage.rule, USAGE_RULE_LAYOUT);
@@ -174,13 +168,12 @@ static void a_fresh_over_is_not_answered_for_another(void **state)
     put_maildirsize(fixture, "m0", "\n1000 9\n");
     box_touch(&fixture->box, "../m0/maildirsize", -1);
     make_scanner(fixture, roomy);
-    hangfs_say(&fixture->hangfs, "hang read");
+    hold(fixture);
     must_ask(fixture, 0, "~/m0", 500);
     must_ask(fixture, 1, "~/m0", 500);
     must_ask(fixture, 2, "~/m0", 400);
     fixture->askers[1].react = change_m0;
-    hangfs_say(&fixture->hangfs, "await 1");
-    hangfs_say(&fixture->hangfs, "wake");
+    release(fixture);
     run_until(fixture, 3);
     assert_trusted(fixture, 0, 1000);
     assert_trusted(fixture, 1, 1000);
@@ -195,22 +188,20 @@ static void a_lower_limit_is_not_answered_for_another(void **state)
 
     put_maildirsize(fixture, "m0", "\n1000 9\n");
     make_scanner(fixture, roomy);
-    hangfs_say(&fixture->hangfs, "hang read");
+    hold(fixture);
     must_ask(fixture, 0, "~/m0", 0);
     must_ask(fixture, 1, "~/m0", 500);
-    hangfs_say(&fixture->hangfs, "await 1");
     leave(fixture, 0);
-    hangfs_say(&fixture->hangfs, "wake");
+    release(fixture);
     run_until(fixture, 1);
     assert_counted(fixture, 1);
 
     /* nor has he come back with another question */
-    hangfs_say(&fixture->hangfs, "hang read");
+    hold(fixture);
     must_ask(fixture, 0, "~/m0", 0);
-    hangfs_say(&fixture->hangfs, "await 1");
     leave(fixture, 0);
     must_ask(fixture, 0, "~/m0", 500);
-    hangfs_say(&fixture->hangfs, "wake");
+    release(fixture);
     run_until(fixture, 2);
     assert_counted(fixture, 0);
 }
@@ -222,12 +213,12 @@ static void a_second_look_has_the_time_of_the_first(void **state)
 
     put_maildirsize(fixture, "m0", "\n1000 9\n");
     make_scanner(fixture, roomy);
-    hangfs_say(&fixture->hangfs, "hang read list");
+    hangfs_say(&fixture->hangfs, "hang list");
+    hold(fixture);
     must_ask(fixture, 0, "~/m0", 0);
     must_ask(fixture, 1, "~/m0", 500);
     at_usec = fixture->askers[1].waiter.deadline.at_usec;
-    hangfs_say(&fixture->hangfs, "await 1");
-    hangfs_say(&fixture->hangfs, "wake read");
+    release(fixture);
     run_until(fixture, 1);
     hangfs_say(&fixture->hangfs, "await 1");
     assert_int_equal(fixture->askers[1].waiter.deadline.at_usec, at_usec);

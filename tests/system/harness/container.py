@@ -7,6 +7,7 @@ the image stays as it was, so that any number of containers can run from it at o
 """
 
 import os
+import secrets
 import shlex
 import signal
 import socket
@@ -130,6 +131,8 @@ class Container:
         options = ['--quiet', f'--directory={self._image}', '--volatile=overlay', '--boot',
                    '--private-network', '--hostname=mx', '--register=no', '--console=pipe',
                    '--link-journal=no', '--resolv-conf=off', '--timezone=off',
+                   # systemd makes a scope of this name: several containers may be of one image
+                   f'--machine=exim-quotad-test-{secrets.token_hex(8)}',
                    # nspawn's own list of Debian 12 holds no Landlock, which a real machine has
                    '--system-call-filter=landlock_create_ruleset landlock_add_rule '
                    'landlock_restrict_self']

@@ -78,8 +78,9 @@ def _make_at(release: str, path: Path) -> None:
     options = ['--variant=minbase', '--dpkgopt=force-unsafe-io',
                '--include=' + ','.join(RELEASES[release]),
                *(f'--customize-hook={hook}' for hook in HOOKS)]
+    # The death of this process, however sudden, takes the making with it.
     made = subprocess.run(
-        ['mmdebstrap', *options, release, unfinished],
+        ['setpriv', '--pdeathsig', 'TERM', 'mmdebstrap', *options, release, unfinished],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         text=True, errors='replace', check=False)
     if made.returncode != 0:

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "quota/budget.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <time.h>
+
+#include "system/clock.h"
+
+/* How many entries are spent between two looks at the clock, which cost a system call each. */
+#define ENTRIES_PER_LOOK 64
+
+void budget_start(struct budget *budget)
+{
+    budget->entries = 0;
+    budget->cpu_start_usec = clock_usec(CLOCK_THREAD_CPUTIME_ID);
+}
+
+uint64_t budget_cpu_usec(const struct budget *budget)
+{
+    return clock_usec(CLOCK_THREAD_CPUTIME_ID) - budget->cpu_start_usec;
+}
+
+static int check_cpu(const struct budget *budget)
+{
+    return budget_cpu_usec(budget) > budget->cpu_usec_max ? -ETIME : 0;
+}
+
+int budget_spend(struct budget *budget, uint64_t entries)
+{
+    uint64_t before;
+
+    if (!budget)
+        return 0;
+    before = budget->entries;
+    budget->entries += entries;
+    if (budget->entries > budget->entries_max)
+        return -ETIME;
+    if (before / ENTRIES_PER_LOOK == budget->entries / ENTRIES_PER_LOOK)
+        return 0;
+    return check_cpu(budget);
+}
+
+int budget_spend_dear(struct budget *budget)
+{
+    int r = budget_spend(budget, 1);
+
+    return r < 0 || !budget ? r : check_cpu(budget);
+}
