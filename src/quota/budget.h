@@ -10,8 +10,8 @@
 #include <sys/types.h>
 
 struct budget {
-    uint64_t entries_max;  /* entries of directories, and files and directories looked at */
-    uint64_t cpu_usec_max; /* of the thread that looks */
+    uint64_t entries_max;     /* entries of directories, and files and directories looked at */
+    uint64_t cpu_usec_max;    /* of the thread that looks */
     size_t folders_bytes_max; /* for the list of folders and what is remembered of them */
 
     /*

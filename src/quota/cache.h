@@ -23,8 +23,9 @@ struct cache;
 
 /*
  * Makes a cache of at most bytes_max (0: remembers nothing). It takes memory as it fills, not now.
- * A mailbox with so many folders that it would take more than a 32nd part is not remembered. Returns 0 and the cache, which the caller releases with cache_free(), -ENOMEM, or the
- * negative errno of getrandom(2), where the key comes from.
+ * A mailbox with so many folders that it would take more than a 32nd part is not remembered.
+ * Returns 0 and the cache, which the caller releases with cache_free(), -ENOMEM, or the negative
+ * errno of getrandom(2), where the key comes from.
  */
 int cache_new(size_t bytes_max, struct cache **ret);
 

@@ -9,7 +9,7 @@
 
 struct entries {
     struct budget *budget; /* on which each entry is spent; NULL: none */
-    char *buffer; /* NULL until the first directory is read */
+    char *buffer;          /* NULL until the first directory is read */
     size_t offset;
     size_t length;
     int error; /* the negative errno that ended the reading, or 0 */

@@ -30,12 +30,12 @@
 /*
  * Counts what is in the directory that directory_fd is open on (O_PATH suffices; it stays the
  * caller's). path is its absolute path, used together with confine for what is a symbolic link and
- * for nothing else. budget bounds the count, unless it is NULL. May wait for a disk or a server, for
- * as long as they take.
- * Returns 0 and *ret, whose sums saturate at SIZE_BYTES_MAX (is_mailbox is true: any directory may
- * be counted so); -E2BIG for more than MAILDIR_FOLDERS_MAX directories or than the budget has bytes
- * for; -ETIME or an error of enter_device() where the budget ends the count; the negative errno of
- * the first directory or entry that could not be read; or -ENOMEM. *ret is not written then.
+ * for nothing else. budget bounds the count, unless it is NULL. May wait for a disk or a server,
+ * for as long as they take. Returns 0 and *ret, whose sums saturate at SIZE_BYTES_MAX (is_mailbox
+ * is true: any directory may be counted so); -E2BIG for more than MAILDIR_FOLDERS_MAX directories
+ * or than the budget has bytes for; -ETIME or an error of enter_device() where the budget ends the
+ * count; the negative errno of the first directory or entry that could not be read; or -ENOMEM.
+ * *ret is not written then.
  */
 int everything_count(int directory_fd, const char *path, struct confine *confine,
                      struct budget *budget, struct maildir_count *ret);

@@ -39,11 +39,11 @@ struct maildir_directory {
 };
 
 struct maildir_memory {
-    size_t bytes;       /* of memory, all in all */
+    size_t bytes;        /* of memory, all in all */
     uint64_t since_usec; /* when the first of its directories was read, by CLOCK_MONOTONIC */
-    size_t folders;     /* directories in the list */
-    struct stamp stamp; /* of the mailbox when it was read for its folders; or all zeroes */
-    bool has_plain;     /* one of the entries is FOLDER_PLAIN */
+    size_t folders;      /* directories in the list */
+    struct stamp stamp;  /* of the mailbox when it was read for its folders; or all zeroes */
+    bool has_plain;      /* one of the entries is FOLDER_PLAIN */
     struct maildir_directory directories[]; /* MAILDIR_PARTS of the mailbox, then as many of each
                                                folder; behind them the entries of the folders, in
                                                the same, sorted order (quota/folder_list.h) */
@@ -51,8 +51,8 @@ struct maildir_memory {
 
 /*
  * Makes a memory for the listed folders, in which everything is unknown but what old (NULL: none)
- * knows of the mailbox and of folders that are in both; it is as old as that one then. Returns 0 and the memory, which the caller
- * releases with maildir_memory_free(), or -ENOMEM.
+ * knows of the mailbox and of folders that are in both; it is as old as that one then. Returns 0
+ * and the memory, which the caller releases with maildir_memory_free(), or -ENOMEM.
  */
 int maildir_memory_new(const struct folder_list *list, const struct maildir_memory *old,
                        struct maildir_memory **ret);

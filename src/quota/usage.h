@@ -48,7 +48,8 @@ struct usage {
     struct maildir_count count; /* where messages were counted */
 };
 
-/* Says whether the usage alone is enough to let the policy's message in, and nothing else is asked. */
+/* Says whether the usage alone is enough to let the policy's message in, and nothing else is asked.
+ */
 bool usage_fits(const struct usage *usage, const struct mailbox_policy *policy);
 
 /* Returns the protocol's word for the source, a constant string. */

@@ -489,6 +489,11 @@ unsigned int query_stuck(struct query_service *service)
     return scanner_stuck(service->scanner);
 }
 
+bool query_is_busy(const struct query_service *service)
+{
+    return scanner_is_busy(service->scanner);
+}
+
 struct limits_store *query_limits(const struct query_service *service)
 {
     return service->limits;

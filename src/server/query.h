@@ -108,6 +108,9 @@ size_t query_mailboxes(const struct query_service *service);
 /* Returns how many addresses led to mailboxes, which stays the service's. */
 const struct lookups *query_lookups(const struct query_service *service);
 
+/* Returns whether a look is under way, though nobody may wait for it any longer. */
+bool query_is_busy(const struct query_service *service);
+
 /* Returns how many looks hang in a file system. */
 unsigned int query_stuck(struct query_service *service);
 

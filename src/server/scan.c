@@ -527,6 +527,11 @@ const struct scan_counters *scanner_counters(const struct scanner *scanner)
     return &scanner->counters;
 }
 
+bool scanner_is_busy(const struct scanner *scanner)
+{
+    return !LIST_EMPTY(&scanner->in_flight);
+}
+
 unsigned int scanner_stuck(struct scanner *scanner)
 {
     return stuck_on(scanner, POOL_DEVICE_ANY);

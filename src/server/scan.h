@@ -70,9 +70,8 @@ struct scanner_settings {
 };
 
 /*
- * Makes a scanner with a pool for each lane. settings->mailbox, the pools, cache and devices are the
- * caller's and outlive it.
- * Returns 0, or a negative errno.
+ * Makes a scanner with a pool for each lane. settings->mailbox, the pools, cache and devices are
+ * the caller's and outlive it. Returns 0, or a negative errno.
  */
 int scanner_new(sd_event *event, const struct scanner_settings *settings, struct pool *fast,
                 struct pool *slow, struct cache *cache, struct devices *devices,
@@ -95,5 +94,9 @@ void scanner_leave(struct scanner *scanner, struct scan_waiter *waiter);
 /* Returns the numbers, which stay the scanner's. */
 const struct scan_counters *scanner_counters(const struct scanner *scanner);
 
-/* Returns how many looks have waited for a file system for longer than the time-out, and still do. */
+/* Returns whether a look is under way. */
+bool scanner_is_busy(const struct scanner *scanner);
+
+/* Returns how many looks have waited for a file system for longer than the time-out, and still do.
+ */
 unsigned int scanner_stuck(struct scanner *scanner);

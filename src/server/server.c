@@ -274,7 +274,8 @@ static int on_terminate(sd_event_source *source, const struct signalfd_siginfo *
 /* Whether an end now would cost more than what is remembered. */
 static bool is_needed(const struct server *server)
 {
-    return connections_count(server->connections) > 0 || must_stay(server);
+    return connections_count(server->connections) > 0 || query_is_busy(server->service) ||
+           must_stay(server);
 }
 
 /*

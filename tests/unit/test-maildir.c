@@ -13,7 +13,7 @@
 #include "quota/size.h"
 #include "system/cleanup.h"
 
-#define NOT_WRITTEN  UINT64_C(0x5a5a5a5a)
+#define NOT_WRITTEN UINT64_C(0x5a5a5a5a)
 
 static void what_counts(void **state)
 {

@@ -632,7 +632,8 @@ static enum child_result without_descriptors(void *userdata)
     CHECK(setrlimit(RLIMIT_NOFILE, &none) == 0);
     CHECK(pool_new(fixture->event, 2, JOBS_MAX, 0, &fixture->pool) == -EMFILE);
     CHECK(setrlimit(RLIMIT_NOFILE, &many) == 0);
-    CHECK(pool_new(fixture->event, 2, JOBS_MAX, 0, &fixture->pool) == -ECHILD); /* the parent's loop */
+    CHECK(pool_new(fixture->event, 2, JOBS_MAX, 0, &fixture->pool) ==
+          -ECHILD); /* the parent's loop */
     lowest = dup(STDIN_FILENO);
     CHECK(lowest >= 0 && (rlim_t)lowest == none.rlim_cur); /* nothing is left open */
     return CHILD_PASSED;

@@ -11,6 +11,9 @@ CONFIGURATION = '/etc/exim4/exim4.conf'
 MAINLOG = '/var/log/exim4/mainlog'
 PANICLOG = '/var/log/exim4/paniclog'
 
+# For a reply: the first one to hundreds of recipients at once may come when all are done.
+REPLY_SECONDS = 120
+
 
 class Exim:
     """The Exim of one container."""
@@ -45,7 +48,8 @@ class Exim:
 
     def session(self) -> smtp.Session:
         """Opens an SMTP session, up to and with EHLO."""
-        session = smtp.Session(self._container.connect_tcp(25, source=self._client_address))
+        session = smtp.Session(self._container.connect_tcp(25, timeout=REPLY_SECONDS,
+                                                           source=self._client_address))
         self._sessions.append(session)
         return session
 
