@@ -7,8 +7,9 @@
  * learn how full any mailbox beneath the roots is, and nothing else.
  *
  * Diagnostics: the systemd journal, or where --log says. Exit status 0 after a clean end, 1 if it
- * could not start, 2 for a wrong command line. With --check-config, 0 or 1 for whether the roots
- * could be opened and the limits file could be read.
+ * could not start, 2 for a wrong command line; with sockets of systemd it stays up instead, and
+ * answers with errors. With --check-config, 0 or 1 for whether the roots could be opened and the
+ * limits file could be read.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -26,6 +27,7 @@
 #include "server/server.h"
 #include "server/sockets.h"
 #include "system/cleanup.h"
+#include "system/clock.h"
 #include "system/confine.h"
 #include "system/daemon.h"
 #include "system/journal.h"
@@ -38,6 +40,10 @@
 /* Whom the post's daemon became by default. */
 #define DEFAULT_USER "mail"
 
+/* After this a service that is misconfigured ends, and the next query starts one that looks again.
+ */
+#define MISCONFIGURED_USEC (10 * 60 * USEC_PER_SEC)
+
 /* Everything that is released at the end. */
 struct program {
     struct options options;
@@ -45,6 +51,7 @@ struct program {
     struct sockets sockets;
     struct pidfile *pidfile;
     struct daemon daemon;
+    char why[OPTIONS_ERROR_BYTES_MAX]; /* it cannot start, for people; empty: it can */
 };
 
 static bool same_file(int a, int b)
@@ -86,20 +93,34 @@ static enum journal_target default_target(const struct options *options)
     return JOURNAL_STDERR;
 }
 
-/* Says why the service cannot start, to whoever started it. */
-static void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* Notes why the service cannot start; of several reasons the first. */
+static void fail(struct program *program, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
-static void complain(const char *format, ...)
+static void fail(struct program *program, const char *format, ...)
 {
     va_list arguments;
 
-    if (stderr_is_the_client())
+    if (program->why[0] != '\0')
         return;
     va_start(arguments, format);
-    fputs("exim-quotad: ", stderr);
-    vfprintf(stderr, format, arguments);
-    fputc('\n', stderr);
+    vsnprintf(program->why, sizeof(program->why), format, arguments);
     va_end(arguments);
+}
+
+/* The text shall be one line wherever it is shown. */
+static void mask_controls(char *text)
+{
+    for (; *text; text++)
+        if ((unsigned char)*text < ' ' || *text == '\x7f')
+            *text = '?';
+}
+
+/* Tells whoever started the service why it ends. */
+static void complain(const char *why)
+{
+    if (!stderr_is_the_client())
+        fprintf(stderr, "exim-quotad: %s\n", why);
 }
 
 static int open_journal(struct program *program)
@@ -111,8 +132,8 @@ static int open_journal(struct program *program)
     int r = journal_open(target, options->log_path, options->debug, &program->journal);
 
     if (r < 0)
-        complain("cannot open the log %s: %s", options->log_path ? options->log_path : "",
-                 strerror(-r));
+        fail(program, "cannot open the log %s: %s", options->log_path ? options->log_path : "",
+             strerror(-r));
     return r;
 }
 
@@ -123,12 +144,12 @@ static int make_socket(struct program *program)
     int r = sockets_make(settings->socket_path, settings->socket_mode, &program->sockets);
 
     if (r == -EADDRINUSE)
-        complain("--socket=%s: another process answers there already", settings->socket_path);
+        fail(program, "--socket=%s: another process answers there already", settings->socket_path);
     else if (r == -EEXIST)
-        complain("--socket=%s: there is a file that is no socket; it was left alone",
-                 settings->socket_path);
+        fail(program, "--socket=%s: there is a file that is no socket; it was left alone",
+             settings->socket_path);
     else if (r < 0)
-        complain("--socket=%s: %s", settings->socket_path, strerror(-r));
+        fail(program, "--socket=%s: %s", settings->socket_path, strerror(-r));
     return r;
 }
 
@@ -139,7 +160,7 @@ static int open_sockets(struct program *program)
     int r = sockets_take_systemd(&program->sockets, program->journal);
 
     if (r < 0) {
-        complain("cannot take the sockets that systemd passes: %s", strerror(-r));
+        fail(program, "cannot take the sockets that systemd passes: %s", strerror(-r));
         return r;
     }
     if (r > 0) {
@@ -148,7 +169,7 @@ static int open_sockets(struct program *program)
                         "--socket=%s is left alone: systemd passes the sockets", socket_path);
         if (program->sockets.count > 0)
             return 0;
-        complain("systemd passed no stream socket: see the warnings in the journal");
+        fail(program, "systemd passed no stream socket: see the warnings in the journal");
         return -ENOTSOCK;
     }
     if (socket_path)
@@ -156,8 +177,9 @@ static int open_sockets(struct program *program)
     r = sockets_take_stdin(&program->sockets);
     if (r != 0)
         return r < 0 ? r : 0;
-    complain("there is no socket to answer on: start exim-quotad.socket with systemctl, or give "
-             "--socket=PATH");
+    fail(program,
+         "there is no socket to answer on: start exim-quotad.socket with systemctl, or give "
+         "--socket=PATH");
     return EXIT_USAGE;
 }
 
@@ -171,10 +193,10 @@ static int acquire_pidfile(struct program *program)
         return 0;
     r = pidfile_acquire(path, &program->pidfile, &other);
     if (r == -EEXIST)
-        complain("--pidfile=%s: another process (%d) has locked it; stop that one first", path,
-                 (int)other);
+        fail(program, "--pidfile=%s: another process (%d) has locked it; stop that one first", path,
+             (int)other);
     else if (r < 0)
-        complain("--pidfile=%s: %s", path, strerror(-r));
+        fail(program, "--pidfile=%s: %s", path, strerror(-r));
     return r;
 }
 
@@ -185,18 +207,18 @@ static int go_into_background(struct program *program)
     if (program->sockets.origin == SOCKETS_OWN && !program->options.foreground) {
         r = daemon_fork(&program->daemon);
         if (r < 0)
-            complain("cannot go into the background: %s", strerror(-r));
+            fail(program, "cannot go into the background: %s", strerror(-r));
     }
     if (r == 0 && program->pidfile) {
         r = pidfile_write(program->pidfile, getpid());
         if (r < 0)
-            complain("--pidfile=%s: %s", program->options.pidfile, strerror(-r));
+            fail(program, "--pidfile=%s: %s", program->options.pidfile, strerror(-r));
     }
     return r;
 }
 
 /* Becomes the user that was asked for; or, as root with a socket of our own, the default one. */
-static int drop_privileges(const struct program *program)
+static int drop_privileges(struct program *program)
 {
     const char *user = program->options.user;
     int r;
@@ -212,11 +234,11 @@ static int drop_privileges(const struct program *program)
         return 0;
     }
     if (r == -ESRCH)
-        complain("--user=%s: there is no such user", user);
+        fail(program, "--user=%s: there is no such user", user);
     else if (r == -EPERM)
-        complain("--user=%s: only root can become another user", user);
+        fail(program, "--user=%s: only root can become another user", user);
     else if (r < 0)
-        complain("--user=%s: %s", user, strerror(-r));
+        fail(program, "--user=%s: %s", user, strerror(-r));
     return r;
 }
 
@@ -227,9 +249,9 @@ static int open_roots(struct program *program)
     int r = quota_settings_open_roots(settings, &failed);
 
     if (r == -ENOSYS)
-        complain(CONFINE_UNAVAILABLE);
+        fail(program, CONFINE_UNAVAILABLE);
     else if (r < 0)
-        complain("--root=%s: %s", failed, strerror(-r));
+        fail(program, "--root=%s: %s", failed, strerror(-r));
     else if (settings->roots_count == 0)
         journal_log(program->journal, LOG_WARNING,
                     "no --root: whoever may ask may ask about any file of this machine");
@@ -237,14 +259,14 @@ static int open_roots(struct program *program)
 }
 
 /*
- * As sandbox_allow_directory_of(). Where the user cannot come by name, there is nothing to allow:
- * what was opened there before the drop of privileges stays open.
+ * As sandbox_allow_directory_of(). Where the user cannot come by name, or no directory is, there is
+ * nothing to allow: what was opened there before the drop of privileges stays open.
  */
 static int allow_directory_of(struct sandbox *sandbox, const char *path, enum sandbox_access access)
 {
     int r = sandbox_allow_directory_of(sandbox, path, access);
 
-    return r == -EACCES ? 0 : r;
+    return r == -EACCES || r == -ENOENT ? 0 : r;
 }
 
 /*
@@ -284,10 +306,11 @@ static int fill_sandbox(const struct program *program, struct sandbox *sandbox)
 {
     const struct options *options = &program->options;
     const struct settings *settings = &options->settings;
+    const struct confine *confine = settings->quota.mailbox.confine;
     int r = 0;
 
-    for (size_t i = 0; r == 0 && i < confine_roots(settings->quota.mailbox.confine); i++)
-        r = allow_root(program, sandbox, confine_root_fd(settings->quota.mailbox.confine, i));
+    for (size_t i = 0; r == 0 && confine && i < confine_roots(confine); i++)
+        r = allow_root(program, sandbox, confine_root_fd(confine, i));
     /* These are opened again, or removed, by name; a file of that name may be another by then. */
     if (r == 0 && settings->quota.limits_path)
         r = allow_file(sandbox, settings->quota.limits_path, SANDBOX_READ_FILE);
@@ -310,7 +333,8 @@ static int enter_sandbox(struct program *program)
     const char *notify_socket = getenv("NOTIFY_SOCKET");
     _cleanup_(sandbox_freep) struct sandbox *sandbox = NULL;
     /* An instance for one connection is no news. */
-    int news = sockets_listen(&program->sockets) ? LOG_INFO : LOG_DEBUG;
+    bool is_news = sockets_listen(&program->sockets) && !program->options.settings.misconfigured;
+    int news = is_news ? LOG_INFO : LOG_DEBUG;
     int r = sandbox_new(&sandbox);
 
     /* The time zone is a file, and the stamps of a log file want it. */
@@ -320,7 +344,7 @@ static int enter_sandbox(struct program *program)
     if (r == 0)
         r = sandbox_enter(sandbox, notify_socket && notify_socket[0] == '@');
     if (r < 0)
-        complain("cannot confine itself with Landlock: %s", strerror(-r));
+        fail(program, "cannot confine itself with Landlock: %s", strerror(-r));
     else if (r == 0)
         journal_log(program->journal, news == LOG_DEBUG ? LOG_DEBUG : LOG_NOTICE,
                     "Landlock is not to be had here (an old kernel, or a container's filter): what "
@@ -336,11 +360,11 @@ static int on_prepared(void *userdata)
     struct program *program = userdata;
     int r = enter_sandbox(program);
 
-    if (r < 0)
+    if (r < 0 && !program->options.settings.misconfigured)
         return r;
     r = daemon_ready(&program->daemon);
     if (r < 0)
-        complain("cannot let go of the terminal: %s", strerror(-r));
+        fail(program, "cannot let go of the terminal: %s", strerror(-r));
     return r;
 }
 
@@ -357,34 +381,90 @@ static void block_signals(void)
     signal(SIGPIPE, SIG_IGN);
 }
 
-static int run(struct program *program)
+static int serve(struct program *program)
 {
     char error[SERVER_ERROR_BYTES_MAX];
-    int r;
+    int r = server_run(&program->options.settings, &program->sockets, program->journal, on_prepared,
+                       program, error);
 
+    if (r < 0 && program->why[0] == '\0')
+        complain(error);
+    return r;
+}
+
+static int start(struct program *program)
+{
+    int r = open_journal(program);
+
+    if (r == 0)
+        r = acquire_pidfile(program);
+    if (r == 0)
+        r = open_sockets(program);
+    if (r == 0)
+        r = go_into_background(program);
+    if (r == 0)
+        r = drop_privileges(program);
+    if (r == 0)
+        r = open_roots(program);
+    return r == 0 ? serve(program) : r;
+}
+
+/* Whether what went wrong would go wrong at another start, too. */
+static bool is_lasting(int error)
+{
+    return error != -ENOMEM && error != -EMFILE && error != -ENFILE && error != -EAGAIN &&
+           error != -EINTR;
+}
+
+/* Takes the sockets of systemd, unless that was done, and the journal. Returns whether there are
+ * any. */
+static bool have_systemd_sockets(struct program *program)
+{
+    struct options *options = &program->options;
+
+    if (!program->journal) {
+        options->log = OPTIONS_LOG_DEFAULT;
+        free(options->log_path);
+        options->log_path = NULL;
+        if (open_journal(program) < 0)
+            return false;
+    }
+    if (program->sockets.count == 0)
+        (void)sockets_take_systemd(&program->sockets, program->journal);
+    return program->sockets.count > 0 && program->sockets.origin == SOCKETS_SYSTEMD;
+}
+
+/*
+ * Answers every query with an error, at once, and says why: an end would only have systemd start
+ * the service again and again, while each client waits for its time-out. No root is opened.
+ */
+static int serve_misconfigured(struct program *program)
+{
+    char text[sizeof("misconfigured: ") + OPTIONS_ERROR_BYTES_MAX];
+    struct settings *settings = &program->options.settings;
+
+    mask_controls(program->why);
+    (void)snprintf(text, sizeof(text), "misconfigured: %s", program->why);
+    journal_event(program->journal, JOURNAL_MISCONFIGURED, NULL,
+                  "%s; every query gets an error until that is corrected and the service restarted",
+                  text);
+    quota_settings_deinit(&settings->quota);
+    settings->misconfigured = text;
+    settings->exit_idle_usec = MISCONFIGURED_USEC;
+    return serve(program);
+}
+
+/* r tells whether the options could be read. Returns what the program ends with. */
+static int run(struct program *program, int r)
+{
     block_signals();
-    r = open_journal(program);
-    if (r < 0)
+    if (r == 0)
+        r = start(program);
+    if (program->why[0] == '\0')
         return r;
-    r = acquire_pidfile(program);
-    if (r < 0)
-        return r;
-    r = open_sockets(program);
-    if (r != 0)
-        return r;
-    r = go_into_background(program);
-    if (r < 0)
-        return r;
-    r = drop_privileges(program);
-    if (r < 0)
-        return r;
-    r = open_roots(program);
-    if (r < 0)
-        return r;
-    r = server_run(&program->options.settings, &program->sockets, program->journal, on_prepared,
-                   program, error);
-    if (r < 0)
-        complain("%s", error);
+    if (is_lasting(r) && have_systemd_sockets(program))
+        return serve_misconfigured(program);
+    complain(program->why);
     return r;
 }
 
@@ -411,7 +491,6 @@ static void open_standard_streams(void)
 int main(int argc, char **argv)
 {
     struct program program = {.daemon = DAEMON_NULL};
-    char error[OPTIONS_ERROR_BYTES_MAX];
     int status = EXIT_SUCCESS;
     int r;
 
@@ -420,11 +499,7 @@ int main(int argc, char **argv)
     mallopt(M_ARENA_MAX, 1);
     /* Large lists of folders go back to the system when they are released. */
     mallopt(M_MMAP_THRESHOLD, 128 * 1024);
-    r = options_parse(argc, argv, &program.options, error);
-    if (r < 0) {
-        complain("%s", error);
-        return r == -EINVAL ? EXIT_USAGE : EXIT_FAILURE;
-    }
+    r = options_parse(argc, argv, &program.options, program.why);
     switch (program.options.action) {
     case OPTIONS_HELP:
         options_print_help();
@@ -437,7 +512,7 @@ int main(int argc, char **argv)
             status = EXIT_FAILURE;
         break;
     case OPTIONS_SERVE:
-        r = run(&program);
+        r = run(&program, r == -EINVAL ? EXIT_USAGE : r);
         release(&program);
         if (r == SERVER_LEFT_THREAD)
             _exit(EXIT_SUCCESS); /* what it uses goes when it goes */

@@ -291,9 +291,9 @@ static int check_together(const struct options *options, char *error)
     return 0;
 }
 
-int options_parse(int argc, char **argv, struct options *ret, char *error)
+static struct options default_options(void)
 {
-    _cleanup_(options_deinit) struct options options = {
+    return (struct options){
         .settings =
             {
                 .socket_mode = 0666,
@@ -306,8 +306,14 @@ int options_parse(int argc, char **argv, struct options *ret, char *error)
                 .quota = QUOTA_SETTINGS_DEFAULT,
             },
     };
+}
+
+int options_parse(int argc, char **argv, struct options *ret, char *error)
+{
+    _cleanup_(options_deinit) struct options options = default_options();
     int r;
 
+    *ret = default_options();
     r = read_all(argc, argv, &options, error);
     if (r == 0)
         r = check_together(&options, error);

@@ -137,7 +137,8 @@ static int read_queued(struct everything *everything, const char *entry)
 static int read_all_directories(struct everything *everything)
 {
     struct reading reading = {
-        .fd = confine_open_name(everything->access.fd, ".", O_RDONLY | O_DIRECTORY, false),
+        .fd =
+            confine_open_name(everything->access.fd, ".", O_RDONLY | O_DIRECTORY, CONFINE_ANYWHERE),
     };
     int r;
 

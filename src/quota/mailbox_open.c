@@ -56,11 +56,18 @@ static bool must_not_wait(const struct opener *opener, dev_t device)
     return opener->memory && kind_of(opener, device) != FILESYSTEM_MEMORY;
 }
 
-/* Opens one name in a directory of the device, never through a symbolic link. */
+/*
+ * Opens one name in a directory of the device, never through a symbolic link; nor, where it must
+ * not wait, on another file system than the one that is known.
+ */
 static int open_name(const struct opener *opener, dev_t device, int directory_fd, const char *name,
                      int flags)
 {
-    return confine_open_name(directory_fd, name, flags, must_not_wait(opener, device));
+    enum confine_reach reach = CONFINE_ANYWHERE;
+
+    if (opener->memory)
+        reach = must_not_wait(opener, device) ? CONFINE_CACHED : CONFINE_SAME_MOUNT;
+    return confine_open_name(directory_fd, name, flags, reach);
 }
 
 static int stat_descriptor(const struct opener *opener, int fd, struct statx *ret)

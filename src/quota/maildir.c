@@ -397,7 +397,7 @@ static int mailbox_list(struct counter *counter, struct folder_list *list, struc
     struct stamp before;
     int r;
 
-    fd = confine_open_name(counter->access.fd, ".", O_RDONLY | O_DIRECTORY, false);
+    fd = confine_open_name(counter->access.fd, ".", O_RDONLY | O_DIRECTORY, CONFINE_ANYWHERE);
     if (fd < 0)
         return fd;
     if (options->layout == MAILDIR_LAYOUT_FS)

@@ -64,7 +64,7 @@ static int open_unlinked(int fd, const char *path, int flags)
         memcpy(name, path, length);
         name[length] = '\0';
         next = confine_open_name(here < 0 ? fd : here, name, O_DIRECTORY | (last ? flags : O_PATH),
-                                 false);
+                                 CONFINE_ANYWHERE);
         if (last || next < 0)
             return next;
         closep(&here);

@@ -70,7 +70,7 @@ static bool is_in(const char *path, const char *directory)
 /* Returns whether nothing is to be seen in the directory. One that may not be read hides it all. */
 static bool is_empty(int fd)
 {
-    int list_fd = confine_open_name(fd, ".", O_RDONLY | O_DIRECTORY, false);
+    int list_fd = confine_open_name(fd, ".", O_RDONLY | O_DIRECTORY, CONFINE_ANYWHERE);
     DIR *list = list_fd < 0 ? NULL : fdopendir(list_fd);
     bool found = false;
 

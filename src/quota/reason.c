@@ -17,6 +17,7 @@ static const char *const words[REASON_COUNT_] = {
     [REASON_IO_ERROR] = "io-error",
     [REASON_TIMEOUT] = "timeout",
     [REASON_OVERLOADED] = "overloaded",
+    [REASON_MISCONFIGURED] = "misconfigured",
 };
 
 const char *reason_to_string(enum reason reason)

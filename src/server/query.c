@@ -49,7 +49,7 @@ struct query_service {
 
 static enum filesystem_kind device_kind(dev_t device, void *userdata)
 {
-    const struct query_service *service = userdata;
+    struct query_service *service = userdata;
 
     return devices_kind(&service->devices, device);
 }
@@ -118,6 +118,7 @@ int query_service_new(sd_event *event, const struct settings *settings, size_t c
     service->journal = journal;
     service->listens = listens;
     service->started_usec = clock_usec(CLOCK_MONOTONIC);
+    devices_init(&service->devices);
     r = service_init(event, service, connections_max);
     if (r < 0) {
         (void)query_service_end(service);
@@ -145,6 +146,7 @@ bool query_service_end(struct query_service *service)
     report_free(service->report);
     cache_free(service->cache);
     mailbox_memory_done(&service->memory);
+    devices_deinit(&service->devices);
     free(service);
     return true;
 }
@@ -158,6 +160,20 @@ static struct report_entry report_entry(const struct query *query, const char *s
     };
 }
 
+/* Makes the reply for an error. */
+static void answer_error(struct query_service *service, const struct query *query,
+                         enum reason reason, const char *text)
+{
+    bool accept = service->settings->on_error == ON_ERROR_ACCEPT;
+
+    if (query->type == REQUEST_PATH)
+        reply_number(&service->reply, accept ? 0 : SIZE_BYTES_MAX);
+    else
+        reply_error(&service->reply, reason, text);
+    service->counters.queries++;
+    service->counters.errors++;
+}
+
 /*
  * Makes the reply for an error, and the one journal entry that says why. what is the mailbox's
  * path, or else whatever was asked.
@@ -168,12 +184,7 @@ static void finish_error(struct query_service *service, const struct query *quer
     bool accept = service->settings->on_error == ON_ERROR_ACCEPT;
     struct report_entry entry = report_entry(query, what);
 
-    if (query->type == REQUEST_PATH)
-        reply_number(&service->reply, accept ? 0 : SIZE_BYTES_MAX);
-    else
-        reply_error(&service->reply, reason, text);
-    service->counters.queries++;
-    service->counters.errors++;
+    answer_error(service, query, reason, text);
     latency_add(&service->latency, entry.usec);
     report_error(service->report, &entry, reason, text,
                  query->type != REQUEST_PATH ? "an error"
@@ -425,6 +436,11 @@ bool query_start(struct query_service *service, struct query *query, char *line,
     query->started_usec = clock_usec(CLOCK_MONOTONIC);
     reason = request_parse(line, length, &request, &text);
     query->type = request.type;
+    if (service->settings->misconfigured && request.type != REQUEST_STATS) {
+        /* The journal has one entry about it, not one for each query. */
+        answer_error(service, query, REASON_MISCONFIGURED, service->settings->misconfigured);
+        return true;
+    }
     if (reason != REASON_NONE) {
         refuse_line(service, query, line, length, reason, text);
         return true;

@@ -61,6 +61,7 @@ struct scan {
     char *path; /* the mailbox's own: shorter where asked_path is that of a folder */
     struct mailbox_policy policy;
     struct maildir_memory *memory;
+    uint64_t mount_changes; /* before it began */
 
     struct budget budget;
     uint64_t cpu_usec; /* spent in this round */
@@ -266,6 +267,7 @@ static int start_scan(struct scanner *scanner, const char *path, dev_t device,
         return -ENOMEM;
     scan->job = (struct pool_job){.device = device, .work = on_work, .finished = on_finished};
     scan->memory = cache_take(scanner->cache, path);
+    scan->mount_changes = devices_changes(scanner->devices);
     r = submit(scan);
     if (r < 0) {
         cache_put(scanner->cache, path, scan->memory);
@@ -440,7 +442,8 @@ static void on_finished(struct pool_job *job)
     if (scan->error == -ETIME)
         scan->error = -ETIMEDOUT;
     if (scan->mailbox.device_kind != FILESYSTEM_UNKNOWN)
-        devices_learn(scanner->devices, scan->mailbox.device, scan->mailbox.device_kind);
+        devices_learn(scanner->devices, scan->mailbox.device, scan->mailbox.device_kind,
+                      scan->mount_changes);
     cache_put(scanner->cache, scan->asked_path, scan->memory);
     scan->memory = NULL;
     if (scan->counted && scan->usage.source == USAGE_CACHE)

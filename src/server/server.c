@@ -9,12 +9,12 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <systemd/sd-daemon.h>
 #include <systemd/sd-event.h>
 
 #include "config.h"
 #include "server/connection.h"
+#include "server/descriptors.h"
 #include "server/listener.h"
 #include "server/paths_report.h"
 #include "server/query.h"
@@ -27,12 +27,6 @@
 
 /* How soon what matters is tried again: telling the service manager, going on without memory. */
 #define RETRY_USEC (100 * USEC_PER_MSEC)
-
-/* Descriptors beyond the connections': sockets, the log, the loop's own. */
-#define DESCRIPTORS_OWN 64
-
-/* What a look into a mailbox may hold open. */
-#define DESCRIPTORS_LOOK 8
 
 struct server {
     const struct settings *settings;
@@ -56,45 +50,6 @@ struct server {
     bool must_go; /* a root is one that our Landlock does not allow */
     bool stopping;
 };
-
-/* Returns how many descriptors are not for connections. */
-static rlim_t reserved_descriptors(const struct settings *settings)
-{
-    rlim_t threads =
-        settings->scan_threads > POOL_THREADS_MAX ? settings->scan_threads : POOL_THREADS_MAX;
-
-    /* The loop looks into mailboxes, too, and there are two lanes of threads. */
-    return DESCRIPTORS_OWN + settings->quota.roots_count +
-           (rlim_t)DESCRIPTORS_LOOK * (2 * threads + 1);
-}
-
-/*
- * Raises the limit on descriptors to what the connections need. Returns how many connections there
- * may be: if they could take every descriptor, no mailbox could be opened any more.
- */
-static size_t raise_descriptor_limit(const struct server *server)
-{
-    rlim_t connections = server->settings->connections_max;
-    rlim_t reserved = reserved_descriptors(server->settings), need = connections + reserved;
-    struct rlimit limit;
-
-    if (!sockets_listen(server->sockets) || getrlimit(RLIMIT_NOFILE, &limit) < 0 ||
-        limit.rlim_cur >= need)
-        return connections;
-    limit.rlim_cur = limit.rlim_max < need ? limit.rlim_max : need;
-    if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
-        (void)getrlimit(RLIMIT_NOFILE, &limit);
-    if (limit.rlim_cur >= need)
-        return connections;
-    connections = limit.rlim_cur > 2 * reserved ? limit.rlim_cur - reserved : limit.rlim_cur / 2;
-    journal_log(
-        server->journal, LOG_WARNING,
-        "--max-connections=%u needs %ju file descriptors, and %ju are allowed: there may be "
-        "%ju connections; raise LimitNOFILE=, or lower --max-connections",
-        server->settings->connections_max, (uintmax_t)need, (uintmax_t)limit.rlim_cur,
-        (uintmax_t)connections);
-    return connections;
-}
 
 /* Enough for a number of 64 bits with its commas. */
 #define GROUPED_BYTES_MAX 32
@@ -155,13 +110,17 @@ static void tell_status(struct server *server, const char *state)
                       "%u counts take longer than --scan-timeout and still wait for a file system",
                       stuck);
     server->stuck = stuck;
-    r = sd_notifyf(0,
-                   "%sSTATUS=%s queries, %s over quota, %s errors; %s mailboxes remembered; p99 "
-                   "%" PRIu64 ".%" PRIu64 " ms%s%s",
-                   server->state, group_digits(counters->queries, queries),
-                   group_digits(counters->over, over), group_digits(counters->errors, errors),
-                   group_digits(query_mailboxes(server->service), mailboxes), p99_usec / 1000,
-                   p99_usec / 100 % 10, in_vain, hang);
+    if (server->settings->misconfigured)
+        r = sd_notifyf(0, "%sSTATUS=%s", server->state, server->settings->misconfigured);
+    else
+        r = sd_notifyf(
+            0,
+            "%sSTATUS=%s queries, %s over quota, %s errors; %s mailboxes remembered; p99 "
+            "%" PRIu64 ".%" PRIu64 " ms%s%s",
+            server->state, group_digits(counters->queries, queries),
+            group_digits(counters->over, over), group_digits(counters->errors, errors),
+            group_digits(query_mailboxes(server->service), mailboxes), p99_usec / 1000,
+            p99_usec / 100 % 10, in_vain, hang);
     if (r < 0 && state[0] != '\0')
         tell_unheard(server, r);
     if (!is_passing(r))
@@ -235,6 +194,15 @@ static bool must_stay(const struct server *server)
 }
 
 /*
+ * Whether roots are used by whoever comes; not for one connection, which is answered by what is
+ * there, nor where the options are wrong.
+ */
+static bool uses_roots(const struct server *server)
+{
+    return sockets_listen(server->sockets) && !server->settings->misconfigured;
+}
+
+/*
  * Looks where the names of the roots lead now, and lets go of the roots where nobody is being
  * answered, so that they can be unmounted. Landlock allows this process the directories that it
  * began with: where systemd starts another one, it makes room, and answers whom it has accepted
@@ -280,7 +248,7 @@ static int on_mounts(sd_event_source *source, int fd, uint32_t events, void *use
 static int on_status(sd_event_source *source, uint64_t usec, void *userdata)
 {
     struct server *server = userdata;
-    bool held = sockets_listen(server->sockets) && check_roots(server);
+    bool held = uses_roots(server) && check_roots(server);
 
     (void)usec;
     if (held || connections_count(server->connections) > 0 || query_stuck(server->service) > 0)
@@ -318,6 +286,8 @@ static bool is_idle(struct server *server)
 {
     uint64_t now_usec, due_usec;
 
+    if (server->settings->misconfigured)
+        return true; /* however busy: it may be corrected by now */
     sd_event_now(server->event, CLOCK_MONOTONIC, &now_usec);
     due_usec = size_add(is_needed(server) ? now_usec : server->active_usec,
                         server->settings->exit_idle_usec);
@@ -332,7 +302,9 @@ static bool is_idle(struct server *server)
 static void on_limits_read(void *userdata)
 {
     struct server *server = userdata;
-    bool leaving = server->leaving && !server->stopping;
+    /* Only another process reads the options again. */
+    bool again = server->settings->misconfigured && server->reloading;
+    bool leaving = (server->leaving || again) && !server->stopping;
 
     if (server->reloading)
         tell_status(server, "READY=1\n");
@@ -340,7 +312,10 @@ static void on_limits_read(void *userdata)
     server->leaving = false;
     if (!leaving || !is_idle(server))
         return;
-    journal_log(server->journal, LOG_INFO, "idle for long enough (--exit-idle-time)");
+    journal_log(server->journal, LOG_INFO,
+                server->settings->misconfigured
+                    ? "ending: the next query starts a process that reads the options again"
+                    : "idle for long enough (--exit-idle-time)");
     stop(server);
 }
 
@@ -413,7 +388,7 @@ static void check_paths(struct server *server)
 {
     int r;
 
-    if (!sockets_listen(server->sockets))
+    if (!uses_roots(server))
         return;
     r = paths_report_new(query_pool(server->service), &server->settings->quota, server->journal,
                          &server->paths_report);
@@ -484,9 +459,11 @@ static int take_connections(struct server *server)
 static int start(struct server *server)
 {
     const struct settings *settings = server->settings;
-    size_t connections_max = raise_descriptor_limit(server);
+    size_t connections_max = settings->connections_max;
     int r;
 
+    if (sockets_listen(server->sockets))
+        connections_max = descriptors_raise_limit(settings, server->journal);
     r = sd_event_new(&server->event);
     if (r < 0)
         return r;
@@ -505,7 +482,7 @@ static int start(struct server *server)
     if (r < 0)
         return r;
     r = add_timers(server);
-    if (r == 0 && sockets_listen(server->sockets))
+    if (r == 0 && uses_roots(server))
         r = watch_mounts(server);
     if (r < 0)
         return r;
@@ -581,14 +558,14 @@ int server_run(const struct settings *settings, struct sockets *sockets, struct 
         return r;
     }
     /* An instance for one connection is no news. */
-    if (sockets_listen(sockets))
+    if (uses_roots(&server))
         journal_event(journal, JOURNAL_STARTED, NULL, "exim-quotad %s answers on %zu socket%s%s",
                       PROJECT_VERSION, sockets->count, sockets->count == 1 ? "" : "s",
                       sockets->origin == SOCKETS_SYSTEMD ? " passed by systemd" : "");
     check_paths(&server);
     tell_status(&server, "READY=1\n");
     server.started = true;
-    if (sockets_listen(sockets))
+    if (uses_roots(&server))
         (void)check_roots(&server); /* what was mounted since they were opened */
     finish_if_done(&server);
     r = run_loop(&server, error);

@@ -20,6 +20,12 @@ enum on_error {
 };
 
 struct settings {
+    /*
+     * Why no mailbox can be looked into, for people: every query is answered at once with that, and
+     * no root is used. NULL: nothing is wrong.
+     */
+    const char *misconfigured;
+
     /* where questions come from */
     char *socket_path; /* NULL: from systemd or on standard input */
     mode_t socket_mode;

@@ -530,7 +530,7 @@ static int open_component(int directory_fd, const char *path, size_t *ret_end)
     memcpy(name, component, length);
     name[length] = '\0';
     *ret_end = (size_t)(component - path) + length;
-    return confine_open_name(directory_fd, name, O_PATH, false);
+    return confine_open_name(directory_fd, name, O_PATH, CONFINE_ANYWHERE);
 }
 
 /*
@@ -775,7 +775,7 @@ static int open_known(struct lookup *lookup, const char *rest, int flags, confin
         return visitor.error;
     if (flags & O_PATH)
         return steal_fd(&fd);
-    return flags & O_DIRECTORY ? confine_open_name(fd, ".", flags, false) : -EAGAIN;
+    return flags & O_DIRECTORY ? confine_open_name(fd, ".", flags, CONFINE_ANYWHERE) : -EAGAIN;
 }
 
 int confine_open_visiting(struct confine *confine, const char *path, int flags,
@@ -827,16 +827,20 @@ int confine_open_cached(struct confine *confine, const char *path, int flags, de
     return fd == -ELOOP ? -EAGAIN : fd;
 }
 
-int confine_open_name(int directory_fd, const char *name, int flags, bool cached)
+int confine_open_name(int directory_fd, const char *name, int flags, enum confine_reach reach)
 {
     int fd;
 
     if (!is_name(name))
         return -EINVAL;
-    if (cached)
-        return sys_openat2_cached(directory_fd, name, flags | O_NOFOLLOW, 0);
-    fd = openat(directory_fd, name, flags | O_NOFOLLOW | O_CLOEXEC);
-    return fd < 0 ? -errno : fd;
+    flags |= O_NOFOLLOW;
+    if (reach == CONFINE_ANYWHERE) {
+        fd = openat(directory_fd, name, flags | O_CLOEXEC);
+        return fd < 0 ? -errno : fd;
+    }
+    fd = reach == CONFINE_CACHED ? sys_openat2_cached(directory_fd, name, flags, RESOLVE_NO_XDEV)
+                                 : sys_openat2(directory_fd, name, flags, RESOLVE_NO_XDEV);
+    return fd == -EXDEV ? -EAGAIN : fd;
 }
 
 /* Writes the path of name in the directory into text. Returns 0 or -ENAMETOOLONG. */

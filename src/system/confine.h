@@ -131,18 +131,26 @@ int confine_open_visiting(struct confine *confine, const char *path, int flags,
  */
 int confine_open_cached(struct confine *confine, const char *path, int flags, dev_t *ret_device);
 
+/* How far opening a name may go. */
+enum confine_reach {
+    CONFINE_ANYWHERE,
+    CONFINE_CACHED,     /* the name is looked up in memory alone, and is on the directory's mount */
+    CONFINE_SAME_MOUNT, /* whatever is mounted on the name may be a server that does not answer */
+};
+
 /*
  * Opens one name in the directory that directory_fd is open on (O_PATH suffices) with the flags of
- * open(2), never through a symbolic link; O_NOFOLLOW and O_CLOEXEC are added. With cached it never
- * waits to find the name, as confine_open_cached(); that opening what it names does not wait
- * either, the caller must know unless flags hold O_PATH.
+ * open(2), never through a symbolic link; O_NOFOLLOW and O_CLOEXEC are added. With CONFINE_CACHED
+ * it never waits to find the name, as confine_open_cached(); that opening what it names does not
+ * wait either, the caller must know of the directory's file system unless flags hold O_PATH.
  * Returns a descriptor that the caller closes (with O_PATH alone, of a symbolic link too), or
  * -EINVAL    name is empty, `..` or a path,
- * -EAGAIN    with cached, as confine_open_cached(),
- * -EOPNOTSUPP  with cached, as confine_open_cached(),
+ * -EAGAIN    with CONFINE_CACHED, as confine_open_cached(); with CONFINE_SAME_MOUNT too, another
+ *            file system is mounted there,
+ * -EOPNOTSUPP  with CONFINE_CACHED, as confine_open_cached(),
  * -ELOOP, -ENOTDIR, -ENOENT, ... as open(2).
  */
-int confine_open_name(int directory_fd, const char *name, int flags, bool cached);
+int confine_open_name(int directory_fd, const char *name, int flags, enum confine_reach reach);
 
 /*
  * Opens with O_PATH the entry called name, one component, in the directory: what is there itself,

@@ -49,6 +49,7 @@ static const struct {
 } messages[JOURNAL_MESSAGE_COUNT_] = {
     [JOURNAL_STARTED] = {"3bc92d2074a6402d9cb27feee4358b49", LOG_INFO, "started"},
     [JOURNAL_STOPPED] = {"6faefea8363f4049ba64fb7b40ee610c", LOG_INFO, "stopped"},
+    [JOURNAL_MISCONFIGURED] = {"836c0788a03b4ba1ae59f42d001ae554", LOG_ERR, "misconfigured"},
     [JOURNAL_MAILBOX_OVER] = {"43cc0c1a0ec24123ad01744da3fd02e6", LOG_NOTICE, "over quota"},
     [JOURNAL_MESSAGE_TOO_LARGE] = {"5d910d2dd3714d45a62de596c018d7c0", LOG_NOTICE,
                                    "message larger than the quota"},

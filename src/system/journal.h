@@ -28,6 +28,7 @@ enum journal_target {
 enum journal_message {
     JOURNAL_STARTED,
     JOURNAL_STOPPED,
+    JOURNAL_MISCONFIGURED, /* every query gets an error until the options are corrected */
     JOURNAL_MAILBOX_OVER,
     JOURNAL_MESSAGE_TOO_LARGE,
     JOURNAL_PEER_REFUSED,

@@ -331,7 +331,8 @@ class StartingTestCase(FaultsTestCase, OwnSocketTestCase):
 class StartFaultsTest(StartingTestCase):
     """One call fails from the start until the service is ready.
 
-    Either it says what is wrong and ends, and leaves nothing behind, or it answers all the same.
+    Either it says what is wrong and ends, and leaves nothing behind, or it answers all the same. With
+    sockets of systemd it may also say what is wrong to everybody.
     """
 
     # Whatever is said of these is in words of our own, or is not to be said at all.
@@ -360,6 +361,8 @@ class StartFaultsTest(StartingTestCase):
     def check_service(self, daemon: Daemon, fault: Optional[Fault]) -> tuple[str, str]:
         """Fails unless the service answers right, and ends well."""
         self.control.stop()
+        if 'error: misconfigured: ' in ''.join(self.said(daemon)):
+            return self.check_misconfigured(daemon, fault)
         self.assertEqual(daemon.number(self.path), 123)
         if self.limit and 'there are no limits' not in self.log.read_text():
             self.assertEqual(daemon.usage('joe@example.org')['limit'], self.limit)
@@ -370,6 +373,18 @@ class StartFaultsTest(StartingTestCase):
         if fault and fault.function in ('setrlimit', 'landlock_create_ruleset'):
             self.assertTrue(said, 'nothing is said')
         return 'starts', '; '.join(said)
+
+    def check_misconfigured(self, daemon: Daemon, fault: Fault) -> tuple[str, str]:
+        """Fails unless a service that took the fault for a lasting one says so, and ends well."""
+        self.assertTrue(self.keeps_sockets, 'nobody would start it again')
+        self.assertEqual(daemon.pairs('ping')['reason'], 'misconfigured')
+        self.assertEqual(daemon.number(self.path), 0)
+        daemon.process.send(signal.SIGTERM)
+        self.assertEqual(daemon.process.wait(), 0)
+        [line] = [line for line in self.said(daemon) if 'misconfigured: ' in line]
+        self.assertTrue(os.strerror(fault.error) in line
+                        or fault.error == errno.EPERM and 'only root can' in line, line)
+        return 'misconfigured', line.replace(str(self.folder), '')
 
     def attempt(self, start: Callable[[], Daemon],
                 fault: Optional[Fault]) -> tuple[str, str]:

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import time
+from pathlib import Path
 
 from daemon import (FULL, PATIENCE_SECONDS, Daemon, DaemonTestCase, connect, parse_pairs, read_all,
                     wait_for)
@@ -201,3 +202,102 @@ class LinkTest(HangingTest):
     def test_names(self):
         (self.root / 'link').symlink_to('far')
         self.check('look', 'link')
+
+
+@needs_hangfs
+class MountedTest(DaemonTestCase):
+    """A file system that hangs comes to where another one was."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.near = make_maildir(self.root / 'near', [123])
+        self.far = self.root / 'far'
+        self.source = make_maildir(self.folder / 'source', [7])
+        write_maildirsize(self.source, '100S', '7 1')
+
+    def mount_hangfs(self, where: Path) -> HangFs:
+        """Shows the mailbox of 7 bytes there, until the test is over."""
+        hangfs = HangFs(self.source, where)
+        self.addCleanup(hangfs.stop)
+        return hangfs
+
+    def mount_tmpfs(self) -> int:
+        """Mounts a file system with a mailbox of 5 bytes, and returns its device number."""
+        subprocess.run(['mount', '-t', 'tmpfs', 'tmpfs', self.far], check=True)
+        make_maildir(self.far, [5])
+        write_maildirsize(self.far, '100S', '5 1')
+        return os.stat(self.far).st_dev
+
+    def unmount(self) -> bool:
+        """Unmounts what is mounted there, unless it is busy."""
+        return subprocess.run(['umount', self.far], stderr=subprocess.DEVNULL,
+                              check=False).returncode == 0
+
+    def assert_others_are_answered(self, daemon: Daemon, hangfs: HangFs) -> None:
+        """Fails unless the mailbox that hangs is late, and the one beside it is not."""
+        hangfs.say('hang look list read')
+        began = time.monotonic()
+        clients = [connect(daemon.address) for _ in range(8)]
+        for number, client in enumerate(clients):
+            with_verb = b'usage ' * (number % 2)
+            client.sendall(with_verb + bytes(self.far) + b'\n')
+        hangfs.say('await 1')
+        for _ in range(100):
+            self.assertEqual(daemon.number(self.near), 123)
+        took = time.monotonic() - began
+        print(f'100 queries beside it: {took:.3f} s')
+        self.assertLess(took, PATIENCE_SECONDS)
+        for number, client in enumerate(clients):
+            reply = read_all(client)
+            self.assertTrue(b' reason=timeout ' in reply if number % 2 else reply == b'0\n', reply)
+        hangfs.say('wake')
+        wait_for(lambda: daemon.stats()['stuck'] == 0, 'all counts end')
+        self.assertEqual(daemon.usage(self.far)['bytes'], '7')
+
+    def test_with_the_device_number_of_one_in_memory(self):
+        self.far.mkdir()
+        daemon = self.start('--scan-timeout=1000', '--user=0')
+        for _ in range(20):
+            number = self.mount_tmpfs()
+            for _ in range(3):  # the first tells that it may be read at once
+                self.assertEqual(daemon.number(self.far), 5)
+            wait_for(self.unmount, 'it is unmounted')
+            hangfs = HangFs(self.source, self.far)
+            if os.stat(self.far).st_dev == number:
+                break
+            hangfs.stop()
+        else:
+            self.skipTest('device numbers are not given again')
+        self.addCleanup(hangfs.stop)
+        print(f'device number {number:#x} of a tmpfs is that of a FUSE now')
+        self.assert_others_are_answered(daemon, hangfs)
+
+    def test_upon_a_name_in_a_mailbox(self):
+        for place, tmpfs in ('disk', False), ('memory', True):
+            with self.subTest(place):
+                self.far = self.root / place
+                self.far.mkdir()
+                if tmpfs:
+                    self.mount_tmpfs()
+                    self.addCleanup(wait_for, self.unmount, 'it is unmounted')
+                else:
+                    make_maildir(self.far, [5])
+                    write_maildirsize(self.far, '100S', '5 1')
+                daemon = self.start('--scan-timeout=1000', '--user=0')
+                for _ in range(3):
+                    self.assertEqual(daemon.number(self.far), 5)
+                (self.far / 'maildirsize').unlink()
+                (self.far / 'maildirsize').mkdir()
+                hangfs = HangFs(self.source, self.far / 'maildirsize')
+                self.addCleanup(hangfs.stop)
+                self.assertEqual(daemon.number(self.far), 5)
+                hangfs.say('hang look list read')
+                clients = [connect(daemon.address) for _ in range(4)]
+                for client in clients:
+                    client.sendall(bytes(self.far) + b'\n')
+                hangfs.say('await 1')
+                for _ in range(100):
+                    self.assertEqual(daemon.number(self.near), 123)
+                hangfs.say('wake')
+                for client in clients:
+                    read_all(client)

@@ -11,21 +11,30 @@ from harness import places
 from harness.container import wait_until
 from harness.debugger import Argument, Call, call_in
 from harness.identity import call_as
-from harness.scenario import Scenario
+from harness.scenario import LIMITS_FILE, Scenario
 from harness.service import DAEMON, SERVICE, SOCKET, SOCKET_PATH, Service
+from test_drop_ins import shown_in_manual
 
 MAILBOX = '/var/mail/joe'
 MESSAGE = f'{MAILBOX}/cur/1.M1P1.mx,S=700:2,S'
 
 AF_UNIX, AF_INET, AF_INET6, AF_NETLINK, AF_PACKET = 1, 2, 10, 16, 17
-SOCK_STREAM, SOCK_RAW = 1, 3
+SOCK_STREAM, SOCK_DGRAM, SOCK_RAW = 1, 2, 3
 PROT_READ, PROT_WRITE, PROT_EXEC, MAP_PRIVATE, MAP_ANONYMOUS = 1, 2, 4, 0x02, 0x20
 PTRACE_ATTACH, CLONE_NEWUSER = 16, 0x10000000
 # The versions of Landlock that know of these.
 LANDLOCK_TCP, LANDLOCK_SIGNALS = 4, 6
 
 LOCALHOST_SMTP = '\x02\0\0\x19\x7f\0\0\x01\0\0\0\0\0\0\0\0'
-SYSTEM_BUS = '\x01\0/run/dbus/system_bus_socket'
+UNIX_FAMILY = '\x01\0'  # how an address begins
+
+PASSWORDS = '/etc/exim4/passwd.client'
+
+# Where the journal and the service manager take messages: all that can be reached below /run.
+REACHABLE = {'/run/systemd/journal/socket', '/run/systemd/journal/dev-log', '/run/systemd/notify'}
+
+# Where others listen on many machines; in the container, somebody does so for the test.
+NEIGHBOURS = ('/run/systemd/resolve/io.systemd.Resolve', '/run/mysqld/mysqld.sock', '\0neighbour')
 
 # What no process may do that is confined by Landlock alone.
 BEYOND_LANDLOCK = {
@@ -78,6 +87,8 @@ WRITABLE = {DAEMON, '/usr/lib', '/usr/lib32', '/usr/lib64', '/lib', '/lib32', '/
             '/dev/hugepages', '/dev/mqueue', '/dev/pts'}
 
 REFUSALS = (errno.EPERM, errno.EACCES, errno.EROFS, errno.EAFNOSUPPORT)
+# What is refused to a unit may also be hidden from it.
+UNIT_REFUSALS = (*REFUSALS, errno.ENOENT)
 
 
 class ConfinementScenario(Scenario):
@@ -99,7 +110,7 @@ class ConfinementScenario(Scenario):
         self.assertEqual(self.service.ask(MAILBOX), '700')
         return self.service.main_pid()
 
-    def assert_refused(self, pid: int, attacks: dict) -> int:
+    def assert_refused(self, pid: int, attacks: dict, refusals: tuple = REFUSALS) -> int:
         """The process, its number inside, makes the calls in vain, and lives on.
 
         Returns a descriptor by which it reads a message, which it may.
@@ -110,7 +121,7 @@ class ConfinementScenario(Scenario):
                 for call in call_in(self.container, pid, calls):
                     print(f'  {call}')
                     self.assertEqual(call.returned, -1, call)
-                    self.assertIn(call.errno, REFUSALS, call)
+                    self.assertIn(call.errno, refusals, call)
         # It was no fault of the method: what the service does is still allowed.
         opened = self.call(pid, 'open', MESSAGE, os.O_RDONLY)
         self.assertGreaterEqual(opened.returned, 0, opened)
@@ -130,7 +141,7 @@ class Attacks(ConfinementScenario):
         before = self._everything()
         pid = self.start_and_ask()
 
-        message = self.assert_refused(pid, BEYOND_THE_UNIT)
+        message = self.assert_refused(pid, BEYOND_THE_UNIT, UNIT_REFUSALS)
         executed = self.call(pid, 'mmap', 0, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE, message, 0)
         self.assertEqual((executed.returned, executed.errno), (-1, errno.EPERM))
 
@@ -138,15 +149,91 @@ class Attacks(ConfinementScenario):
         self.assertEqual(self.service.ask(MAILBOX), '700')
         self.assertEqual(self._everything(), before)
 
-    def test_the_system_bus_is_out_of_reach(self):
+    def test_nobody_else_can_be_reached(self):
+        self._listen_as_neighbours()
+        self.service.start()
+        sockets = {*self.container.run(['find', '/run', '-type', 's']).stdout.splitlines(),
+                   *NEIGHBOURS}
+        self.assertLess({*REACHABLE, '/run/dbus/system_bus_socket', '/run/systemd/private',
+                         SOCKET_PATH}, sockets)
         pid = self.start_and_ask()
-        opened = self.call(pid, 'socket', AF_UNIX, SOCK_STREAM, 0)
-        self.assertGreaterEqual(opened.returned, 0)
+        stream, datagram = (call.returned for call in call_in(self.container, pid, [
+            ('socket', AF_UNIX, kind, 0) for kind in (SOCK_STREAM, SOCK_DGRAM)]))
+        self.assertGreaterEqual(min(stream, datagram), 0)
 
-        call = self.call(pid, 'connect', opened.returned, SYSTEM_BUS, len(SYSTEM_BUS))
+        made = iter(call_in(self.container, pid, [
+            call for path in sorted(sockets)
+            for call in self._attempts(stream, datagram, UNIX_FAMILY + path)]))
+        seen, reached = set(), set()
+        for path in sorted(sockets):
+            calls = [next(made) for _ in self._attempts(stream, datagram, path)]
+            print(f'{path!r}: ' + ', '.join(
+                'reached' if call.returned >= 0 else errno.errorcode[call.errno]
+                for call in calls))
+            if any(call.returned >= 0 for call in calls):
+                reached.add(path)
+            # A socket of another kind is seen, too.
+            if calls[2].returned >= 0 or calls[2].errno not in (errno.ENOENT, errno.ECONNREFUSED):
+                seen.add(path)
+            for call in calls[:2]:
+                self.assertEqual((call.returned, call.errno), (-1, errno.EPERM), path)
+        self.assertEqual(reached, REACHABLE)
+        self.assertEqual(seen, REACHABLE)
 
-        self.container.run(['test', '-S', '/run/dbus/system_bus_socket'])
-        self.assertEqual((call.returned, call.errno), (-1, errno.ENOENT))
+    def _attempts(self, stream: int, datagram: int, address: str) -> list[tuple[Argument, ...]]:
+        """Returns the calls by which these two sockets could reach an address."""
+        return [('connect', stream, address, len(address)),
+                ('connect', datagram, address, len(address)),
+                ('sendto', datagram, '', 0, 0, address, len(address))]
+
+    def _listen_as_neighbours(self) -> None:
+        """Listens where others do, in the container, with a stream and any user let in."""
+        neighbours = self.container.popen(
+            ['python3', '-c',
+             'import os, socket, sys, time\n'
+             'listeners = []\n'
+             'for path in sys.argv[1:]:\n'
+             '    path = path.replace("@", "\\0")\n'
+             '    if path[0] == "/":\n'
+             '        os.makedirs(os.path.dirname(path), exist_ok=True)\n'
+             '    listeners.append(socket.socket(socket.AF_UNIX))\n'
+             '    listeners[-1].bind(path)\n'
+             '    listeners[-1].listen()\n'
+             '    if path[0] == "/":\n'
+             '        os.chmod(path, 0o666)\n'
+             'print(flush=True)\n'
+             'sys.stdin.read()\n',
+             *(path.replace('\0', '@') for path in NEIGHBOURS)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.addCleanup(neighbours.communicate)
+        self.assertEqual(neighbours.stdout.readline(), '\n', 'they listen')
+
+    def test_passwords_beside_the_limits(self):
+        self.container.put_file(PASSWORDS, '*.example.org:user:secret\n', 0o640)
+        for limits in LIMITS_FILE, '/etc/exim4/limits':
+            with self.subTest(limits):
+                self.container.put_file(limits, '*: 1G\n')
+                self.service.change(options=f'--limits={limits}')
+                pid = self.start_and_ask()
+                for secret in PASSWORDS, '/etc/shadow', '/etc/ssl/private':
+                    opened = self.call(pid, 'open', secret, os.O_RDONLY)
+                    self.assertEqual((opened.returned, opened.errno), (-1, errno.ENOENT))
+
+    def test_limits_in_a_directory_that_a_drop_in_shows(self):
+        self.container.put_file('/etc/mail/limits', '*: 123K\n')
+        drop_in = shown_in_manual('Service', 'BindReadOnlyPaths=')
+        print(drop_in)
+        self.service.change(drop_in, options='--limits=/etc/mail/limits')
+        self.assertIn(' limit=125952 ', self.service.ask(f'usage {MAILBOX}'))
+
+    def test_misconfigured(self):
+        self.service.change(options='--root=/srv/missing')
+        self.assertEqual(self.service.ask(MAILBOX), '0')
+        pid = self.service.main_pid()
+        for path in '/', '/var/mail', MESSAGE, '/etc/passwd':
+            call = self.call(pid, 'open', path, os.O_RDONLY)
+            self.assertEqual((call.returned, call.errno), (-1, errno.EACCES))
+        self.assertEqual(self.service.ask(MAILBOX), '0')
 
     def test_what_it_has_no_use_for_is_hidden(self):
         pid = self.start_and_ask()
@@ -162,7 +249,7 @@ class Attacks(ConfinementScenario):
             ['cat', f'/proc/{pid}/mountinfo']).stdout.splitlines()]
         options = {fields[4]: fields[5].split(',') for fields in mounts}
         print('\n'.join(f'{where} {",".join(how)}' for where, how in sorted(options.items())))
-        for where in ('/', '/tmp', '/var/tmp', '/dev/shm', '/run', '/home'):
+        for where in ('/', '/tmp', '/var/tmp', '/dev/shm', '/run', '/home', '/etc'):
             self.assertIn('ro', options[where], where)
         for where in ('/', '/tmp', '/var/tmp', '/dev/shm'):
             self.assertIn('noexec', options[where], where)
@@ -176,10 +263,11 @@ class Attacks(ConfinementScenario):
         self.assertRegex(started, r'(?m)^confined by Landlock [1-9]')
 
         # Its user and its capability would let it.
+        self.container.put_file('/srv/secret', 'secret\n', 0o600)
         outside = self.container.pid_outside(self.service.main_pid())
-        secret = call_as(outside, _read, '/etc/shadow')
-        print(f'/etc/shadow, with the capability and without Landlock: {len(secret)} bytes')
-        self.assertIn('root:', secret)
+        self.assertEqual(call_as(outside, _read, '/srv/secret'), 'secret\n')
+        opened = self.call(self.service.main_pid(), 'open', '/srv/secret', os.O_RDONLY)
+        self.assertEqual((opened.returned, opened.errno), (-1, errno.EACCES))
 
     def _everything(self) -> str:
         return self.container.run(

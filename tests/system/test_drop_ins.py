@@ -144,14 +144,14 @@ class DropIns(Scenario):
     def test_reload_by_signal(self):
         if self.release == 'bookworm':
             raise unittest.SkipTest('systemd 252 knows no notify-reload')
-        self.container.put_file('/etc/limits', '*: 1G\n')
+        self.container.put_file('/etc/exim-quotad/limits', '*: 1G\n')
         drop_in = shown_in_manual('Service', 'Type=notify-reload')
         print(drop_in)
-        self.service.change(drop_in, options='--limits=/etc/limits')
+        self.service.change(drop_in, options='--limits=/etc/exim-quotad/limits')
         self.service.ask('ping')
         pid = self.service.main_pid()
 
-        self.container.put_file('/etc/limits', '*: 2G\n')
+        self.container.put_file('/etc/exim-quotad/limits', '*: 2G\n')
         self.container.run(['systemctl', 'reload', SERVICE])
 
         self.assertIn(' limit=2147483648 ', self.service.ask('usage /var/mail/nobody'))

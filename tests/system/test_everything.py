@@ -22,7 +22,7 @@ MUCH = 1 << 50
 ACL = r'''
 warn
   set acl_m_mailbox = ${lookup{$local_part@$domain}lsearch{/etc/exim4/maildirs}{$value}fail}
-  set acl_m_quota = ${lookup{$local_part@$domain}lsearch{/etc/exim4/limits}{$value}fail}
+  set acl_m_quota = ${lookup{$local_part@$domain}lsearch{/etc/exim-quotad/limits}{$value}fail}
   set acl_m_ours = ${readsocket{/run/exim-quotad/socket}\
     {check size=$message_size quota=$acl_m_quota $acl_m_mailbox\n}{30s}{ }{status=unreachable}}
   set acl_m_theirs = fits
@@ -51,7 +51,7 @@ everything:
   maildir_tag = ,S=$message_size
   quota = ${if match{LIMIT}{\N^(\d+)(?:,|$)\N}{$1}{0}}
   quota_filecount = ${if match{LIMIT}{\N(\d+)C$\N}{$1}{0}}
-'''.replace('LIMIT', '${lookup{$local_part@$domain}lsearch{/etc/exim4/limits}}')
+'''.replace('LIMIT', '${lookup{$local_part@$domain}lsearch{/etc/exim-quotad/limits}}')
 
 
 class Usage(NamedTuple):

@@ -43,7 +43,7 @@ TRANSPORT = r'''
   quota = ${if match{LIMIT}{\N^(\d+)(?:,|$)\N}{$1}{0}}
   quota_filecount = ${if match{LIMIT}{\N(\d+)C$\N}{$1}{0}}
   %(rule)s
-'''.replace('LIMIT', '${lookup{$local_part@$domain}lsearch{/etc/exim4/limits}}')
+'''.replace('LIMIT', '${lookup{$local_part@$domain}lsearch{/etc/exim-quotad/limits}}')
 
 ROUTER = r'''
 inclusive:

@@ -164,6 +164,7 @@ static inline void make_scanner(struct fixture *fixture, struct limits limits)
         assert_int_equal(confine_add_root(fixture->confine, fixture->mount_point), 0);
     fixture->mailbox_settings.confine = fixture->confine;
     assert_int_equal(cache_new(1024 * 1024, &fixture->cache), 0);
+    devices_init(&fixture->devices);
     assert_int_equal(pool_new(fixture->event, limits.threads, limits.queue_max, &fixture->fast), 0);
     assert_int_equal(pool_new(fixture->event, limits.threads, limits.queue_max, &fixture->slow), 0);
     assert_int_equal(scanner_new(fixture->event, &settings, fixture->fast, fixture->slow,
@@ -179,6 +180,7 @@ static inline void end_scanner(struct fixture *fixture)
         (void)sched_yield();
     scanner_free(fixture->scanner);
     cache_free(fixture->cache);
+    devices_deinit(&fixture->devices);
     confine_free(fixture->confine);
     sd_event_unref(fixture->event);
 }

@@ -940,11 +940,11 @@ static void one_name(void **state)
 
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         /* the second time the kernel has it in memory */
-        for (int cached = 0; cached <= 1; cached++) {
-            int fd = confine_open_name(directory, cases[i].name, cases[i].flags, cached);
+        for (enum confine_reach reach = CONFINE_ANYWHERE; reach <= CONFINE_SAME_MOUNT; reach++) {
+            int fd = confine_open_name(directory, cases[i].name, cases[i].flags, reach);
             char path[PATH_MAX];
 
-            if (cached && fd == -EAGAIN && cases[i].result == -ENOENT)
+            if (reach == CONFINE_CACHED && fd == -EAGAIN && cases[i].result == -ENOENT)
                 continue; /* not every file system remembers what it does not have */
             assert_int_equal(fd < 0 ? fd : 0, cases[i].result);
             if (fd < 0)
@@ -955,6 +955,20 @@ static void one_name(void **state)
             (void)close(fd);
         }
     }
+}
+
+/* /proc is a mount everywhere. */
+static void one_name_that_is_a_mount(void **state)
+{
+    int directory = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int fd = confine_open_name(directory, "proc", O_PATH, CONFINE_ANYWHERE);
+
+    (void)state;
+    assert_true(fd >= 0);
+    (void)close(fd);
+    assert_int_equal(confine_open_name(directory, "proc", O_PATH, CONFINE_CACHED), -EAGAIN);
+    assert_int_equal(confine_open_name(directory, "proc", O_PATH, CONFINE_SAME_MOUNT), -EAGAIN);
+    (void)close(directory);
 }
 
 /* Skips a test on systems whose kernel cannot tell what it holds in memory. */
@@ -1253,7 +1267,8 @@ static enum child_result no_cached_child(void *userdata)
     CHECK(filter_install(SYS_openat2, FILTER_ERRNO(EINVAL)) == 0);
     CHECK(confine_open_cached(confine, path, O_PATH, &device) == -EOPNOTSUPP);
     CHECK(device == 0);
-    CHECK(confine_open_name(confine_root_fd(confine, 0), "file", O_PATH, true) == -EOPNOTSUPP);
+    CHECK(confine_open_name(confine_root_fd(confine, 0), "file", O_PATH, CONFINE_CACHED) ==
+          -EOPNOTSUPP);
     CHECK(open_entry(confine, path, "file") == -EOPNOTSUPP);
     return CHILD_PASSED;
 }
@@ -1864,6 +1879,7 @@ int main(void)
         cmocka_unit_test(adding_roots),
         cmocka_unit_test(no_roots),
         cmocka_unit_test(one_name),
+        cmocka_unit_test(one_name_that_is_a_mount),
         cmocka_unit_test(entries),
         cmocka_unit_test(permissions),
         cmocka_unit_test(planted_links),

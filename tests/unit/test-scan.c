@@ -329,7 +329,7 @@ static const struct mailbox_policy bare_policy;
 
 static enum child_result bare_init(struct bare *bare)
 {
-    *bare = (struct bare){.waiter = {.policy = &bare_policy}};
+    *bare = (struct bare){.devices.mounts_fd = -1, .waiter = {.policy = &bare_policy}};
     CHECK(sd_event_new(&bare->event) == 0);
     CHECK(cache_new(100000, &bare->cache) == 0);
     CHECK(pool_new(bare->event, 1, 10, &bare->fast) == 0);

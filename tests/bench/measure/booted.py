@@ -22,7 +22,7 @@ from harness.service import SOCKET_PATH, Service
 from load import Load, questions_file
 
 PROGRAMS = '/var/tmp'
-LIMITS = '/etc/exim4/limits'
+LIMITS = '/etc/exim-quotad/limits'
 OPTIONS = f'--mailbox={SPOOL}/{mail.TEMPLATE} --limits={LIMITS}'
 BARE_SOCKET = '/run/bare'
 BARE_UNIT = 'bare.service'

@@ -35,7 +35,7 @@ STRANGER = '127.0.0.2'
 MACROS = {
     'CHECK_RCPT_LOCAL_ACL_FILE': RCPT_ACL,
     'CHECK_DATA_LOCAL_ACL_FILE': DATA_ACL,
-    'QUOTA': '${lookup{$local_part@$domain}lsearch*@{/etc/exim4/limits}{$value}{0}}',
+    'QUOTA': '${lookup{$local_part@$domain}lsearch*@{/etc/exim-quotad/limits}{$value}{0}}',
     # sessions that try many recipients in vain are what the tests are made of
     'CHECK_RCPT_NO_FAIL_TOO_MANY_BAD_RCPT': '1',
     'MAIN_HOST_LOOKUP': '',

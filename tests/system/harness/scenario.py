@@ -16,7 +16,7 @@ from .exim import Exim
 from .mailboxes import SPOOL, Mailboxes
 from .service import ENVIRONMENT_FILE, SERVICE, SOCKET
 
-LIMITS_FILE = '/etc/exim4/limits'
+LIMITS_FILE = '/etc/exim-quotad/limits'
 
 RELEASE_VARIABLE = 'EXIM_QUOTAD_RELEASE'
 LONG_VARIABLE = 'EXIM_QUOTAD_LONG'
