@@ -30,6 +30,7 @@
 #include "system/daemon.h"
 #include "system/journal.h"
 #include "system/pidfile.h"
+#include "system/printable.h"
 #include "system/privileges.h"
 #include "system/sandbox.h"
 
@@ -97,8 +98,7 @@ static void complain(const char *format, ...)
         return;
     va_start(arguments, format);
     fputs("exim-quotad: ", stderr);
-    vfprintf(stderr, format, arguments);
-    fputc('\n', stderr);
+    printable_vline(stderr, format, arguments);
     va_end(arguments);
 }
 
