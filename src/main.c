@@ -341,6 +341,8 @@ static int on_prepared(void *userdata)
     r = daemon_ready(&program->daemon);
     if (r < 0)
         complain("cannot let go of the terminal: %s", strerror(-r));
+    else
+        journal_start(program->journal);
     return r;
 }
 
