@@ -10,11 +10,12 @@
 #include "quota/limits.h"
 #include "quota/paths.h"
 #include "system/cleanup.h"
+#include "system/printable.h"
 
 static void say_fault(const char *line, void *userdata)
 {
     (void)userdata;
-    fprintf(stderr, "exim-quotad: %s\n", line);
+    printable_line(stderr, "exim-quotad: %s", line);
 }
 
 static int check_root(const char *path, bool quiet)
@@ -22,9 +23,9 @@ static int check_root(const char *path, bool quiet)
     _cleanup_(closep) int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 
     if (fd < 0)
-        fprintf(stderr, "exim-quotad: --root=%s: %s\n", path, strerror(errno));
+        printable_line(stderr, "exim-quotad: --root=%s: %s", path, strerror(errno));
     else if (!quiet)
-        printf("--root=%s: found\n", path);
+        printable_line(stdout, "--root=%s: found", path);
     return fd < 0 ? -1 : 0;
 }
 
@@ -40,7 +41,7 @@ static int check_roots(struct quota_settings *settings, bool quiet)
         return r;
     r = quota_settings_open_roots(settings, &failed);
     if (r < 0)
-        fprintf(stderr, "exim-quotad: --root=%s: %s\n", failed, strerror(-r));
+        printable_line(stderr, "exim-quotad: --root=%s: %s", failed, strerror(-r));
     else if (!quiet)
         paths_check(settings, say_fault, NULL);
     return r < 0 ? -1 : 0;
@@ -52,14 +53,14 @@ static int check_limits(const char *path, bool quiet)
     char error[LIMITS_ERROR_BYTES_MAX];
 
     if (limits_load(path, &limits, error) < 0) {
-        fprintf(stderr, "exim-quotad: --limits=%s: %s\n", path, error);
+        printable_line(stderr, "exim-quotad: --limits=%s: %s", path, error);
         return -1;
     }
     if (quiet)
         return 0;
     limits_say_faults(limits, path, say_fault, NULL);
-    printf("--limits=%s: %zu limits loaded, %zu unusable\n", path, limits_count(limits),
-           limits_faults(limits)->count);
+    printable_line(stdout, "--limits=%s: %zu limits loaded, %zu unusable", path,
+                   limits_count(limits), limits_faults(limits)->count);
     return 0;
 }
 

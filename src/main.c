@@ -32,6 +32,7 @@
 #include "system/daemon.h"
 #include "system/journal.h"
 #include "system/pidfile.h"
+#include "system/printable.h"
 #include "system/privileges.h"
 #include "system/sandbox.h"
 
@@ -108,19 +109,11 @@ static void fail(struct program *program, const char *format, ...)
     va_end(arguments);
 }
 
-/* The text shall be one line wherever it is shown. */
-static void mask_controls(char *text)
-{
-    for (; *text; text++)
-        if ((unsigned char)*text < ' ' || *text == '\x7f')
-            *text = '?';
-}
-
 /* Tells whoever started the service why it ends. */
 static void complain(const char *why)
 {
     if (!stderr_is_the_client())
-        fprintf(stderr, "exim-quotad: %s\n", why);
+        printable_line(stderr, "exim-quotad: %s", why);
 }
 
 static int open_journal(struct program *program)
@@ -365,6 +358,8 @@ static int on_prepared(void *userdata)
     r = daemon_ready(&program->daemon);
     if (r < 0)
         fail(program, "cannot let go of the terminal: %s", strerror(-r));
+    else
+        journal_start(program->journal);
     return r;
 }
 
@@ -440,14 +435,17 @@ static bool have_systemd_sockets(struct program *program)
  */
 static int serve_misconfigured(struct program *program)
 {
-    char text[sizeof("misconfigured: ") + OPTIONS_ERROR_BYTES_MAX];
+    char why[PRINTABLE_GROWTH * OPTIONS_ERROR_BYTES_MAX];
+    char text[sizeof("misconfigured: ") + sizeof(why)];
     struct settings *settings = &program->options.settings;
 
-    mask_controls(program->why);
-    (void)snprintf(text, sizeof(text), "misconfigured: %s", program->why);
+    /* It may be shown on any terminal; the journal sees to that itself. */
+    (void)printable_write(program->why, why, NULL, NULL);
+    (void)snprintf(text, sizeof(text), "misconfigured: %s", why);
     journal_event(program->journal, JOURNAL_MISCONFIGURED, NULL,
-                  "%s; every query gets an error until that is corrected and the service restarted",
-                  text);
+                  "misconfigured: %s; every query gets an error until that is corrected and the "
+                  "service restarted",
+                  program->why);
     quota_settings_deinit(&settings->quota);
     settings->misconfigured = text;
     settings->exit_idle_usec = MISCONFIGURED_USEC;

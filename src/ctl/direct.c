@@ -11,6 +11,7 @@
 #include "system/cleanup.h"
 #include "system/clock.h"
 #include "system/confine.h"
+#include "system/printable.h"
 
 /* Writes a line for people; *ret_error stays NULL where there is no memory for it. */
 static int fail(int error, char **ret_error, const char *format, ...)
@@ -30,7 +31,7 @@ static int fail(int error, char **ret_error, const char *format, ...)
 static void say_fault(const char *line, void *userdata)
 {
     (void)userdata;
-    fprintf(stderr, "exim-quotactl: %s\n", line);
+    printable_line(stderr, "exim-quotactl: %s", line);
 }
 
 static int load_limits(struct direct *direct, char **ret_error)

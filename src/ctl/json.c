@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "ctl/json.h"
 
+#include <inttypes.h>
 #include <string.h>
 
-#include "quota/ascii.h"
-#include "quota/utf8.h"
+#include "system/printable.h"
+#include "system/utf8.h"
 
 /* Prints the character that text begins with. Returns how many bytes it takes. */
 static size_t print_character(FILE *file, const char *text)
@@ -16,16 +17,18 @@ static size_t print_character(FILE *file, const char *text)
         fprintf(file, "\\%c", *text);
         return 1;
     }
-    if (ascii_is_control(*text)) {
-        fprintf(file, "\\u%04x", (unsigned int)*text);
-        return 1;
-    }
     bytes = utf8_decode(text, strlen(text), &character);
     if (bytes == 0) {
         fputs("\xef\xbf\xbd", file);
         return 1;
     }
-    fwrite(text, 1, bytes, file);
+    if (printable_character(character))
+        fwrite(text, 1, bytes, file);
+    else if (character <= 0xffff)
+        fprintf(file, "\\u%04" PRIx32, character);
+    else /* as two halves of UTF-16 */
+        fprintf(file, "\\u%04" PRIx32 "\\u%04" PRIx32, 0xd800 + ((character - 0x10000) >> 10),
+                0xdc00 + (character & 0x3ff));
     return bytes;
 }
 

@@ -20,6 +20,7 @@
 #include "ctl/options.h"
 #include "ctl/table.h"
 #include "system/cleanup.h"
+#include "system/printable.h"
 
 enum {
     EXIT_FITS = 0,
@@ -47,7 +48,7 @@ static void program_deinit(struct program *program)
 
 static int complain(const char *text)
 {
-    fprintf(stderr, "exim-quotactl: %s\n", text);
+    printable_line(stderr, "exim-quotactl: %s", text);
     return EXIT_ERROR;
 }
 

@@ -10,9 +10,9 @@
 #include <unistd.h>
 #include <wchar.h>
 
-#include "quota/ascii.h"
 #include "quota/size.h"
-#include "quota/utf8.h"
+#include "system/printable.h"
+#include "system/utf8.h"
 
 /* A terminal that does not say how wide it is. */
 #define COLUMNS_DEFAULT 80
@@ -75,64 +75,50 @@ const char *screen_tone_off(const struct screen *screen, enum screen_tone tone)
     return screen->has_colour && tone != SCREEN_PLAIN ? "\x1b[0m" : "";
 }
 
-/*
- * Whether a character takes no column and may change what others around it look like: marks of
- * direction and joiners. Accents that belong to the letter before them are none of these.
- */
-static bool is_invisible(uint32_t character)
+/* Whether the screen has a place for a character beyond ASCII. */
+static bool can_show(uint32_t character, const void *userdata)
 {
-    return (character >= 0x200b && character <= 0x200f) ||
-           (character >= 0x2028 && character <= 0x202e) ||
-           (character >= 0x2060 && character <= 0x206f) || character == 0xfeff;
+    const struct screen *screen = userdata;
+
+    return screen->has_utf8 && wcwidth((wchar_t)character) >= 0;
 }
 
-/* Takes a step in any text. Where what is there cannot be shown, columns is SIZE_MAX. */
-static struct step take_step(const struct screen *screen, const char *text)
+/* Takes a step in a text from screen_text(). An escape is one step. */
+static struct step take_step(const char *text)
 {
-    uint32_t character;
+    uint32_t character = 0;
     size_t bytes;
-    int columns;
 
-    if ((unsigned char)*text < 0x80)
-        return (struct step){1, ascii_is_control(*text) ? SIZE_MAX : 1};
-    if (!screen->has_utf8)
-        return (struct step){1, SIZE_MAX};
-    bytes = utf8_decode(text, strlen(text), &character);
-    if (bytes == 0)
-        return (struct step){1, SIZE_MAX};
-    columns = is_invisible(character) ? -1 : wcwidth((wchar_t)character);
-    return (struct step){bytes, columns < 0 ? SIZE_MAX : (size_t)columns};
+    switch (*text == '\\' ? text[1] : '\0') {
+    case '\\':
+        return (struct step){2, 2};
+    case 'x':
+        return (struct step){4, 4};
+    case 'u':
+        return (struct step){6, 6};
+    case 'U':
+        return (struct step){10, 10};
+    default:
+        bytes = utf8_decode(text, strlen(text), &character);
+        return (struct step){bytes, (size_t)wcwidth((wchar_t)character)};
+    }
 }
 
 char *screen_text(const struct screen *screen, const char *text)
 {
-    static const char mark_utf8[] = "\xef\xbf\xbd"; /* U+FFFD */
-    const char *mark = screen->has_utf8 ? mark_utf8 : "?";
-    size_t mark_bytes = strlen(mark);
-    char *copy = malloc(strlen(text) * (sizeof(mark_utf8) - 1) + 1);
-    char *to = copy;
+    char *copy = malloc(strlen(text) * PRINTABLE_GROWTH + 1);
 
-    if (!copy)
-        return NULL;
-    while (*text) {
-        struct step step = take_step(screen, text);
-
-        if (step.columns == SIZE_MAX)
-            to = mempcpy(to, mark, mark_bytes);
-        else
-            to = mempcpy(to, text, step.bytes);
-        text += step.bytes;
-    }
-    *to = '\0';
+    if (copy)
+        (void)printable_write(text, copy, can_show, screen);
     return copy;
 }
 
-size_t screen_width(const struct screen *screen, const char *text)
+size_t screen_width(const char *text)
 {
     size_t columns = 0;
 
     while (*text) {
-        struct step step = take_step(screen, text);
+        struct step step = take_step(text);
 
         columns += step.columns;
         text += step.bytes;
@@ -141,12 +127,12 @@ size_t screen_width(const struct screen *screen, const char *text)
 }
 
 /* Returns how many bytes the beginning of the text has that takes at most so many columns. */
-static size_t head_bytes(const struct screen *screen, const char *text, size_t columns)
+static size_t head_bytes(const char *text, size_t columns)
 {
     size_t bytes = 0;
 
     while (text[bytes]) {
-        struct step step = take_step(screen, text + bytes);
+        struct step step = take_step(text + bytes);
 
         if (step.columns > columns)
             break;
@@ -157,12 +143,12 @@ static size_t head_bytes(const struct screen *screen, const char *text, size_t c
 }
 
 /* Returns the end of the text that takes at most so many columns. */
-static const char *tail(const struct screen *screen, const char *text, size_t columns)
+static const char *tail(const char *text, size_t columns)
 {
-    size_t width = screen_width(screen, text);
+    size_t width = screen_width(text);
 
     while (width > columns) {
-        struct step step = take_step(screen, text);
+        struct step step = take_step(text);
 
         width -= step.columns;
         text += step.bytes;
@@ -175,10 +161,10 @@ char *screen_shorten(const struct screen *screen, const char *text, size_t colum
     const char *gap = screen->has_utf8 ? "\xe2\x80\xa6" : "~"; /* U+2026 */
     char *copy;
 
-    if (screen_width(screen, text) <= columns)
+    if (screen_width(text) <= columns)
         return strdup(text);
-    if (asprintf(&copy, "%.*s%s%s", (int)head_bytes(screen, text, columns / 2), text, gap,
-                 tail(screen, text, columns - 1 - columns / 2)) < 0)
+    if (asprintf(&copy, "%.*s%s%s", (int)head_bytes(text, columns / 2), text, gap,
+                 tail(text, columns - 1 - columns / 2)) < 0)
         return NULL;
     return copy;
 }

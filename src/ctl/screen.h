@@ -37,17 +37,18 @@ const char *screen_tone_on(const struct screen *screen, enum screen_tone tone);
 const char *screen_tone_off(const struct screen *screen, enum screen_tone tone);
 
 /*
- * Copies the text with a mark in place of every byte or character that does not show or that a
- * terminal may obey. Returns the copy, which the caller frees, or NULL without memory.
+ * Copies the text, printable (printable.h), and with escapes, too, in place of characters for which
+ * the screen has no place. Returns the copy, which the caller frees, or NULL without memory.
  */
 char *screen_text(const struct screen *screen, const char *text);
 
 /* Returns how many columns a text from screen_text() takes. */
-size_t screen_width(const struct screen *screen, const char *text);
+size_t screen_width(const char *text);
 
 /*
  * Copies a text from screen_text(), with its middle left out where it takes more than so many
- * columns (at least one). Returns the copy, which the caller frees, or NULL without memory.
+ * columns (at least one); escapes stay whole. Returns the copy, which the caller frees, or NULL
+ * without memory.
  */
 char *screen_shorten(const struct screen *screen, const char *text, size_t columns);
 

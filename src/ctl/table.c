@@ -187,8 +187,7 @@ static void measure(struct table *table)
 
         for (size_t column = 0; column < COLUMNS_COUNT; column++)
             table->widths[column] =
-                larger(table->widths[column],
-                       screen_width(table->screen, cell_text(row, (enum column)column)));
+                larger(table->widths[column], screen_width(cell_text(row, (enum column)column)));
         if (row->has_bar)
             table->widths[BAR] = BAR_CELLS;
     }
@@ -248,7 +247,7 @@ static int print_cell(struct line *line, const struct table *table, size_t colum
 
     if (!shown)
         return -ENOMEM;
-    padding = table->widths[column] - screen_width(table->screen, shown);
+    padding = table->widths[column] - screen_width(shown);
     if (columns[column].is_right)
         line->blanks += padding;
     line_put(line, table->screen, tone, shown);
@@ -316,7 +315,7 @@ static void print_pair(FILE *file, const struct screen *screen, const char *key,
     struct line line = {.file = file};
 
     line_put(&line, screen, SCREEN_TITLE, key);
-    line.blanks = keys_width - strlen(key) + GAP + values_width - screen_width(screen, value);
+    line.blanks = keys_width - strlen(key) + GAP + values_width - screen_width(value);
     line_put(&line, screen, SCREEN_PLAIN, value);
     line_end(&line);
 }
@@ -335,7 +334,7 @@ int table_print_pairs(FILE *file, const struct screen *screen, const struct answ
             break;
         }
         keys_width = larger(keys_width, strlen(pairs->items[i].key));
-        values_width = larger(values_width, screen_width(screen, values[i]));
+        values_width = larger(values_width, screen_width(values[i]));
     }
     for (size_t i = 0; i < pairs->count; i++) {
         if (r == 0)

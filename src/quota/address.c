@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "quota/ascii.h"
-#include "quota/utf8.h"
+#include "system/utf8.h"
 
 /*
  * What no domain holds: what separates words where one is written, and the star, with which other

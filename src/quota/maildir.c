@@ -17,6 +17,7 @@
 #include "quota/size.h"
 #include "system/cleanup.h"
 #include "system/confine.h"
+#include "system/utf8.h"
 
 static const char *const part_names[MAILDIR_PARTS] = {[MAILDIR_CUR] = "cur", [MAILDIR_NEW] = "new"};
 
@@ -290,7 +291,8 @@ static void note_sums(struct counter *counter, enum folder_kind kind, const char
         return;
     }
     if (count->stray_folders++ == 0)
-        (void)snprintf(count->stray_name, sizeof(count->stray_name), "%s", path);
+        (void)snprintf(count->stray_name, sizeof(count->stray_name), "%.*s",
+                       (int)utf8_prefix(path, strlen(path), sizeof(count->stray_name) - 1), path);
     count->stray_bytes = size_add(count->stray_bytes, sums->bytes);
     count->stray_messages = size_add(count->stray_messages, sums->messages);
 }

@@ -10,15 +10,21 @@
 #include "quota/maildir.h"
 #include "system/cleanup.h"
 #include "system/confine.h"
+#include "system/utf8.h"
 
 /* Notes that the entry called name ("": none) of the directory path is left out. */
 static void leave_out(const struct maildir_access *access, const char *path, const char *name)
 {
     struct maildir_count *count = access->count;
+    char *first = count->left_out_name;
+    int length;
 
-    if (count->left_out++ == 0)
-        (void)snprintf(count->left_out_name, sizeof(count->left_out_name), "%s%s%s", path,
-                       *path && *name ? "/" : "", name);
+    if (count->left_out++ > 0)
+        return;
+    length = snprintf(first, sizeof(count->left_out_name), "%s%s%s", path,
+                      *path && *name ? "/" : "", name);
+    if (length > 0)
+        first[utf8_prefix(first, (size_t)length, sizeof(count->left_out_name) - 1)] = '\0';
 }
 
 /*

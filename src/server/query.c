@@ -14,6 +14,7 @@
 #include "server/report.h"
 #include "system/cleanup.h"
 #include "system/clock.h"
+#include "system/utf8.h"
 
 /* Looks that wait for a thread. Each takes a few hundred bytes, and its client a connection. */
 #define QUEUE_MAX 1024
@@ -412,9 +413,9 @@ static void refuse_line(struct query_service *service, const struct query *query
                         size_t length, enum reason reason, const char *text)
 {
     char shown[SHOWN_BYTES_MAX + 3];
-    int shown_bytes = length < SHOWN_BYTES_MAX ? (int)length : SHOWN_BYTES_MAX;
 
-    snprintf(shown, sizeof(shown), "\"%.*s\"", shown_bytes, line);
+    snprintf(shown, sizeof(shown), "\"%.*s\"", (int)utf8_prefix(line, length, SHOWN_BYTES_MAX),
+             line);
     finish_error(service, query, reason, shown, text);
 }
 

@@ -6,11 +6,13 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "server/throttle.h"
 #include "system/cleanup.h"
 #include "system/clock.h"
+#include "system/utf8.h"
 
 /* Of the same event about the same mailbox, one entry is written in so long. */
 #define WINDOW_USEC (60 * USEC_PER_SEC)
@@ -142,7 +144,8 @@ void report_error(struct report *report, const struct report_entry *entry, enum 
     fields.status = "error";
     fields.reason = reason_to_string(reason);
     /* What is longer than any path is cut, lest the reason is. */
-    journal_event(report->journal, message, &fields, "%.*s: %s; answered %s", PATH_MAX,
+    journal_event(report->journal, message, &fields, "%.*s: %s; answered %s",
+                  (int)utf8_prefix(entry->subject, strlen(entry->subject), PATH_MAX),
                   entry->subject, text, answered);
 }
 

@@ -9,13 +9,13 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <systemd/sd-daemon.h>
 #include <systemd/sd-event.h>
 
 #include "config.h"
 #include "server/connection.h"
 #include "server/descriptors.h"
 #include "server/listener.h"
+#include "server/manager.h"
 #include "server/paths_report.h"
 #include "server/query.h"
 #include "system/cleanup.h"
@@ -28,6 +28,9 @@
 /* How soon what matters is tried again: telling the service manager, going on without memory. */
 #define RETRY_USEC (100 * USEC_PER_MSEC)
 
+/* Enough for STATUS=. */
+#define STATUS_BYTES_MAX 512
+
 struct server {
     const struct settings *settings;
     struct sockets *sockets;
@@ -37,12 +40,12 @@ struct server {
     struct connections *connections;
     struct listeners *listeners;
     struct paths_report *paths_report;
+    struct manager *manager;
     sd_event_source *status;
     sd_event_source *idle;
     sd_event_source *mounts; /* tells of mounts; NULL where there is nothing that does */
     uint64_t active_usec;    /* when a connection was last closed */
     unsigned int stuck;      /* counts that hung when STATUS= was told last */
-    const char *state;       /* what the service manager was not told yet, as READY=1 */
     bool started;            /* all sockets were taken */
     bool reloading;
     bool leaving; /* idle for long enough, if the limits can be read by whoever comes after us */
@@ -74,19 +77,6 @@ static void set_timer(sd_event_source *timer, uint64_t after_usec)
     sd_event_source_set_enabled(timer, SD_EVENT_ONESHOT);
 }
 
-/* Whether nothing is wrong with telling but that it was not to be had at that moment. */
-static bool is_passing(int error)
-{
-    return error == -EAGAIN || error == -EINTR || error == -EMFILE || error == -ENFILE ||
-           error == -ENOBUFS || error == -ENOMEM;
-}
-
-static void tell_unheard(struct server *server, int error)
-{
-    journal_log(server->journal, is_passing(error) ? LOG_WARNING : LOG_NOTICE,
-                "cannot tell the service manager about us: %s", strerror(-error));
-}
-
 /* Tells the service manager about us, and what it could not be told before. */
 static void tell_status(struct server *server, const char *state)
 {
@@ -98,11 +88,8 @@ static void tell_status(struct server *server, const char *state)
     const char *in_vain = lookups_are_in_vain(query_lookups(server->service))
                               ? "; addresses do not lead to mailboxes"
                               : "";
-    char hang[64] = "";
-    int r;
+    char hang[64] = "", status[STATUS_BYTES_MAX];
 
-    if (state[0] != '\0')
-        server->state = state;
     if (stuck > 0)
         snprintf(hang, sizeof(hang), "; %u counts hang in a file system", stuck);
     if (stuck > server->stuck)
@@ -111,21 +98,16 @@ static void tell_status(struct server *server, const char *state)
                       stuck);
     server->stuck = stuck;
     if (server->settings->misconfigured)
-        r = sd_notifyf(0, "%sSTATUS=%s", server->state, server->settings->misconfigured);
+        snprintf(status, sizeof(status), "%s", server->settings->misconfigured);
     else
-        r = sd_notifyf(
-            0,
-            "%sSTATUS=%s queries, %s over quota, %s errors; %s mailboxes remembered; p99 "
-            "%" PRIu64 ".%" PRIu64 " ms%s%s",
-            server->state, group_digits(counters->queries, queries),
-            group_digits(counters->over, over), group_digits(counters->errors, errors),
-            group_digits(query_mailboxes(server->service), mailboxes), p99_usec / 1000,
-            p99_usec / 100 % 10, in_vain, hang);
-    if (r < 0 && state[0] != '\0')
-        tell_unheard(server, r);
-    if (!is_passing(r))
-        server->state = ""; /* told, or there is nobody to be told */
-    else if (server->state[0] != '\0')
+        snprintf(status, sizeof(status),
+                 "%s queries, %s over quota, %s errors; %s mailboxes remembered; p99 %" PRIu64
+                 ".%" PRIu64 " ms%s%s",
+                 group_digits(counters->queries, queries), group_digits(counters->over, over),
+                 group_digits(counters->errors, errors),
+                 group_digits(query_mailboxes(server->service), mailboxes), p99_usec / 1000,
+                 p99_usec / 100 % 10, in_vain, hang);
+    if (!manager_tell(server->manager, state, status))
         set_timer(server->status, RETRY_USEC);
 }
 
@@ -322,17 +304,11 @@ static void on_limits_read(void *userdata)
 static int on_hangup(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata)
 {
     struct server *server = userdata;
-    int r;
 
     (void)source;
     (void)info;
-    r = sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, clock_usec(CLOCK_MONOTONIC));
-    if (r < 0)
-        tell_unheard(server, r);
-    r = journal_reopen(server->journal);
-    if (r < 0)
-        journal_log(server->journal, LOG_ERR,
-                    "cannot open the log file again: %s; the old one is kept", strerror(-r));
+    manager_tell_reload(server->manager);
+    journal_reopen(server->journal);
     server->reloading = true;
     limits_store_reload(query_limits(server->service), on_limits_read, server);
     return 0;
@@ -478,16 +454,16 @@ static int start(struct server *server)
     r = listeners_new(server->event, server->connections, server->journal, &server->listeners);
     if (r < 0)
         return r;
+    r = manager_new(server->event, server->journal, &server->manager);
+    if (r < 0)
+        return r;
     r = add_signals(server);
     if (r < 0)
         return r;
     r = add_timers(server);
     if (r == 0 && uses_roots(server))
         r = watch_mounts(server);
-    if (r < 0)
-        return r;
-    r = sd_event_set_watchdog(server->event, true);
-    return r < 0 ? r : 0;
+    return r;
 }
 
 /* Returns whether no thread is left that uses what the caller handed over. */
@@ -511,6 +487,7 @@ static bool release(struct server *server)
         journal_log(
             server->journal, LOG_WARNING,
             "leaving while a thread is still at work, which ends with its file system's answer");
+    manager_free(server->manager);
     sd_event_unref(server->event);
     return ended;
 }
@@ -535,8 +512,7 @@ static int run_loop(struct server *server, char *error)
 int server_run(const struct settings *settings, struct sockets *sockets, struct journal *journal,
                int (*on_prepared)(void *userdata), void *userdata, char *error)
 {
-    struct server server = {
-        .settings = settings, .sockets = sockets, .journal = journal, .state = ""};
+    struct server server = {.settings = settings, .sockets = sockets, .journal = journal};
     struct query_counters counters;
     bool ended;
     int r;

@@ -3,43 +3,39 @@
 
 #include <endian.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/time.h>
-#include <sys/un.h>
 #include <time.h>
 
 #include "system/cleanup.h"
-#include "system/clock.h"
+#include "system/printable.h"
+#include "system/utf8.h"
+#include "system/writer.h"
 
 /* The message of an entry: a mailbox's path fits, and more is cut. */
-#define TEXT_BYTES_MAX 6144
+#define MESSAGE_BYTES_MAX 6144
 
-/* An entry as journald takes it: the message and the mailbox, which may both be long, and more. */
-#define ENTRY_BYTES_MAX (3 * TEXT_BYTES_MAX)
+/* The message as it may be shown. */
+#define TEXT_BYTES_MAX (PRINTABLE_GROWTH * MESSAGE_BYTES_MAX)
 
-/* How long one entry may wait for journald, and hold up the questions meanwhile. */
-#define PATIENCE_USEC (100 * USEC_PER_MSEC)
+/* An entry: the text and the mailbox, which may both be long, and more. */
+#define ENTRY_BYTES_MAX (TEXT_BYTES_MAX + 2 * MESSAGE_BYTES_MAX)
 
 struct journal {
     enum journal_target target;
     bool debug;
-    int fd; /* of JOURNAL_FILE and JOURNAL_STDERR; of JOURNAL_NATIVE, a socket */
-    char *path;
-    uint64_t lost; /* entries that journald did not take, since it last took one */
-    bool torn;     /* of a line only the beginning could be written */
+    struct writer *writer; /* NULL for JOURNAL_NOWHERE */
 };
 
-/* An entry in journald's native protocol. */
+/* An entry that is being made. */
 struct entry {
+    char *bytes;
+    size_t room;
     size_t length;
-    char bytes[ENTRY_BYTES_MAX];
 };
 
 static const struct {
@@ -89,7 +85,7 @@ static void add_text(struct entry *entry, const char *name, const char *text)
     size_t name_length = strlen(name), length = strlen(text);
     uint64_t length_le = htole64(length);
 
-    if (name_length + length + sizeof(length_le) + 2 > sizeof(entry->bytes) - entry->length)
+    if (name_length + length + sizeof(length_le) + 2 > entry->room - entry->length)
         return;
     add_bytes(entry, name, name_length);
     if (memchr(text, '\n', length)) {
@@ -135,91 +131,69 @@ static void add_fields(struct entry *entry, const struct journal_fields *fields)
     add_number(entry, "QUOTA_PEER_PID", fields->have_peer, (uint64_t)fields->peer_pid);
 }
 
-/* Hands an entry to journald. Returns whether it took it. */
-static bool send_native(const struct journal *journal, int priority, const char *message_id,
+/* Makes an entry of journald's native protocol. */
+static void make_native(struct entry *entry, int priority, const char *message_id,
                         const struct journal_fields *fields, const char *text)
 {
-    static const struct sockaddr_un journald = {AF_UNIX, JOURNAL_SOCKET};
-    /* Whoever made us wait in vain once is not waited for until it has taken something. */
-    int flags = MSG_NOSIGNAL | (journal->lost > 0 ? MSG_DONTWAIT : 0);
-    struct entry entry;
-
-    entry.length = 0;
-    add_text(&entry, "MESSAGE", text);
-    add_number(&entry, "PRIORITY", true, (uint64_t)priority);
-    add_text(&entry, "SYSLOG_IDENTIFIER", "exim-quotad");
-    add_word(&entry, "MESSAGE_ID", message_id);
+    add_text(entry, "MESSAGE", text);
+    add_number(entry, "PRIORITY", true, (uint64_t)priority);
+    add_text(entry, "SYSLOG_IDENTIFIER", "exim-quotad");
+    add_word(entry, "MESSAGE_ID", message_id);
     if (fields)
-        add_fields(&entry, fields);
-    return sendto(journal->fd, entry.bytes, entry.length, flags, (const struct sockaddr *)&journald,
-                  sizeof(journald)) >= 0;
+        add_fields(entry, fields);
 }
 
-/* Tells of the entries that were lost. */
-static void send_lost(struct journal *journal)
-{
-    char text[96];
-
-    snprintf(text, sizeof(text), "%" PRIu64 " entries were lost: the journal did not take them",
-             journal->lost);
-    if (send_native(journal, messages[JOURNAL_ENTRIES_LOST].priority,
-                    messages[JOURNAL_ENTRIES_LOST].id, NULL, text))
-        journal->lost = 0;
-}
-
-static void write_native(struct journal *journal, int priority, const char *message_id,
-                         const struct journal_fields *fields, const char *text)
-{
-    if (!send_native(journal, priority, message_id, fields, text))
-        journal->lost++;
-    else if (journal->lost > 0)
-        send_lost(journal);
-}
-
-/*
- * A path may hold anything but NUL: no line of text is broken or coloured by one, nor does
- * journalctl(1) hide a message because of one. The journal itself takes several lines.
- */
-static void mask_controls(char *text, bool several_lines)
-{
-    for (char *c = text; *c; c++)
-        if (((unsigned char)*c < ' ' && !(several_lines && *c == '\n')) || *c == '\x7f')
-            *c = '?';
-}
-
-/* Writes a line, its end above all: a full disk loses lines, never queries. */
-static void write_bytes(struct journal *journal, const char *bytes, size_t length)
-{
-    while (length > 0) {
-        ssize_t n = write(journal->fd, bytes, length);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return;
-        bytes += n;
-        length -= (size_t)n;
-        journal->torn = length > 0;
-    }
-}
-
-static void write_line(struct journal *journal, int priority, const char *text)
+/* Makes an entry that is a line of text. */
+static void make_line(enum journal_target target, struct entry *entry, int priority,
+                      const char *text)
 {
     static const char *const names[] = {"emergency", "alert",  "critical", "error",
                                         "warning",   "notice", "info",     "debug"};
-    char line[TEXT_BYTES_MAX + 128], stamp[32] = "";
     time_t now = time(NULL);
+    char stamp[32] = "";
     struct tm tm;
     int length;
 
-    if (journal->target == JOURNAL_FILE && localtime_r(&now, &tm))
-        strftime(stamp, sizeof(stamp), "%Y-%m-%d %H:%M:%S ", &tm);
-    /* One write a line, so that lines never mix. */
-    length =
-        snprintf(line, sizeof(line), "%s%sexim-quotad[%d]: %s: %s\n", journal->torn ? "\n" : "",
-                 stamp, (int)getpid(), names[LOG_PRI(priority)], text);
-    if (length > 0)
-        write_bytes(journal, line, (size_t)length);
+    if (target != JOURNAL_STDERR && localtime_r(&now, &tm))
+        strftime(stamp, sizeof(stamp),
+                 target == JOURNAL_FILE ? "%Y-%m-%d %H:%M:%S " : "%b %e %H:%M:%S ", &tm);
+    if (target == JOURNAL_SYSLOG)
+        length = snprintf(entry->bytes, entry->room, "<%d>%sexim-quotad[%d]: %s",
+                          LOG_MAIL | priority, stamp, (int)getpid(), text);
+    else
+        length = snprintf(entry->bytes, entry->room, "%sexim-quotad[%d]: %s: %s\n", stamp,
+                          (int)getpid(), names[LOG_PRI(priority)], text);
+    entry->length = length > 0 ? (size_t)length : 0;
+}
+
+static void make_entry(enum journal_target target, struct entry *entry, int priority,
+                       const char *message_id, const struct journal_fields *fields,
+                       const char *text)
+{
+    if (target == JOURNAL_NATIVE)
+        make_native(entry, priority, message_id, fields, text);
+    else
+        make_line(target, entry, priority, text);
+}
+
+/* Makes an entry of what the writer has to say. */
+static size_t make_note(enum writer_note note, uint64_t number, char *bytes, void *userdata)
+{
+    const struct journal *journal = userdata;
+    struct entry entry = {bytes, WRITER_NOTE_BYTES_MAX, 0};
+    char text[256];
+
+    if (note == WRITER_LOST) {
+        snprintf(text, sizeof(text), "%" PRIu64 " entries were lost: the log did not take them",
+                 number);
+        make_entry(journal->target, &entry, messages[JOURNAL_ENTRIES_LOST].priority,
+                   messages[JOURNAL_ENTRIES_LOST].id, NULL, text);
+    } else {
+        snprintf(text, sizeof(text), "cannot open the log file again: %s; the old one is kept",
+                 strerrordesc_np((int)number));
+        make_entry(journal->target, &entry, LOG_ERR, NULL, NULL, text);
+    }
+    return entry.length;
 }
 
 static void write_entry(struct journal *journal, int priority, const char *message_id,
@@ -229,83 +203,76 @@ static void write_entry(struct journal *journal, int priority, const char *messa
 static void write_entry(struct journal *journal, int priority, const char *message_id,
                         const struct journal_fields *fields, const char *format, va_list arguments)
 {
-    char text[TEXT_BYTES_MAX];
+    char message[MESSAGE_BYTES_MAX], text[TEXT_BYTES_MAX], bytes[ENTRY_BYTES_MAX];
+    struct entry entry = {bytes, sizeof(bytes), 0};
+    int length;
 
-    if (priority == LOG_DEBUG && !journal->debug)
+    if (!journal->writer || (priority == LOG_DEBUG && !journal->debug))
         return;
-    vsnprintf(text, sizeof(text), format, arguments);
-    mask_controls(text, journal->target == JOURNAL_NATIVE);
-    switch (journal->target) {
-    case JOURNAL_NATIVE:
-        write_native(journal, priority, message_id, fields, text);
-        break;
-    case JOURNAL_STDERR:
-    case JOURNAL_FILE:
-        write_line(journal, priority, text);
-        break;
-    case JOURNAL_SYSLOG:
-        syslog(LOG_MAIL | priority, "%s", text);
-        break;
-    case JOURNAL_NOWHERE:
-        break;
-    }
+    length = vsnprintf(message, sizeof(message), format, arguments);
+    if (length < 0)
+        return;
+    message[utf8_prefix(message, (size_t)length, sizeof(message) - 1)] = '\0';
+    (void)printable_write(message, text, NULL, NULL);
+    make_entry(journal->target, &entry, priority, message_id, fields, text);
+    writer_add(journal->writer, entry.bytes, entry.length);
 }
 
-static int open_log(const char *path)
+/* Opens what the entries go to. Returns its descriptor, or a negative errno. */
+static int open_target(enum journal_target target, const char *path)
 {
-    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
+    int fd;
 
+    if (target == JOURNAL_STDERR)
+        return STDERR_FILENO;
+    if (target == JOURNAL_FILE)
+        return writer_open_file(path);
+    fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     return fd < 0 ? -errno : fd;
-}
-
-/* Makes the socket to talk to journald. Returns it, or a negative errno. */
-static int open_native(void)
-{
-    const struct timeval patience = {.tv_usec = PATIENCE_USEC};
-    _cleanup_(closep) int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-
-    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)) < 0)
-        return -errno;
-    return steal_fd(&fd);
 }
 
 int journal_open(enum journal_target target, const char *path, bool debug, struct journal **ret)
 {
+    static const struct sockaddr_un journald = {AF_UNIX, JOURNAL_SOCKET};
+    static const struct sockaddr_un syslogd = {AF_UNIX, JOURNAL_SYSLOG_SOCKET};
     _cleanup_(journal_closep) struct journal *journal = calloc(1, sizeof(*journal));
+    struct writer_target to = {
+        .address = target == JOURNAL_NATIVE   ? &journald
+                   : target == JOURNAL_SYSLOG ? &syslogd
+                                              : NULL,
+        .path = path,
+    };
+    int r;
 
     if (!journal)
         return -ENOMEM;
     journal->target = target;
     journal->debug = debug;
-    journal->fd = target == JOURNAL_STDERR ? STDERR_FILENO : -1;
-    if (target == JOURNAL_NATIVE) {
-        journal->fd = open_native();
-        if (journal->fd < 0)
-            return journal->fd;
+    if (target != JOURNAL_NOWHERE) {
+        to.fd = open_target(target, path);
+        if (to.fd < 0)
+            return to.fd;
+        r = writer_new(&to, make_note, journal, &journal->writer);
+        if (r < 0) {
+            if (to.fd != STDERR_FILENO)
+                (void)close(to.fd);
+            return r;
+        }
     }
-    if (target == JOURNAL_FILE) {
-        journal->path = strdup(path);
-        if (!journal->path)
-            return -ENOMEM;
-        journal->fd = open_log(path);
-        if (journal->fd < 0)
-            return journal->fd;
-    }
-    if (target == JOURNAL_SYSLOG)
-        openlog("exim-quotad", LOG_PID | LOG_NDELAY, LOG_MAIL);
     *ret = steal_pointer(&journal);
     return 0;
 }
 
+void journal_start(struct journal *journal)
+{
+    if (journal->writer)
+        writer_start(journal->writer);
+}
+
 void journal_close(struct journal *journal)
 {
-    if (!journal)
+    if (!journal || (journal->writer && !writer_end(journal->writer)))
         return;
-    if (journal->target != JOURNAL_STDERR)
-        closep(&journal->fd);
-    if (journal->target == JOURNAL_SYSLOG)
-        closelog();
-    free(journal->path);
     free(journal);
 }
 
@@ -314,29 +281,10 @@ void journal_closep(struct journal **journal)
     journal_close(*journal);
 }
 
-/* Whether the file that is open is still the one at the path. */
-static bool is_named(const struct journal *journal)
+void journal_reopen(struct journal *journal)
 {
-    struct stat opened, named;
-
-    return fstat(journal->fd, &opened) == 0 && stat(journal->path, &named) == 0 &&
-           opened.st_dev == named.st_dev && opened.st_ino == named.st_ino;
-}
-
-int journal_reopen(struct journal *journal)
-{
-    int fd;
-
-    /* A file that is still there need not be another user's to open. */
-    if (journal->target != JOURNAL_FILE || is_named(journal))
-        return 0;
-    fd = open_log(journal->path);
-    if (fd < 0)
-        return fd;
-    closep(&journal->fd);
-    journal->fd = fd;
-    journal->torn = false;
-    return 0;
+    if (journal->target == JOURNAL_FILE)
+        writer_reopen(journal->writer);
 }
 
 bool journal_debug(const struct journal *journal)

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What an operator may read of us: entries of the systemd journal with structured fields, or the
- * same as lines of text on standard error, in a file, or through syslog(3).
+ * same as lines of text on standard error, in a file, or to the syslog daemon.
  *
- * The journal is written to by its native protocol, not by sd_journal_sendv(3): that waits for
- * journald however long, and nobody would be answered meanwhile.
+ * Nobody waits for whoever takes them, as with sd_journal_sendv(3) or syslog(3): that may be
+ * however long, and no query would be answered meanwhile. Texts are printable (printable.h); the
+ * fields of the journal hold what was meant, byte by byte.
  */
 #pragma once
 
@@ -13,8 +14,9 @@
 #include <sys/types.h>
 #include <syslog.h>
 
-/* Where journald listens. */
-#define JOURNAL_SOCKET "/run/systemd/journal/socket"
+/* Where journald listens, and where the syslog daemon does, for datagrams. */
+#define JOURNAL_SOCKET        "/run/systemd/journal/socket"
+#define JOURNAL_SYSLOG_SOCKET "/dev/log"
 
 enum journal_target {
     JOURNAL_NATIVE, /* the systemd journal */
@@ -46,7 +48,7 @@ enum journal_message {
     JOURNAL_LIMITS_LOADED,
     JOURNAL_LIMITS_REJECTED,
     JOURNAL_LIMITS_FAULT, /* a line of the limits file is of no use */
-    JOURNAL_ENTRIES_LOST, /* the journal was not there, or too slow */
+    JOURNAL_ENTRIES_LOST, /* whoever takes the log was not there, or too slow */
     JOURNAL_MESSAGE_COUNT_,
 };
 
@@ -82,23 +84,33 @@ struct journal;
  */
 int journal_open(enum journal_target target, const char *path, bool debug, struct journal **ret);
 
-/* Releases the journal. NULL is allowed. */
+/*
+ * Lets the journal have a thread, which it makes when an entry has to be waited for first. Until
+ * then such entries are kept: the thread would be neither confined by a sandbox that is entered
+ * later, nor there after a fork.
+ */
+void journal_start(struct journal *journal);
+
+/*
+ * Releases the journal. Entries that are left are written as far as that takes no longer than a
+ * tenth of a second. NULL is allowed.
+ */
 void journal_close(struct journal *journal);
 void journal_closep(struct journal **journal);
 
 /*
- * Opens the file of JOURNAL_FILE again, after it was moved away. Returns 0, also for the other
- * targets, or a negative errno; the old file is kept then.
+ * Opens the file of JOURNAL_FILE again, after it was moved away. Where that fails, the old file is
+ * kept, and says so. It is done on return, unless it takes longer than a tenth of a second.
  */
-int journal_reopen(struct journal *journal);
+void journal_reopen(struct journal *journal);
 
 /* Returns whether entries of LOG_DEBUG are written, so that nobody gathers them in vain. */
 bool journal_debug(const struct journal *journal);
 
 /*
- * Writes one entry. priority is one of syslog(3). An entry that journald does not take is waited
- * for once, for a tenth of a second; how many were lost is told when it takes one again. Of the
- * other targets nothing is reported: there is nowhere to.
+ * Writes one entry, without waiting. priority is one of syslog(3). Entries are written in their
+ * order; those that come while too many are left to be written are lost, and so are those that
+ * cannot be written. How many is told when the next one was written.
  */
 void journal_log(struct journal *journal, int priority, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

@@ -34,6 +34,9 @@ LISTEN_FDS_START = 3
 # Says LISTEN_PID as systemd does, which knows the number of the process before it becomes us.
 SET_LISTEN_PID = ('/bin/sh', '-c', 'export LISTEN_PID=$$; exec "$0" "$@"')
 
+# The thread that writes the log, where it has to be waited for.
+LOG_THREAD = 'quotad-log'
+
 SANITIZER_REPORT = re.compile(r'Sanitizer|runtime error:')
 
 needs_root = unittest.skipUnless(os.geteuid() == 0, 'must be run by root')
@@ -88,6 +91,40 @@ def wait_for(look: Callable[[], Found], what: str) -> Found:
             raise AssertionError(f'{what}: not within {PATIENCE_SECONDS} seconds')
         time.sleep(0.005)
     return found
+
+
+def settle(pid: int) -> None:
+    """Waits until a daemon has written to its log what there is to be told, or hangs."""
+    deadline = time.monotonic() + 1
+    while _is_logging(pid) and time.monotonic() < deadline:
+        time.sleep(0.001)
+
+
+def _is_logging(pid: int) -> bool:
+    """Says whether the event loop is at work, or the thread that writes the log.
+
+    That may be any thread that has not given itself a name yet.
+    """
+    threads = _threads(pid)
+    named = [state for name, state in threads if name == LOG_THREAD]
+    others = [state for _, state in threads[1:]]
+    return any(state in 'RD' for state in [state for _, state in threads[:1]] + (named or others))
+
+
+def count_threads(pid: int) -> int:
+    """Returns how many threads a daemon has, but for the one that writes its log."""
+    settle(pid)
+    return len([name for name, _ in _threads(pid) if name != LOG_THREAD])
+
+
+def _threads(pid: int) -> list[tuple[str, str]]:
+    """Returns the names and states of the threads of a process, the main one first."""
+    threads = []
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for task in sorted(Path(f'/proc/{pid}/task').iterdir(), key=lambda each: int(each.name)):
+            _, name, rest = re.split(r' \(|\) ', (task / 'stat').read_text('ascii'), 2)
+            threads.append((name, rest[0]))
+    return threads
 
 
 def open_files(pid: int) -> list[str]:
@@ -278,13 +315,19 @@ class Daemon:
 
     def stderr(self) -> str:
         """Returns what it wrote to standard error so far."""
+        settle(self.pid)
         return (self.folder / 'stderr').read_text('utf-8', 'replace')
+
+    def log_text(self) -> str:
+        """Returns what its log holds so far."""
+        settle(self.pid)
+        return self.log.read_text('utf-8', 'surrogateescape')
 
     def entries(self, priority: Optional[str] = None) -> list[Entry]:
         """Returns what its log holds so far, or only the entries of that priority."""
         line = re.compile(r'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d exim-quotad\[(\d+)\]: ([a-z]+): (.*)')
         entries = []
-        for text in self.log.read_text('utf-8', 'surrogateescape').split('\n')[:-1]:
+        for text in self.log_text().split('\n')[:-1]:
             found = line.fullmatch(text)
             if not found:
                 raise AssertionError(f'no line of a log: {text!r}')

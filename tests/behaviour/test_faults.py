@@ -23,8 +23,9 @@ from typing import Callable, NamedTuple, Optional
 
 import test_background as background
 
-from daemon import (FULL, Daemon, DaemonTestCase, OwnSocketTestCase, ask, connect, is_long,
-                    needs_root, open_files_but_roots, parse_pairs, passing, read_all, wait_for)
+from daemon import (FULL, Daemon, DaemonTestCase, OwnSocketTestCase, ask, connect, count_threads,
+                    is_long, needs_root, open_files_but_roots, parse_pairs, passing, read_all,
+                    settle, wait_for)
 from faults import SHORT, Fault, Faults, Table, make_faults, needs_faults
 from mailboxes import make_maildir, write_maildirsize
 
@@ -34,6 +35,9 @@ IS_SANITIZED = bool(os.environ.get('ASAN_OPTIONS'))
 takes_long_sanitized = unittest.skipIf(IS_SANITIZED and not is_long(), 'takes long')
 
 MEMORY = ('malloc', 'calloc', 'realloc', 'reallocarray', 'strdup', 'strndup', 'asprintf')
+
+# A service manager that is not there is not told that the service is ready, now or later.
+NOBODY_IS_TOLD = {Fault('sendto', nth, errno.ECONNREFUSED) for nth in range(1, 10)}
 
 FOLDER_IN_MEMORY = '/dev/shm'
 
@@ -61,11 +65,6 @@ def descriptors(daemon: Daemon) -> list[str]:
     return sorted(re.sub(r'\d+', 'N', each) for each in open_files_but_roots(daemon.pid))
 
 
-def threads(daemon: Daemon) -> int:
-    """Returns how many threads a daemon has."""
-    return len(list(Path(f'/proc/{daemon.pid}/task').iterdir()))
-
-
 def resident_kib(daemon: Daemon) -> int:
     """Returns how much memory a daemon takes."""
     status = Path(f'/proc/{daemon.pid}/status').read_text('ascii')
@@ -77,14 +76,16 @@ class LogReader:
 
     LINE = re.compile(r'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d exim-quotad\[\d+\]: ([a-z]+): (.*)')
 
-    def __init__(self, path: Path):
+    def __init__(self, daemon: Daemon):
         """Begins at its end."""
-        self._path = path
-        self._at = path.stat().st_size
+        self._daemon = daemon
+        settle(daemon.pid)
+        self._at = daemon.log.stat().st_size
 
     def read(self) -> list[tuple[str, str]]:
         """Returns the priority and the text of the entries since the last time."""
-        with open(self._path, 'rb') as file:
+        settle(self._daemon.pid)
+        with open(self._daemon.log, 'rb') as file:
             file.seek(self._at)
             data = file.read()
         self._at += len(data)
@@ -222,7 +223,7 @@ class RequestFaultsTest(QuestionsTestCase):
         faults = self.faults()
         questions = self.make_mailboxes(root)
         daemon = self.start_faulty(faults, root, *options)
-        log = LogReader(daemon.log)
+        log = LogReader(daemon)
         self.told: set[str] = set()
         table = Table(f'questions, {root.parent.parent} {" ".join(options)}'.strip())
         self.addCleanup(table.print)
@@ -262,7 +263,7 @@ class RequestFaultsTest(QuestionsTestCase):
                     table.add(fault, outcome, said)
                     self.assertEqual(judge(question, daemon.ask(line), -1), 'right', 'afterwards')
                     wait_for(lambda: descriptors(daemon) == before, f'{fault}: none is left open')
-                    self.assertLessEqual(threads(daemon), 5)
+                    self.assertLessEqual(count_threads(daemon.pid), 5)
         self.stop(daemon)
 
     def test_on_disk(self):
@@ -339,7 +340,7 @@ class StartFaultsTest(StartingTestCase):
     IN_OTHER_WORDS = {'write', 'fork'}
 
     # The pipe on which the command waits for its daemon. It is broken only if the command is gone.
-    WORDLESS = {Fault('write', 2, error) for error in (
+    WORDLESS = {Fault('write', 1, error) for error in (
         errno.EINTR, errno.EAGAIN, errno.EIO, errno.ENOSPC)}
 
     def check_end(self, daemon: Daemon, fault: Fault) -> tuple[str, str]:
@@ -364,7 +365,7 @@ class StartFaultsTest(StartingTestCase):
         if 'error: misconfigured: ' in ''.join(self.said(daemon)):
             return self.check_misconfigured(daemon, fault)
         self.assertEqual(daemon.number(self.path), 123)
-        if self.limit and 'there are no limits' not in self.log.read_text():
+        if self.limit and 'there are no limits' not in daemon.log_text():
             self.assertEqual(daemon.usage('joe@example.org')['limit'], self.limit)
         daemon.process.send(signal.SIGTERM)
         self.assertEqual(daemon.process.wait(), 0)
@@ -422,6 +423,8 @@ class StartFaultsTest(StartingTestCase):
         for fault in self.control.faults(calls, every, sparse=not every):
             if title == 'background' and fault.function == 'read' and fault.error != errno.EINTR:
                 continue  # it may be the pipe again
+            if fault in NOBODY_IS_TOLD:
+                continue
             with self.subTest(fault=fault):
                 self.control.fail(fault)
                 outcome, said = self.attempt(start, fault)
@@ -488,14 +491,14 @@ class RunningFaultsTest(StartingTestCase):
         return daemon
 
     def start_without_threads(self, *options: str, **how) -> Daemon:
-        """Starts a daemon that has no thread yet: the one that it starts with cannot be made."""
-        self.control.fail(Fault('pthread_create', 1, errno.EAGAIN))
+        """Starts a daemon that has no thread yet but that of its log: the other cannot be made."""
+        self.control.fail(Fault('pthread_create', 2, errno.EAGAIN))
         self.told_ready()
         daemon = self.launch(*options, **how)
         self.assertTrue(self.serving(daemon), daemon.stderr())
         self.assertEqual(self.control.stop(), 1)
         self.assertIn('cannot check the roots and templates: Resource temporarily unavailable',
-                      self.log.read_text())
+                      daemon.log_text())
         self.addCleanup(daemon.process.end)
         return daemon
 
@@ -519,12 +522,15 @@ class RunningFaultsTest(StartingTestCase):
         before = descriptors(daemon)
         limit = 1
         for fault in self.control.faults(calls, is_long()):
+            if fault in NOBODY_IS_TOLD:
+                continue
             with self.subTest(fault=fault):
                 self.control.fail(fault)
                 old, limit = limit, limit + 1
                 got = reload(limit)
                 said = ''
                 for file in self.log.with_name('log.1'), self.log:
+                    settle(daemon.pid)
                     with contextlib.suppress(FileNotFoundError):
                         said += file.read_text()
                 told = re.findall(r'(?:warning|error): (.*)', said.replace(str(self.folder), ''))
@@ -558,11 +564,11 @@ class RunningFaultsTest(StartingTestCase):
         client.close()
         self.assertEqual(self.control.stop(), 1)
         self.assertIn('cannot be read now: Resource temporarily unavailable; the old limits stay '
-                      'in force', self.log.read_text())
+                      'in force', daemon.log_text())
         self.assertIsNone(daemon.process.wait(1))
         daemon.process.send(signal.SIGHUP)
         self.assertEqual(daemon.process.wait(), 0)
-        self.assertIn('idle for long enough', self.log.read_text())
+        self.assertIn('idle for long enough', daemon.log_text())
 
     def stop_faulty(self, title: str, options: tuple[str, ...],
                     stop: Callable[[Daemon], None]) -> None:
@@ -610,7 +616,24 @@ class RunningFaultsTest(StartingTestCase):
                 self.assertEqual((reply['status'], reply['reason']), ('error', 'overloaded'))
             self.assertEqual(self.control.stop(), times)
         self.assertEqual(daemon.number(self.path), 123)
-        self.assertIn('too many mailboxes wait to be read', self.log.read_text())
+        self.assertIn('too many mailboxes wait to be read', daemon.log_text())
+
+    def test_log_without_threads(self):
+        """Entries wait until there is a thread that writes them; queries do not."""
+        self.stop(self.start_ready())  # the faults are known from then on
+        self.control.fail(Fault('pthread_create', 1, errno.EAGAIN), 1000000)
+        self.told_ready()
+        daemon = self.launch(f'--socket={self.socket}', '--foreground')
+        self.addCleanup(daemon.process.end)
+        self.assertTrue(self.serving(daemon), daemon.stderr())
+        for number in range(100):
+            self.assertEqual(daemon.number(f'/etc/{number}'), 0)
+        self.assertEqual(daemon.log_text(), '')
+        self.control.stop()
+        daemon.number('/etc/100')
+        told = re.findall(': /etc/([0-9]+): ', daemon.log_text())
+        self.assertEqual(told, [str(number) for number in range(101)])
+        self.stop(daemon)
 
     def cpu_seconds(self, daemon: Daemon) -> float:
         """Returns how long the daemon has computed."""
@@ -633,7 +656,7 @@ class RunningFaultsTest(StartingTestCase):
                 self.control.stop()
                 self.assertIn(b'status=ok', client.recv(100))
             self.assertIn(f'cannot accept connections: {os.strerror(error)}',
-                          self.log.read_text())
+                          daemon.log_text())
         self.stop(daemon)
 
     @needs_root
@@ -653,7 +676,7 @@ class RunningFaultsTest(StartingTestCase):
             client.settimeout(30)
             client.sendall(b'ping\n')
             self.assertIn(b'status=ok', client.recv(100))
-        self.assertNotIn('made room', self.log.read_text())
+        self.assertNotIn('made room', daemon.log_text())
         self.stop(daemon)
 
 
@@ -687,7 +710,7 @@ class ManyFaultsTest(QuestionsTestCase):
                 grown = resident_kib(daemon) - memory
                 self.assertLess(grown, 128, f'KiB grown by {fault}')
                 wait_for(lambda: descriptors(daemon) == before, 'none is left open')
-                self.assertLessEqual(threads(daemon), 5)
+                self.assertLessEqual(count_threads(daemon.pid), 5)
         self.stop(daemon)
 
     def test_at_random(self):
@@ -714,7 +737,7 @@ class ManyFaultsTest(QuestionsTestCase):
             for question, line in asked:
                 self.assertEqual(judge(question, daemon.ask(line), -1), 'right', 'afterwards')
             wait_for(lambda: descriptors(daemon) == before, 'none is left open')
-            self.assertLessEqual(threads(daemon), 5)
+            self.assertLessEqual(count_threads(daemon.pid), 5)
             memory = memory or (resident_kib(daemon) if rounds == 10 else 0)
         print(f'{injected} calls failed amid {sum(got.values())} questions: ' + ', '.join(
             f'{number} {outcome}' for outcome, number in got.most_common()))

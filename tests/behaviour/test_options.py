@@ -77,7 +77,7 @@ class CommandLineTest(DaemonTestCase):
             for value in option.wrong:
                 with self.subTest(option=option.name, value=value):
                     said = self.assert_wrong(f'{option.name}={value}')
-                    self.assertIn(f'{option.name}={value} ', said)
+                    self.assertIn(f'{option.name}={value} '.replace('\t', r'\x09'), said)
                     self.assertIn(option.accepted, said)
 
     def test_values_by_letters_and_in_words_of_their_own(self):
@@ -89,7 +89,7 @@ class CommandLineTest(DaemonTestCase):
             for words in spellings:
                 with self.subTest(words=words):
                     said = self.assert_wrong(*words)
-                    self.assertIn(f'{option.name}={value} ', said)
+                    self.assertIn(f'{option.name}={value} '.replace('\t', r'\x09'), said)
                     self.assertIn(option.accepted, said)
 
     def test_value_that_is_very_long(self):
@@ -446,8 +446,8 @@ class ValuesTest(DaemonTestCase):
         # As whoever asks from beside the container that the daemon runs in.
         for option, admitted in ('--allow-user=root', True), ('--allow-user=nobody', False):
             daemon = self.start(option, wrapper=('/usr/bin/unshare', '--pid', '--fork'))
-            inner = int(Path(f'/proc/{daemon.pid}/task/{daemon.pid}/children').read_text())
-            self.addCleanup(os.kill, inner, signal.SIGTERM)
+            daemon.pid = int(Path(f'/proc/{daemon.pid}/task/{daemon.pid}/children').read_text())
+            self.addCleanup(os.kill, daemon.pid, signal.SIGTERM)
             self.assert_admission(daemon, admitted)
 
     def test_who_asks_by_tcp(self):

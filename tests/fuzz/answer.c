@@ -10,7 +10,7 @@
 #include "ctl/answer.h"
 #include "ctl/json.h"
 #include "ctl/table.h"
-#include "quota/utf8.h"
+#include "system/utf8.h"
 
 static const enum request_type types[] = {REQUEST_USAGE, REQUEST_CHECK, REQUEST_PING,
                                           REQUEST_STATS};

@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 
 #include "system/journal.h"
+#include "system/utf8.h"
 
 #define FIELDS_MAX 24
 
@@ -127,19 +128,57 @@ static void check_number(const struct field *fields, size_t count, const char *n
     check_text(fields, count, name, applies ? text : NULL);
 }
 
-/* The message is shown by journalctl, whose users have terminals. */
+/* Whether a terminal may obey the character, or it may change what others look like. */
+static bool is_dangerous(uint32_t character)
+{
+    return character < ' ' || (character >= 0x7f && character < 0xa0) || character == 0xad ||
+           (character >= 0x200b && character < 0x2010) ||
+           (character >= 0x2028 && character < 0x202f) ||
+           (character >= 0x2060 && character < 0x2070) || character == 0xfeff ||
+           (character >= 0xe0000 && character < 0xe1000);
+}
+
+/* Takes an escape that must stand for what the message goes on with. Returns its length. */
+static size_t take_escape(const char *shown, const char **message)
+{
+    size_t digits = shown[1] == 'x' ? 2 : shown[1] == 'u' ? 4 : 8;
+    char number[9] = "";
+    uint32_t character;
+    size_t bytes;
+
+    if (shown[1] == '\\') {
+        require(*(*message)++ == '\\');
+        return 2;
+    }
+    require(strchr("xuU", shown[1]));
+    memcpy(number, shown + 2, digits);
+    require(strspn(number, "0123456789abcdef") == digits);
+    bytes = utf8_decode(*message, strlen(*message), &character);
+    require(bytes > 1 ? digits != 2 : digits == 2);
+    require(strtoul(number, NULL, 16) == (bytes > 1 ? character : (unsigned char)**message));
+    *message += bytes > 1 ? bytes : 1;
+    return digits + 2;
+}
+
+/* The message is shown by journalctl, whose users have terminals; and it can be read back. */
 static void check_message(const struct field *fields, size_t count, const char *message)
 {
     const struct field *field = find(fields, count, "MESSAGE");
+    uint32_t character;
+    size_t step;
 
-    require(field && field->value_length <= strlen(message));
-    require(field->value_length == strlen(message) || field->value_length >= 4096);
-    for (size_t i = 0; i < field->value_length; i++) {
-        bool control =
-            ((unsigned char)message[i] < ' ' && message[i] != '\n') || message[i] == 0x7f;
-
-        require(field->value[i] == (control ? '?' : message[i]));
+    require(field);
+    for (size_t i = 0; i < field->value_length; i += step) {
+        if (field->value[i] == '\\') {
+            step = take_escape(field->value + i, &message);
+            continue;
+        }
+        step = utf8_decode(field->value + i, field->value_length - i, &character);
+        require(step > 0 && !is_dangerous(character));
+        require(memcmp(field->value + i, message, step) == 0);
+        message += step;
     }
+    require(*message == '\0');
 }
 
 static void check_entry(const struct journal_fields *wanted, const char *message)

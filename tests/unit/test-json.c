@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "ctl/json.h"
-#include "quota/utf8.h"
 #include "random.h"
+#include "system/utf8.h"
 
 #define REPLACEMENT "\xef\xbf\xbd"
 
@@ -37,7 +37,7 @@ static void strings(void **state)
         {"\x01\t\n\x1b\x1f\x7f", "\"\\u0001\\u0009\\u000a\\u001b\\u001f\\u007f\""},
         {"zo\xc3\xab \xe2\x82\xac \xf0\x9f\x93\xab",
          "\"zo\xc3\xab \xe2\x82\xac \xf0\x9f\x93\xab\""},
-        {"\xc2\x85", "\"\xc2\x85\""},
+        {"\xc2\x85\xe2\x80\xae\xf3\xa0\x81\x81", "\"\\u0085\\u202e\\udb40\\udc41\""},
         {"a\xff"
          "b",
          "\"a" REPLACEMENT "b\""},

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "quota/utf8.h"
+#include "system/utf8.h"
 
 /* Returns the length of a sequence that begins with that byte, or 0 if none does. */
 static size_t length_by_lead(unsigned char lead)
@@ -31,4 +31,14 @@ size_t utf8_decode(const char *text, size_t length, uint32_t *ret)
         return 0;
     *ret = character;
     return needed;
+}
+
+size_t utf8_prefix(const char *text, size_t length, size_t max)
+{
+    if (length <= max)
+        return length;
+    for (size_t back = 1; back <= 3 && back <= max; back++)
+        if (length_by_lead((unsigned char)text[max - back]) > 0)
+            return length_by_lead((unsigned char)text[max - back]) > back ? max - back : max;
+    return max;
 }

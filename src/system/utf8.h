@@ -11,3 +11,9 @@
  * sequence that is cut off, a longer form than needed, a surrogate, or a number past U+10FFFF.
  */
 size_t utf8_decode(const char *text, size_t length, uint32_t *ret);
+
+/*
+ * Returns how many bytes to take of text[0..length) where there is room for max: all of them, or as
+ * many as do not end within a character. No more than max bytes are read.
+ */
+size_t utf8_prefix(const char *text, size_t length, size_t max);

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Text that strangers had a say in (addresses, paths, request lines), as logs and terminals may
+ * have it. Whatever a terminal might obey, or that changes what others around it look like, is
+ * written as an escape that shows:
+ *
+ *     \\          a backslash
+ *     \x1b        a byte: a control character of ASCII, or one that is not valid UTF-8
+ *     \u202e      a character: a control character of the second set (U+0080 to U+009F), a line or
+ *                 paragraph separator, a format character (marks of direction, joiners, ...)
+ *     \U000e0041  one beyond U+FFFF
+ *
+ * As a backslash is always doubled, each text is written in one way, and can be read back.
+ */
+#pragma once
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+/* How many bytes printable_write() makes of one at most. */
+#define PRINTABLE_GROWTH 4
+
+/* Returns whether the character, any of Unicode, may be shown as it is. */
+bool printable_character(uint32_t character);
+
+/*
+ * Writes the text to `to`, which has room for PRINTABLE_GROWTH times its length and a NUL. can_show
+ * may be NULL; else a character beyond ASCII is escaped, too, where it returns false. Returns the
+ * length without the NUL.
+ */
+size_t printable_write(const char *text, char *to,
+                       bool (*can_show)(uint32_t character, const void *userdata),
+                       const void *userdata);
+
+/* Writes a formatted text and a line end to the file. Without memory the text is left out. */
+void printable_line(FILE *file, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void printable_vline(FILE *file, const char *format, va_list arguments)
+    __attribute__((format(printf, 2, 0)));
