@@ -109,13 +109,13 @@ static size_t waiting_on(const struct pool *pool, dev_t device)
 static struct pool_job *take_job(struct pool *pool)
 {
     unsigned int fewest = pool_device_share(pool->threads_wanted), running = 0;
-    const struct pool_job *before = NULL;
     struct pool_job *job, *best = NULL;
+    dev_t device = POOL_DEVICE_ANY;
 
     STAILQ_FOREACH (job, &pool->waiting, link) {
-        if (!before || before->device != job->device)
+        if (job->device != device)
             running = running_on(pool, job->device);
-        before = job;
+        device = job->device;
         if (running < fewest) {
             best = job;
             fewest = running;

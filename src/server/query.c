@@ -131,14 +131,14 @@ int query_service_new(sd_event *event, const struct settings *settings, size_t c
 
 bool query_service_end(struct query_service *service)
 {
+    struct pool **pools[] = {&service->fast, &service->slow, &service->aside};
     bool ended = true;
 
-    if (service->fast)
-        ended &= pool_end(service->fast);
-    if (service->slow)
-        ended &= pool_end(service->slow);
-    if (service->aside)
-        ended &= pool_end(service->aside);
+    for (size_t i = 0; i < sizeof(pools) / sizeof(pools[0]); i++)
+        if (*pools[i] && pool_end(*pools[i]))
+            *pools[i] = NULL;
+        else
+            ended &= !*pools[i];
     if (!ended)
         return false;
     if (service->scanner)

@@ -318,8 +318,9 @@ class SharedCountTest(DaemonTestCase):
         for number, client in enumerate(clients):
             reply = read_all(client)
             self.assertEqual(int(parse_pairs(reply)['bytes'] if number % 2 else reply), bytes_)
-        stats = daemon.stats()
-        self.assertEqual((stats['scans'], stats['shared']), (1, 499))
+        # Whoever came when the count had begun, and wants to know, shares the next one.
+        self.assertIn(daemon.stats()['scans'], (1, 2))
+        self.assertGreaterEqual(daemon.stats()['shared'], 498)
 
     def test_client_that_leaves(self):
         bytes_, _ = make_slow_maildir(self.root / 'slow', self.root / 'beside', 300)

@@ -83,7 +83,7 @@ class OptionsTest(MisconfiguredTest):
                 ([f'--pidfile={self.folder}/pid'],
                  f'--pidfile={self.folder}/pid goes with --socket: systemd knows the process '
                  'without'),
-                (['--a\nREADY=0'], 'there is no option --a?READY=0, or more than one that begins '
+                (['--a\nREADY=0'], r'there is no option --a\x0aREADY=0, or more than one that begins '
                  'so; --help lists them')):
             with self.subTest(options=options):
                 daemon = self.start_wrong(*options)

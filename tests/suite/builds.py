@@ -59,6 +59,7 @@ def compile_all(build: Build, root: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         _run(['meson', 'setup', '--werror', *build.options, str(folder), str(root)],
              {**os.environ, 'CC': build.compiler} if build.compiler else None)
+    _run(['ninja', '-C', str(folder), 'build.ninja'])  # it may be of before a change
     # Of a suite, its programs and what they are handed: NUMBER@@NAME@exe.
     targets = {each.partition('@@')[2].rpartition('@')[0]
                for test in _tests_of(folder, build.suite) for each in test['depends']

@@ -137,6 +137,14 @@ static void await_begun(struct fixture *fixture, size_t count)
         assert_int_equal(read(fixture->begun[0], &byte, 1), 1);
 }
 
+/* Waits until so many of the jobs at work for the device do nothing but wait. */
+static void await_stuck(struct fixture *fixture, dev_t device, unsigned int count)
+{
+    while (pool_stuck(fixture->pool, device, 0) < count)
+        (void)sched_yield();
+    assert_int_equal(pool_stuck(fixture->pool, device, 0), count);
+}
+
 /* Lets so many of the jobs that hang go on. */
 static void go_on(struct fixture *fixture, size_t count)
 {
@@ -336,7 +344,7 @@ static void unknown_devices_share_like_one(void **state)
     assert_int_equal(submit(fixture, 6, POOL_DEVICE_NONE), 0);
     assert_int_equal(submit(fixture, 7, 7), 0);
     run_until(fixture, 2);
-    assert_int_equal(pool_stuck(fixture->pool, POOL_DEVICE_UNKNOWN, 0), 2);
+    await_stuck(fixture, POOL_DEVICE_UNKNOWN, 2);
     assert_int_equal(pool_stuck(fixture->pool, POOL_DEVICE_NONE, 0), 0);
     go_on(fixture, 6);
     run_until(fixture, 8);
@@ -357,14 +365,6 @@ static void a_queue_of_one(void **state)
     end(fixture);
 }
 
-static void await_tick(void)
-{
-    uint64_t now = clock_usec(CLOCK_MONOTONIC);
-
-    while (clock_usec(CLOCK_MONOTONIC) <= now + 1)
-        (void)sched_yield();
-}
-
 static void counts_what_is_stuck(void **state)
 {
     struct fixture *fixture = *state;
@@ -376,11 +376,10 @@ static void counts_what_is_stuck(void **state)
         assert_int_equal(submit_hanging(fixture, i, 7), 0);
     assert_int_equal(submit_hanging(fixture, 3, 8), 0);
     await_begun(fixture, 3);
-    await_tick();
-    assert_int_equal(pool_stuck(fixture->pool, 7, 0), 2);
-    assert_int_equal(pool_stuck(fixture->pool, 8, 0), 1);
+    await_stuck(fixture, 7, 2);
+    await_stuck(fixture, 8, 1);
     assert_int_equal(pool_stuck(fixture->pool, 9, 0), 0);
-    assert_int_equal(pool_stuck(fixture->pool, POOL_DEVICE_ANY, 0), 3);
+    await_stuck(fixture, POOL_DEVICE_ANY, 3);
     assert_int_equal(pool_stuck(fixture->pool, POOL_DEVICE_ANY, hour), 0);
     go_on(fixture, 4);
     run_until(fixture, 4);
@@ -535,9 +534,8 @@ static void a_job_changes_its_device(void **state)
         assert_int_equal(submit_hanging(fixture, i, 7), 0);
     }
     await_begun(fixture, 2);
-    await_tick();
     assert_int_equal(pool_stuck(fixture->pool, 7, 0), 0);
-    assert_int_equal(pool_stuck(fixture->pool, 8, 0), 2);
+    await_stuck(fixture, 8, 2);
     /* 8 has its share now, and 7 has not */
     fixture->jobs[2].change_to = 8;
     assert_int_equal(submit(fixture, 2, 7), 0);
