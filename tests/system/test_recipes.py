@@ -238,13 +238,13 @@ class Recipes(DebianScenario):
 
     def test_mailboxes_unsplit(self):
         self.add_mailboxes(*FULLEST)
-        self.put('limits', shown('limits'))
+        self.put(LIMITS_FILE, shown('limits'))
         self.configure(split=False)
         self.check_limits()
 
     def test_mailboxes_split(self):
         self.add_mailboxes(*FULLEST, 'bob@example.org', 'dora@example.org')
-        self.put('limits', shown('limits'))
+        self.put(LIMITS_FILE, shown('limits'))
         self.put('conf.d/router/890_catch_all',
                  'catch_all:\n  driver = redirect\n  domains = example.org\n'
                  '  data = ${if !eq{$local_part}{unknown} {bob@example.org}}\n')
@@ -267,14 +267,14 @@ class Recipes(DebianScenario):
         self.assertEqual(self.rcpt('unknown@example.org')[:3], '550')
         self.assertRegex(self.log(), r'<ann@.*>: .* message_limit=100000 ')
         # the limits file is Exim's, and the service reads none
-        self.put('limits', '*: 30000\n')
+        self.put(LIMITS_FILE, '*: 30000\n')
         self.assertEqual([self.rcpt('joe@example.org', size) for size in (10, 30001)],
                          [FULL, TOO_LARGE])
 
     def check_message_count(self) -> None:
         """A limit in messages, after a blank."""
         bob = 'bob@example.org'
-        self.put('limits', f'{bob}: 1G, 2C\n')
+        self.put(LIMITS_FILE, f'{bob}: 1G, 2C\n')
         self.assert_checked(bob, 2100, 1000)
         self.assertEqual(self.container.read_file(f'{self.path_of(bob)}/maildirsize')[:14],
                          '1073741824S,2C')
@@ -283,7 +283,7 @@ class Recipes(DebianScenario):
     def check_aliases(self) -> None:
         """An alias of an alias, and a catch-all, are checked with bob's mailbox and limit."""
         bob = 'bob@example.org'
-        self.put('limits', f'{bob}: 30000\n')
+        self.put(LIMITS_FILE, f'{bob}: 30000\n')
         before = len(self.log())
         for address in ('info@example.org', 'anybody@example.org', bob):
             self.assertEqual([self.rcpt(address, size) for size in (30000, 30001)],
@@ -299,7 +299,7 @@ class Recipes(DebianScenario):
     def check_what_imap_leaves(self) -> None:
         """Hard links, and a `maildirfolder` in the mailbox itself, which Dovecot writes."""
         dora = 'dora@example.org'
-        self.put('limits', '*: 100000\n')
+        self.put(LIMITS_FILE, '*: 100000\n')
         self.put_message(self.path_of(dora), 20000)
         self.container.run(['touch', f'{self.path_of(dora)}/maildirfolder'])
         for number in range(2, 5):
@@ -310,7 +310,7 @@ class Recipes(DebianScenario):
     def check_moved_mailbox(self) -> None:
         """Where the lookup says another path, nothing else is to be changed."""
         joe, moved = 'joe@example.org', f'{VHOSTS}/moved/joe'
-        self.put('limits', '*: 30000\n')
+        self.put(LIMITS_FILE, '*: 30000\n')
         self.assertEqual(self.rcpt(joe, 10), FULL)
         self.put('mailboxes', f'{joe}: {moved}\n')
         self.assertEqual(self.rcpt(joe, 30001), TOO_LARGE)
@@ -320,7 +320,7 @@ class Recipes(DebianScenario):
     def test_mbox(self):
         joe = 'joe@example.org'
         self.add_mailboxes(joe)
-        self.put('limits', '*: 30000\n')
+        self.put(LIMITS_FILE, '*: 30000\n')
         advice = readme.section('The transport').partition('For an mbox')[2]
         others = '|'.join(re.findall(r'`(quota_\w+)`', advice))
         transport = re.sub(rf'(?m)^  ({others}|maildir).*\n', '', shown('transport'))
@@ -335,7 +335,7 @@ class Recipes(DebianScenario):
     def test_excluded_folder(self):
         joe = 'joe@example.org'
         self.add_mailboxes(joe)
-        self.put('limits', '*: 50000\n')
+        self.put(LIMITS_FILE, '*: 50000\n')
         line = in_text('The transport', 'maildir_quota_directory_regex')
         print(f'    {line}')
         self.configure(transport=shown('transport') + f'  {line}\n')
@@ -349,7 +349,7 @@ class Recipes(DebianScenario):
     def test_minimal_variant(self):
         joe = 'joe@example.org'
         self.add_mailboxes(joe)
-        self.put('limits', '*: 1G\n')
+        self.put(LIMITS_FILE, '*: 1G\n')
         transport = re.sub('(?m)^  quota.*\n', '', shown('transport'))
         macro = shown('minimal macro')
         self.put('quota.acl', shown('minimal ACL'))
@@ -373,7 +373,7 @@ class Recipes(DebianScenario):
         joe = 'joe@example.org'
         path = '/var/mail/example.org/joe'
         self.put('mailboxes', f'{joe}: {path}\n')
-        self.put('limits', 'example.org: 30000\n*@example.org: 30000\n')
+        self.put(LIMITS_FILE, 'example.org: 30000\n*@example.org: 30000\n')
         self.put('/etc/aliases', f'info: {joe}\n')
         self.configure(macros=re.sub('(?m)^MAILBOX_CHECK.*\n', '', shown('macros')))
         self.service.change(options=options_shown('templates'))
@@ -382,7 +382,7 @@ class Recipes(DebianScenario):
         self.assert_checked(joe, 30000, 9000)
         self.assertEqual(self.rcpt(joe, 30001), TOO_LARGE)
         self.assertEqual(self.rcpt('info@example.org', 30001), ACCEPTED)
-        self.put('limits', '*@example.org: 90000\n')
+        self.put(LIMITS_FILE, '*@example.org: 90000\n')
         self.container.run(in_text('Mailboxes by template', 'reload').split())
         self.assertEqual(self.rcpt(joe, 9000), ACCEPTED)
 
@@ -391,7 +391,7 @@ class Recipes(DebianScenario):
     def test_relay_hosts_and_authenticated_users(self):
         joe, ann, postmaster = (f'{name}@example.org' for name in ('joe', 'ann', 'postmaster'))
         self.add_mailboxes(joe, ann, postmaster)
-        self.put('limits', '*: 30000\n')
+        self.put(LIMITS_FILE, '*: 30000\n')
         self.put('conf.d/auth/50_test', 'test:\n  driver = plaintext\n  public_name = PLAIN\n'
                  '  server_prompts = :\n  server_condition = ${if eq{$auth3}{secret}}\n'
                  '  server_set_id = $auth2\n  server_advertise_condition = *\n')
@@ -443,7 +443,7 @@ class Recipes(DebianScenario):
         """Mailboxes and limits are under the A-label: both spellings are checked alike."""
         joe = f'joe@{A_LABEL}'
         self.add_mailboxes(joe)
-        self.put('limits', f'*@{A_LABEL}: 30000\n')
+        self.put(LIMITS_FILE, f'*@{A_LABEL}: 30000\n')
         label = in_text('Where the lines go', 'utf8_domain_to_alabel')
         self.configure(macros + 'MAIN_SMTPUTF8_ADVERTISE_HOSTS = *\n',
                        shown('router').replace('$domain', label),
@@ -452,7 +452,7 @@ class Recipes(DebianScenario):
         self.put_message(self.path_of(joe), 20000)
         self.assertEqual([self.both_spellings('joe', size) for size in (10000, 10001, 30001)],
                          [[ACCEPTED] * 2, [FULL] * 2, [TOO_LARGE] * 2])
-        self.put('limits', f'*@{A_LABEL}: 20000\n*: 9\n')
+        self.put(LIMITS_FILE, f'*@{A_LABEL}: 20000\n*: 9\n')
         self.container.run(['systemctl', 'kill', '--signal=HUP', SERVICE])
         self.assertEqual(self.both_spellings('joe', 0), [ACCEPTED] * 2)
         self.assertEqual(self.log().count(f'mailbox of {joe} is nearly full: 100%'), 2)
@@ -467,7 +467,7 @@ class Recipes(DebianScenario):
     def test_internationalised_domain_that_is_local_under_its_a_label_alone(self):
         joe = f'joe@{A_LABEL}'
         self.add_mailboxes(joe)
-        self.put('limits', '*: 30000\n')
+        self.put(LIMITS_FILE, '*: 30000\n')
         domains = f'{A_LABEL} : {U_LABEL}'
         self.put('conf.d/acl/35_own', 'acl_own:\n  .include /etc/exim4/exim-quotad.acl\n  require\n'
                  f'    domains = {domains}\n    verify = recipient\n  accept\n')
@@ -505,7 +505,7 @@ class Recipes(DebianScenario):
         self.container.run('useradd --create-home joe; useradd --create-home ann')
         self.addCleanup(self.container.run, 'userdel --remove joe; userdel --remove ann',
                         check=False)
-        self.put('limits', 'joe: 30000\n*: 90000\n')
+        self.put(LIMITS_FILE, 'joe: 30000\n*: 90000\n')
         self.put('/etc/aliases', 'info: joe\n')
         self.configure(router='', transport='', dc_localdelivery=transport)
         if transport == 'maildir_home':
@@ -594,7 +594,7 @@ class Recipes(DebianScenario):
         """Follows the recipe, for a joe and with a quota of DOVECOT_QUOTA bytes."""
         joe = 'joe@example.org'
         self.add_mailboxes(joe)
-        self.put('limits', f'*: {DOVECOT_QUOTA}\n')
+        self.put(LIMITS_FILE, f'*: {DOVECOT_QUOTA}\n')
         self.configure(router=shown('router').replace(
             'transport    = to_maildir', in_text('Recipes', 'transport = to_dovecot')),
             transport=shown('LMTP transport'))
