@@ -14,56 +14,23 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/openat2.h>
-#include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "system/cleanup.h"
 #include "system/clock.h"
+#include "system/confine_roots.h"
 
 #define LINKS_MAX 40 /* followed here; the kernel follows as many in one openat2 */
 
 /* How many attempts at what others keep renaming, and for how long: a path may take long itself. */
 #define RACES_MAX  64
 #define RACES_USEC (10 * USEC_PER_MSEC)
-
-/* An identifier of a mount that is never used again, since Linux 6.8. */
-#ifndef STATX_MNT_ID_UNIQUE
-#define STATX_MNT_ID_UNIQUE 0x4000U
-#endif
-
-/* The directory of a root while it is open: for the set, and for each lookup that began then. */
-struct handle {
-    int fd;
-    unsigned int users; /* guarded by the set's lock */
-};
-
-/* Which directory it is, and which of the mounts of its file system. */
-struct identity {
-    uint32_t device_major, device_minor;
-    uint64_t inode;
-    uint64_t mount;
-};
-
-struct confine_root {
-    char *path;
-    bool is_whole;            /* the root `/` */
-    struct identity identity; /* where the name led when it was looked at last */
-    struct handle *handle;    /* NULL: let go of; guarded by the set's lock */
-};
-
-struct confine {
-    struct confine_root *roots;
-    size_t roots_count;
-    pthread_mutex_t lock;
-    unsigned int releases; /* how often all were let go of; guarded by the lock */
-};
 
 /* The resolution of one path. */
 struct lookup {
@@ -73,74 +40,6 @@ struct lookup {
     unsigned int races;    /* attempts that a rename has spoilt */
     uint64_t races_usec;   /* when the first of them was over, by CLOCK_MONOTONIC */
 };
-
-/*
- * Finds the next component of a path, those named `.` left out. Returns where it begins and its
- * length, 0 at the end.
- */
-static const char *next_component(const char *path, size_t *ret_length)
-{
-    do {
-        path += strspn(path, "/");
-        *ret_length = strcspn(path, "/");
-        if (*ret_length != 1 || *path != '.')
-            break;
-        path++;
-    } while (true);
-    return path;
-}
-
-static bool is_dot_dot(const char *component, size_t length)
-{
-    return length == 2 && memcmp(component, "..", 2) == 0;
-}
-
-/*
- * Matches path with a root. Returns what follows the root in path and the number of components that
- * the two have in common, or NULL.
- */
-static const char *match_root(const struct confine_root *root, const char *path,
-                              size_t *ret_components)
-{
-    const char *prefix = root->path;
-    size_t length, prefix_length;
-
-    *ret_components = 0;
-    for (;;) {
-        const char *component;
-
-        prefix = next_component(prefix, &prefix_length);
-        if (prefix_length == 0)
-            return path + strspn(path, "/");
-        component = next_component(path, &length);
-        if (length != prefix_length || memcmp(component, prefix, length) != 0)
-            return NULL;
-        prefix += length;
-        path = component + length;
-        ++*ret_components;
-    }
-}
-
-int confine_find(const struct confine *confine, const char *path, struct confine_target *ret)
-{
-    size_t longest = 0;
-
-    if (path[0] != '/')
-        return -EXDEV;
-    if (strnlen(path, PATH_MAX) == PATH_MAX)
-        return -ENAMETOOLONG;
-    *ret = (struct confine_target){};
-    for (size_t i = 0; i < confine->roots_count; i++) {
-        size_t components;
-        const char *rest = match_root(&confine->roots[i], path, &components);
-
-        if (!rest || (ret->root && components <= longest))
-            continue;
-        *ret = (struct confine_target){&confine->roots[i], rest[0] != '\0' ? rest : "."};
-        longest = components;
-    }
-    return ret->root ? 0 : -EXDEV;
-}
 
 static bool flags_are_sound(int flags)
 {
@@ -153,113 +52,19 @@ static bool flags_are_sound(int flags)
 /* Tells whether name is one of what a directory may hold, and no way out of it. */
 static bool is_name(const char *name)
 {
-    return name[0] != '\0' && !strchr(name, '/') && !is_dot_dot(name, strlen(name));
-}
-
-/* Returns a descriptor or -errno. The C library of Debian 12 has no function for it. */
-static int sys_openat2(int directory_fd, const char *path, int flags, uint64_t resolve)
-{
-    /* open(2) adds O_LARGEFILE where it means anything, openat2 refuses it beside O_PATH. */
-    struct open_how how = {
-        .flags = (uint64_t)(flags | O_CLOEXEC | (flags & O_PATH ? 0 : O_LARGEFILE)),
-        .resolve = resolve,
-    };
-    long fd = syscall(SYS_openat2, directory_fd, path, &how, sizeof(how));
-
-    return fd < 0 ? -errno : (int)fd;
-}
-
-/*
- * As sys_openat2(), for what the kernel has in memory. Kernels before Linux 5.12 refuse the flag,
- * which is -EOPNOTSUPP here.
- */
-static int sys_openat2_cached(int directory_fd, const char *path, int flags, uint64_t resolve)
-{
-    int fd = sys_openat2(directory_fd, path, flags, resolve | RESOLVE_CACHED);
-
-    return fd == -EINVAL ? -EOPNOTSUPP : fd;
-}
-
-static void handle_unref(struct confine *confine, struct handle *handle)
-{
-    bool last;
-
-    pthread_mutex_lock(&confine->lock);
-    last = --handle->users == 0;
-    pthread_mutex_unlock(&confine->lock);
-    if (!last)
-        return;
-    (void)close(handle->fd);
-    free(handle);
-}
-
-/* Opens the directory of a root by its name. */
-static int open_root(const char *path, bool cached)
-{
-    const int flags = O_PATH | O_DIRECTORY;
-
-    return cached ? sys_openat2_cached(AT_FDCWD, path, flags, 0)
-                  : sys_openat2(AT_FDCWD, path, flags, 0);
-}
-
-static int handle_new(const char *path, bool cached, struct handle **ret)
-{
-    _cleanup_(freep) struct handle *handle = malloc(sizeof(*handle));
-
-    if (!handle)
-        return -ENOMEM;
-    *handle = (struct handle){.fd = open_root(path, cached), .users = 1};
-    if (handle->fd < 0)
-        return handle->fd;
-    *ret = steal_pointer(&handle);
-    return 0;
-}
-
-/* Takes the handle of the root, one more user of it; or NULL. */
-static struct handle *handle_ref(struct confine *confine, const struct confine_root *root,
-                                 unsigned int *ret_releases)
-{
-    struct handle *handle;
-
-    pthread_mutex_lock(&confine->lock);
-    handle = root->handle;
-    if (handle)
-        handle->users++;
-    *ret_releases = confine->releases;
-    pthread_mutex_unlock(&confine->lock);
-    return handle;
-}
-
-/* Keeps the handle for later lookups, unless it was opened before all were let go of. */
-static void handle_keep(struct confine *confine, struct confine_root *root, struct handle *handle,
-                        unsigned int releases)
-{
-    pthread_mutex_lock(&confine->lock);
-    if (!root->handle && confine->releases == releases) {
-        root->handle = handle;
-        handle->users++;
-    }
-    pthread_mutex_unlock(&confine->lock);
+    return name[0] != '\0' && !strchr(name, '/') && !confine_is_dot_dot(name, strlen(name));
 }
 
 /* Lets the lookup go on, or begin, at the root. Returns 0 or -errno. */
 static int lookup_enter(struct lookup *lookup, struct confine_root *root, bool cached)
 {
-    unsigned int releases;
-    struct handle *handle = handle_ref(lookup->confine, root, &releases);
-    int r;
+    struct handle *handle;
+    int r = confine_handle_take(lookup->confine, root, cached, &handle);
 
-    if (!handle) {
-        r = handle_new(root->path, cached, &handle);
-        /* This must not be taken for a mailbox that is not there. */
-        if (r == -ENOENT || r == -ENOTDIR || r == -ELOOP)
-            return -ENODEV;
-        if (r < 0)
-            return r;
-        handle_keep(lookup->confine, root, handle, releases);
-    }
+    if (r < 0)
+        return r;
     if (lookup->handle)
-        handle_unref(lookup->confine, lookup->handle);
+        confine_handle_release(lookup->confine, lookup->handle);
     lookup->root = root;
     lookup->handle = handle;
     return 0;
@@ -268,7 +73,7 @@ static int lookup_enter(struct lookup *lookup, struct confine_root *root, bool c
 static void lookup_end(const struct lookup *lookup)
 {
     if (lookup->handle)
-        handle_unref(lookup->confine, lookup->handle);
+        confine_handle_release(lookup->confine, lookup->handle);
 }
 
 /* What keeps the kernel beneath the root. */
@@ -287,7 +92,7 @@ static int lookup_open(struct lookup *lookup, const char *path, int flags, uint6
 
     resolve |= resolve_beneath(lookup->root);
     do {
-        int fd = sys_openat2(lookup->handle->fd, path, flags, resolve);
+        int fd = confine_openat2(lookup->handle->fd, path, flags, resolve);
 
         if (fd != -EAGAIN)
             return fd;
@@ -301,8 +106,8 @@ static int lookup_open(struct lookup *lookup, const char *path, int flags, uint6
 /* Opens path, with O_PATH, from memory and through no symbolic link. */
 static int lookup_open_cached(struct lookup *lookup, const char *path, int flags)
 {
-    return sys_openat2_cached(lookup->handle->fd, path, flags,
-                              resolve_beneath(lookup->root) | RESOLVE_NO_SYMLINKS);
+    return confine_openat2_cached(lookup->handle->fd, path, flags,
+                                  resolve_beneath(lookup->root) | RESOLVE_NO_SYMLINKS);
 }
 
 /* Opens with O_PATH what the path names itself, be it a symbolic link, through no other one. */
@@ -323,8 +128,8 @@ static bool copy_path(char *to, const char *path)
     const char *slash = strrchr(path, '/'), *end = slash ? slash + 1 : path, *begin = to;
     size_t length;
 
-    for (const char *at = next_component(path, &length); length > 0;
-         at = next_component(at + length, &length)) {
+    for (const char *at = confine_next_component(path, &length); length > 0;
+         at = confine_next_component(at + length, &length)) {
         if (to != begin)
             *to++ = '/';
         memcpy(to, at, length);
@@ -375,12 +180,6 @@ static int lookup_open_longest(struct lookup *lookup, char *path, bool cached, s
     return longest_fd < 0 ? lookup_open_itself(lookup, ".", cached) : steal_fd(&longest_fd);
 }
 
-/* Asks what is known of a descriptor's file, and no server. Returns 0 or -errno. */
-static int stat_known(int fd, unsigned int mask, struct statx *ret)
-{
-    return statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, mask, ret) < 0 ? -errno : 0;
-}
-
 /* Returns the device on which a path that is not in memory is to be found, or 0. */
 static dev_t lookup_device(struct lookup *lookup, const char *rest)
 {
@@ -391,7 +190,8 @@ static dev_t lookup_device(struct lookup *lookup, const char *rest)
 
     (void)copy_path(path, rest);
     fd = lookup_open_longest(lookup, path, true, &length);
-    if (stat_known(fd < 0 ? lookup->handle->fd : fd, STATX_TYPE, &st) < 0 || S_ISLNK(st.stx_mode))
+    if (confine_stat_known(fd < 0 ? lookup->handle->fd : fd, STATX_TYPE, &st) < 0 ||
+        S_ISLNK(st.stx_mode))
         return 0;
     return makedev(st.stx_dev_major, st.stx_dev_minor);
 }
@@ -451,7 +251,7 @@ static bool way_is_link(const struct way *way, int fd, size_t length)
 {
     struct statx st;
 
-    return stat_known(fd, STATX_TYPE, &st) == 0 && S_ISLNK(st.stx_mode) &&
+    return confine_stat_known(fd, STATX_TYPE, &st) == 0 && S_ISLNK(st.stx_mode) &&
            !(way->path[length] == '\0' && (way->flags & O_NOFOLLOW));
 }
 
@@ -500,7 +300,7 @@ static int visit_device(struct visitor *visitor, int fd)
     dev_t device = 0;
     struct statx st;
 
-    if (fd >= 0 && stat_known(fd, STATX_TYPE, &st) == 0)
+    if (fd >= 0 && confine_stat_known(fd, STATX_TYPE, &st) == 0)
         device = makedev(st.stx_dev_major, st.stx_dev_minor);
     visitor->error = visitor->visit(device, visitor->userdata);
     return visitor->error;
@@ -511,9 +311,9 @@ static bool goes_up(const char *path)
 {
     size_t length;
 
-    for (path = next_component(path, &length); length > 0;
-         path = next_component(path + length, &length))
-        if (is_dot_dot(path, length))
+    for (path = confine_next_component(path, &length); length > 0;
+         path = confine_next_component(path + length, &length))
+        if (confine_is_dot_dot(path, length))
             return true;
     return false;
 }
@@ -522,7 +322,7 @@ static bool goes_up(const char *path)
 static int open_component(int directory_fd, const char *path, size_t *ret_end)
 {
     size_t length;
-    const char *component = next_component(path, &length);
+    const char *component = confine_next_component(path, &length);
     char name[NAME_MAX + 1];
 
     if (length > NAME_MAX)
@@ -569,169 +369,6 @@ static int lookup_visit(struct lookup *lookup, struct way *way, struct visitor *
     return steal_fd(&fd);
 }
 
-/* Tells whether the system has openat2(2): without a descriptor it reaches no file. */
-static bool have_openat2(void)
-{
-    int r = sys_openat2(-1, ".", O_PATH, RESOLVE_BENEATH);
-
-    return r != -ENOSYS && r != -EPERM;
-}
-
-int confine_new(struct confine **ret)
-{
-    if (!have_openat2())
-        return -ENOSYS;
-    *ret = calloc(1, sizeof(**ret));
-    if (!*ret)
-        return -ENOMEM;
-    pthread_mutex_init(&(*ret)->lock, NULL);
-    return 0;
-}
-
-void confine_free(struct confine *confine)
-{
-    if (!confine)
-        return;
-    (void)confine_release(confine);
-    for (size_t i = 0; i < confine->roots_count; i++)
-        free(confine->roots[i].path);
-    free(confine->roots);
-    pthread_mutex_destroy(&confine->lock);
-    free(confine);
-}
-
-void confine_freep(struct confine **confine)
-{
-    confine_free(*confine);
-}
-
-static bool path_is_root_name(const char *path)
-{
-    size_t length;
-
-    if (path[0] != '/')
-        return false;
-    for (path = next_component(path, &length); length > 0;
-         path = next_component(path + length, &length))
-        if (is_dot_dot(path, length))
-            return false;
-    return true;
-}
-
-/* Finds out which directory fd is open on. Returns 0 or -errno. */
-static int identify(int fd, struct identity *ret)
-{
-    struct statx st;
-    int r = stat_known(fd, STATX_INO | STATX_MNT_ID | STATX_MNT_ID_UNIQUE, &st);
-
-    if (r == 0)
-        *ret = (struct identity){
-            .device_major = st.stx_dev_major,
-            .device_minor = st.stx_dev_minor,
-            .inode = st.stx_ino,
-            .mount = st.stx_mnt_id,
-        };
-    return r;
-}
-
-static bool is_same(const struct identity *a, const struct identity *b)
-{
-    return a->device_major == b->device_major && a->device_minor == b->device_minor &&
-           a->inode == b->inode && a->mount == b->mount;
-}
-
-static void root_clear(struct confine_root *root)
-{
-    if (root->handle) {
-        (void)close(root->handle->fd);
-        free(root->handle);
-    }
-    free(root->path);
-}
-
-int confine_add_root(struct confine *confine, const char *path)
-{
-    _cleanup_(root_clear) struct confine_root root = {};
-    struct confine_root *roots;
-    size_t length;
-    int r;
-
-    if (!path_is_root_name(path))
-        return -EINVAL;
-    (void)next_component(path, &length);
-    root.is_whole = length == 0;
-    r = handle_new(path, false, &root.handle);
-    if (r == 0)
-        r = identify(root.handle->fd, &root.identity);
-    if (r < 0)
-        return r;
-    root.path = strdup(path);
-    if (!root.path)
-        return -ENOMEM;
-    roots = reallocarray(confine->roots, confine->roots_count + 1, sizeof(*roots));
-    if (!roots)
-        return -ENOMEM;
-    confine->roots = roots;
-    roots[confine->roots_count++] = root;
-    root = (struct confine_root){};
-    return 0;
-}
-
-size_t confine_roots(const struct confine *confine)
-{
-    return confine->roots_count;
-}
-
-int confine_root_fd(const struct confine *confine, size_t index)
-{
-    return confine->roots[index].handle->fd;
-}
-
-bool confine_release(struct confine *confine)
-{
-    bool held = false;
-
-    pthread_mutex_lock(&confine->lock);
-    confine->releases++;
-    pthread_mutex_unlock(&confine->lock);
-    for (size_t i = 0; i < confine->roots_count; i++) {
-        struct handle *handle;
-
-        pthread_mutex_lock(&confine->lock);
-        handle = steal_pointer(&confine->roots[i].handle);
-        pthread_mutex_unlock(&confine->lock);
-        if (handle)
-            handle_unref(confine, handle);
-        held |= handle != NULL;
-    }
-    return held;
-}
-
-/* Opens the directory of a root from memory: mounts elsewhere, too, make that fail for a moment. */
-static int open_root_patiently(const char *path)
-{
-    int fd = -EAGAIN;
-
-    for (unsigned int i = 0; fd == -EAGAIN && i < RACES_MAX; i++)
-        fd = open_root(path, true);
-    return fd;
-}
-
-const char *confine_moved(struct confine *confine)
-{
-    for (size_t i = 0; i < confine->roots_count; i++) {
-        struct confine_root *root = &confine->roots[i];
-        _cleanup_(closep) int fd = open_root_patiently(root->path);
-        struct identity identity;
-
-        if (fd < 0 || identify(fd, &identity) < 0 || is_same(&identity, &root->identity))
-            continue;
-        root->identity = identity;
-        return root->path;
-    }
-    return NULL;
-}
-
 int confine_open(struct confine *confine, const char *path, int flags)
 {
     return confine_open_visiting(confine, path, flags, NULL, NULL);
@@ -764,9 +401,9 @@ static int visit_all(struct confine *confine, const struct confine_target *targe
 static int open_known(struct lookup *lookup, const char *rest, int flags, confine_visit_fn visit,
                       void *userdata)
 {
-    _cleanup_(closep) int fd =
-        sys_openat2_cached(lookup->handle->fd, rest, (flags & (O_DIRECTORY | O_NOFOLLOW)) | O_PATH,
-                           resolve_beneath(lookup->root));
+    _cleanup_(closep) int fd = confine_openat2_cached(lookup->handle->fd, rest,
+                                                      (flags & (O_DIRECTORY | O_NOFOLLOW)) | O_PATH,
+                                                      resolve_beneath(lookup->root));
     struct visitor visitor = {visit, userdata, 0};
 
     if (fd < 0)
@@ -838,8 +475,9 @@ int confine_open_name(int directory_fd, const char *name, int flags, enum confin
         fd = openat(directory_fd, name, flags | O_CLOEXEC);
         return fd < 0 ? -errno : fd;
     }
-    fd = reach == CONFINE_CACHED ? sys_openat2_cached(directory_fd, name, flags, RESOLVE_NO_XDEV)
-                                 : sys_openat2(directory_fd, name, flags, RESOLVE_NO_XDEV);
+    fd = reach == CONFINE_CACHED
+             ? confine_openat2_cached(directory_fd, name, flags, RESOLVE_NO_XDEV)
+             : confine_openat2(directory_fd, name, flags, RESOLVE_NO_XDEV);
     return fd == -EXDEV ? -EAGAIN : fd;
 }
 

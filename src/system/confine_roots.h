@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The roots of a set, as the resolution of paths (confine.c) uses them, and nobody else: which root
+ * answers a path, the directory of each while it is open, and the system call that all is opened
+ * by.
+ */
+#pragma once
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+
+#include "system/confine.h"
+
+/* The directory of a root while it is open: for the set, and for each lookup that began then. */
+struct handle {
+    int fd;
+    unsigned int users; /* guarded by the set's lock */
+};
+
+/* Which directory it is, and which of the mounts of its file system. */
+struct identity {
+    uint32_t device_major, device_minor;
+    uint64_t inode;
+    uint64_t mount;
+};
+
+struct confine_root {
+    char *path;
+    bool is_whole;            /* the root `/` */
+    struct identity identity; /* where the name led when it was looked at last */
+    struct handle *handle;    /* NULL: let go of; guarded by the set's lock */
+};
+
+struct confine {
+    struct confine_root *roots;
+    size_t roots_count;
+    pthread_mutex_t lock;
+    unsigned int releases; /* how often all were let go of; guarded by the lock */
+};
+
+/*
+ * Finds the next component of a path, those named `.` left out. Returns where it begins and its
+ * length, 0 at the end.
+ */
+const char *confine_next_component(const char *path, size_t *ret_length);
+
+/* Tells whether the component is `..`. */
+bool confine_is_dot_dot(const char *component, size_t length);
+
+/*
+ * Opens path by openat2(2). The C library of Debian 12 has no function for it. Returns a descriptor
+ * or -errno.
+ */
+int confine_openat2(int directory_fd, const char *path, int flags, uint64_t resolve);
+
+/*
+ * As confine_openat2(), for what the kernel has in memory. Kernels before Linux 5.12 refuse the
+ * flag, which is -EOPNOTSUPP here.
+ */
+int confine_openat2_cached(int directory_fd, const char *path, int flags, uint64_t resolve);
+
+/* Asks what is known of a descriptor's file, and no server. Returns 0 or -errno. */
+int confine_stat_known(int fd, unsigned int mask, struct statx *ret);
+
+/*
+ * Takes the directory of the root, which is opened, from memory alone if cached, where it is not
+ * open. Returns 0 and *ret, to be released with confine_handle_release(), or -errno, -ENODEV where
+ * the root is not there any more.
+ */
+int confine_handle_take(struct confine *confine, struct confine_root *root, bool cached,
+                        struct handle **ret);
+void confine_handle_release(struct confine *confine, struct handle *handle);
