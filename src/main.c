@@ -139,7 +139,7 @@ static int make_socket(struct program *program)
     if (r == -EADDRINUSE)
         fail(program, "--socket=%s: another process answers there already", settings->socket_path);
     else if (r == -EEXIST)
-        fail(program, "--socket=%s: there is a file that is no socket; it was left alone",
+        fail(program, "--socket=%s: there is a file that is not a socket; it was left alone",
              settings->socket_path);
     else if (r < 0)
         fail(program, "--socket=%s: %s", settings->socket_path, strerror(-r));
@@ -159,7 +159,7 @@ static int open_sockets(struct program *program)
     if (r > 0) {
         if (socket_path)
             journal_log(program->journal, LOG_WARNING,
-                        "--socket=%s is left alone: systemd passes the sockets", socket_path);
+                        "--socket=%s is ignored: systemd passes the sockets", socket_path);
         if (program->sockets.count > 0)
             return 0;
         fail(program, "systemd passed no stream socket: see the warnings in the journal");
@@ -222,8 +222,10 @@ static int drop_privileges(struct program *program)
         return 0;
     r = privileges_drop(user);
     if (r == -EINVAL) {
-        journal_log(program->journal, LOG_WARNING,
-                    "--user=%s: stays root; a user who may read the mailboxes would do", user);
+        journal_log(
+            program->journal, LOG_WARNING,
+            "--user=%s: the process stays root; any user who can read the mailboxes is enough",
+            user);
         return 0;
     }
     if (r == -ESRCH)
@@ -247,7 +249,7 @@ static int open_roots(struct program *program)
         fail(program, "--root=%s: %s", failed, strerror(-r));
     else if (settings->roots_count == 0)
         journal_log(program->journal, LOG_WARNING,
-                    "no --root: whoever may ask may ask about any file of this machine");
+                    "no --root: clients can ask about any file on this machine");
     return r;
 }
 
@@ -340,8 +342,8 @@ static int enter_sandbox(struct program *program)
         fail(program, "cannot confine itself with Landlock: %s", strerror(-r));
     else if (r == 0)
         journal_log(program->journal, news == LOG_DEBUG ? LOG_DEBUG : LOG_NOTICE,
-                    "Landlock is not to be had here (an old kernel, or a container's filter): what "
-                    "the user may read can be read");
+                    "Landlock is unavailable (an old kernel, or a container's filter): the process "
+                    "could read whatever its user can");
     else
         journal_log(program->journal, news, "confined by Landlock %d: reads beneath its roots%s%s",
                     r, r >= 4 ? ", no TCP" : "", r >= 6 ? ", no signals to others" : "");
@@ -357,7 +359,7 @@ static int on_prepared(void *userdata)
         return r;
     r = daemon_ready(&program->daemon);
     if (r < 0)
-        fail(program, "cannot let go of the terminal: %s", strerror(-r));
+        fail(program, "cannot detach from the terminal: %s", strerror(-r));
     else
         journal_start(program->journal);
     return r;
@@ -443,8 +445,8 @@ static int serve_misconfigured(struct program *program)
     (void)printable_write(program->why, why, NULL, NULL);
     (void)snprintf(text, sizeof(text), "misconfigured: %s", why);
     journal_event(program->journal, JOURNAL_MISCONFIGURED, NULL,
-                  "misconfigured: %s; every query gets an error until that is corrected and the "
-                  "service restarted",
+                  "misconfigured: %s; every query gets an error until this is corrected and the "
+                  "service is restarted",
                   program->why);
     quota_settings_deinit(&settings->quota);
     settings->misconfigured = text;

@@ -32,7 +32,7 @@ static bool is_passing(int error)
 static void complain(const struct manager *manager, int error)
 {
     journal_log(manager->journal, is_passing(error) ? LOG_WARNING : LOG_NOTICE,
-                "cannot tell the service manager about us: %s", strerror(-error));
+                "cannot notify the service manager: %s", strerror(-error));
 }
 
 static int on_watchdog(sd_event_source *source, uint64_t usec, void *userdata)
