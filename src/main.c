@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * exim-quotad: answers Exim how full a mailbox is, and whether a message would fit.
+ * exim-quotad: tells Exim how full a mailbox is, and whether a message would fit.
  *
- * Security: it reads names and sizes of files beneath its roots, and of file contents the first
- * 5120 bytes of maildirsize alone. It writes nothing there. Whoever may connect to its sockets may
+ * Security: beneath its roots it reads the names and sizes of files, and of their contents only the
+ * first 5120 bytes of maildirsize. It writes nothing there. Whoever may connect to its sockets can
  * learn how full any mailbox beneath the roots is, and nothing else.
  *
- * Diagnostics: the systemd journal, or where --log says. Exit status 0 after a clean end, 1 if it
- * could not start, 2 for a wrong command line; with sockets of systemd it stays up instead, and
- * answers with errors. With --check-config, 0 or 1 for whether the roots could be opened and the
- * limits file could be read.
+ * Diagnostics: go to the systemd journal, or where --log says. The exit status is 0 after a clean
+ * end, 1 if it could not start, and 2 for a wrong command line; with sockets from systemd it stays
+ * up instead, and replies with errors. With --check-config, the status is 0 if the roots could be
+ * opened and the limits file could be read, and otherwise 1.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -38,11 +38,10 @@
 
 #define EXIT_USAGE 2
 
-/* Whom the post's daemon became by default. */
+/* The default of --user, as root with --socket. */
 #define DEFAULT_USER "mail"
 
-/* After this a service that is misconfigured ends, and the next query starts one that looks again.
- */
+/* How long a misconfigured service stays up. The next query starts one with the current options. */
 #define MISCONFIGURED_USEC (10 * 60 * USEC_PER_SEC)
 
 /* Everything that is released at the end. */
@@ -52,7 +51,7 @@ struct program {
     struct sockets sockets;
     struct pidfile *pidfile;
     struct daemon daemon;
-    char why[OPTIONS_ERROR_BYTES_MAX]; /* it cannot start, for people; empty: it can */
+    char why[OPTIONS_ERROR_BYTES_MAX]; /* why it cannot start, for people; empty: it can */
 };
 
 static bool same_file(int a, int b)
@@ -63,7 +62,7 @@ static bool same_file(int a, int b)
            sa.st_ino == sb.st_ino;
 }
 
-/* Whether what is written to standard error would go to a client, as under inetd. */
+/* Returns whether standard error is the connection to a client, as under inetd. */
 static bool stderr_is_the_client(void)
 {
     struct stat st;
@@ -72,7 +71,7 @@ static bool stderr_is_the_client(void)
            same_file(STDIN_FILENO, STDERR_FILENO);
 }
 
-/* Whether standard error is the journal: systemd says which file that is. */
+/* Returns whether standard error is the journal: systemd says which file that is. */
 static bool stderr_is_the_journal(void)
 {
     const char *stream = getenv("JOURNAL_STREAM");
@@ -94,7 +93,7 @@ static enum journal_target default_target(const struct options *options)
     return JOURNAL_STDERR;
 }
 
-/* Notes why the service cannot start; of several reasons the first. */
+/* Records why the service cannot start. Only the first reason is kept. */
 static void fail(struct program *program, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
@@ -109,7 +108,7 @@ static void fail(struct program *program, const char *format, ...)
     va_end(arguments);
 }
 
-/* Tells whoever started the service why it ends. */
+/* Prints why the service ends, unless standard error is a client. */
 static void complain(const char *why)
 {
     if (!stderr_is_the_client())
@@ -130,7 +129,7 @@ static int open_journal(struct program *program)
     return r;
 }
 
-/* Makes the socket of --socket. */
+/* Creates the socket of --socket. */
 static int make_socket(struct program *program)
 {
     const struct settings *settings = &program->options.settings;
@@ -146,7 +145,7 @@ static int make_socket(struct program *program)
     return r;
 }
 
-/* Finds out where questions come from. Returns 0, a negative errno, or EXIT_USAGE for nowhere. */
+/* Opens the sockets for requests. Returns 0, a negative errno, or EXIT_USAGE if there are none. */
 static int open_sockets(struct program *program)
 {
     const char *socket_path = program->options.settings.socket_path;
@@ -210,7 +209,7 @@ static int go_into_background(struct program *program)
     return r;
 }
 
-/* Becomes the user that was asked for; or, as root with a socket of our own, the default one. */
+/* Becomes the user of --user, or by default, as root with a socket of our own, DEFAULT_USER. */
 static int drop_privileges(struct program *program)
 {
     const char *user = program->options.user;
@@ -254,8 +253,8 @@ static int open_roots(struct program *program)
 }
 
 /*
- * As sandbox_allow_directory_of(). Where the user cannot come by name, or no directory is, there is
- * nothing to allow: what was opened there before the drop of privileges stays open.
+ * As sandbox_allow_directory_of(), but ignores a directory that the user cannot reach or that does
+ * not exist: what was opened there before privileges were dropped stays open.
  */
 static int allow_directory_of(struct sandbox *sandbox, const char *path, enum sandbox_access access)
 {
@@ -265,8 +264,8 @@ static int allow_directory_of(struct sandbox *sandbox, const char *path, enum sa
 }
 
 /*
- * As allow_directory_of(), for a file that is opened: where its name is a symbolic link, in the
- * directory too that the link leads to now.
+ * As allow_directory_of(), for a file that will be opened. If its name is a symbolic link, the
+ * directory to which it leads now is allowed too.
  */
 static int allow_file(struct sandbox *sandbox, const char *path, enum sandbox_access access)
 {
@@ -282,8 +281,8 @@ static int allow_file(struct sandbox *sandbox, const char *path, enum sandbox_ac
 }
 
 /*
- * Allows reading beneath a root; and what will be mounted over it, where the service stays: with
- * sockets of systemd it makes room for one that begins anew.
+ * Allows reading beneath a root. If the service stays running, file systems that are mounted over
+ * the root later are allowed too; with sockets from systemd a new process replaces it instead.
  */
 static int allow_root(const struct program *program, struct sandbox *sandbox, int root_fd)
 {
@@ -327,12 +326,12 @@ static int enter_sandbox(struct program *program)
 {
     const char *notify_socket = getenv("NOTIFY_SOCKET");
     _cleanup_(sandbox_freep) struct sandbox *sandbox = NULL;
-    /* An instance for one connection is no news. */
+    /* The start of an instance for one connection is not worth an entry. */
     bool is_news = sockets_listen(&program->sockets) && !program->options.settings.misconfigured;
     int news = is_news ? LOG_INFO : LOG_DEBUG;
     int r = sandbox_new(&sandbox);
 
-    /* The time zone is a file, and the stamps of a log file want it. */
+    /* The time stamps of a log file need the time zone, which is in a file. */
     tzset();
     if (r == 0)
         r = fill_sandbox(program, sandbox);
@@ -406,15 +405,17 @@ static int start(struct program *program)
     return r == 0 ? serve(program) : r;
 }
 
-/* Whether what went wrong would go wrong at another start, too. */
+/* Returns whether the error would also occur at the next start. */
 static bool is_lasting(int error)
 {
     return error != -ENOMEM && error != -EMFILE && error != -ENFILE && error != -EAGAIN &&
            error != -EINTR;
 }
 
-/* Takes the sockets of systemd, unless that was done, and the journal. Returns whether there are
- * any. */
+/*
+ * Takes the sockets from systemd, and opens the default log, unless that was done. Returns whether
+ * there are such sockets.
+ */
 static bool have_systemd_sockets(struct program *program)
 {
     struct options *options = &program->options;
@@ -432,8 +433,8 @@ static bool have_systemd_sockets(struct program *program)
 }
 
 /*
- * Answers every query with an error, at once, and says why: an end would only have systemd start
- * the service again and again, while each client waits for its time-out. No root is opened.
+ * Answers every query with an error at once, and says why. If the process ended, systemd would only
+ * start it again and again, while each client waits for its timeout. No root is used.
  */
 static int serve_misconfigured(struct program *program)
 {
@@ -441,7 +442,7 @@ static int serve_misconfigured(struct program *program)
     char text[sizeof("misconfigured: ") + sizeof(why)];
     struct settings *settings = &program->options.settings;
 
-    /* It may be shown on any terminal; the journal sees to that itself. */
+    /* The status and replies may be shown on any terminal. The journal escapes its texts itself. */
     (void)printable_write(program->why, why, NULL, NULL);
     (void)snprintf(text, sizeof(text), "misconfigured: %s", why);
     journal_event(program->journal, JOURNAL_MISCONFIGURED, NULL,
@@ -454,7 +455,7 @@ static int serve_misconfigured(struct program *program)
     return serve(program);
 }
 
-/* r tells whether the options could be read. Returns what the program ends with. */
+/* r is 0 if the options could be read, or the error. Returns the result of the program. */
 static int run(struct program *program, int r)
 {
     block_signals();
@@ -468,7 +469,7 @@ static int run(struct program *program, int r)
     return r;
 }
 
-/* Releases what others see of us. */
+/* Releases what other processes can see. */
 static void release(struct program *program)
 {
     sockets_unlink(&program->sockets);
@@ -477,7 +478,7 @@ static void release(struct program *program)
     journal_close(program->journal);
 }
 
-/* What is opened later must not be taken for a standard stream that was closed. */
+/* Opens closed standard streams, so that no file that is opened later is taken for one. */
 static void open_standard_streams(void)
 {
     int fd;
@@ -515,7 +516,7 @@ int main(int argc, char **argv)
         r = run(&program, r == -EINVAL ? EXIT_USAGE : r);
         release(&program);
         if (r == SERVER_LEFT_THREAD)
-            _exit(EXIT_SUCCESS); /* what it uses goes when it goes */
+            _exit(EXIT_SUCCESS); /* what the thread uses must stay until the process ends */
         status = r == EXIT_USAGE ? EXIT_USAGE : r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
         break;
     }
