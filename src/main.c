@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * exim-quotad: answers Exim how full a mailbox is, and whether a message would fit.
+ * exim-quotad: tells Exim how full a mailbox is, and whether a message would fit.
  *
- * Security: it reads names and sizes of files beneath its roots, and of file contents the first
- * 5120 bytes of maildirsize alone. It writes nothing there. Whoever may connect to its sockets may
+ * Security: beneath its roots it reads the names and sizes of files, and of their contents only the
+ * first 5120 bytes of maildirsize. It writes nothing there. Whoever may connect to its sockets can
  * learn how full any mailbox beneath the roots is, and nothing else.
  *
- * Diagnostics: the systemd journal, or where --log says. Exit status 0 after a clean end, 1 if it
- * could not start, 2 for a wrong command line; with sockets of systemd it stays up instead, and
- * answers with errors. With --check-config, 0 or 1 for whether the roots could be opened and the
- * limits file could be read.
+ * Diagnostics: go to the systemd journal, or where --log says. The exit status is 0 after a clean
+ * end, 1 if it could not start, and 2 for a wrong command line; with sockets from systemd it stays
+ * up instead, and replies with errors. With --check-config, the status is 0 if the roots could be
+ * opened and the limits file could be read, and otherwise 1.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -38,11 +38,10 @@
 
 #define EXIT_USAGE 2
 
-/* Whom the post's daemon became by default. */
+/* The default of --user, as root with --socket. */
 #define DEFAULT_USER "mail"
 
-/* After this a service that is misconfigured ends, and the next query starts one that looks again.
- */
+/* How long a misconfigured service stays up. The next query starts one with the current options. */
 #define MISCONFIGURED_USEC (10 * 60 * USEC_PER_SEC)
 
 /* Everything that is released at the end. */
@@ -52,7 +51,7 @@ struct program {
     struct sockets sockets;
     struct pidfile *pidfile;
     struct daemon daemon;
-    char why[OPTIONS_ERROR_BYTES_MAX]; /* it cannot start, for people; empty: it can */
+    char why[OPTIONS_ERROR_BYTES_MAX]; /* why it cannot start, for people; empty: it can */
 };
 
 static bool same_file(int a, int b)
@@ -63,7 +62,7 @@ static bool same_file(int a, int b)
            sa.st_ino == sb.st_ino;
 }
 
-/* Whether what is written to standard error would go to a client, as under inetd. */
+/* Returns whether standard error is the connection to a client, as under inetd. */
 static bool stderr_is_the_client(void)
 {
     struct stat st;
@@ -72,7 +71,7 @@ static bool stderr_is_the_client(void)
            same_file(STDIN_FILENO, STDERR_FILENO);
 }
 
-/* Whether standard error is the journal: systemd says which file that is. */
+/* Returns whether standard error is the journal: systemd says which file that is. */
 static bool stderr_is_the_journal(void)
 {
     const char *stream = getenv("JOURNAL_STREAM");
@@ -94,7 +93,7 @@ static enum journal_target default_target(const struct options *options)
     return JOURNAL_STDERR;
 }
 
-/* Notes why the service cannot start; of several reasons the first. */
+/* Records why the service cannot start. Only the first reason is kept. */
 static void fail(struct program *program, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
@@ -109,7 +108,7 @@ static void fail(struct program *program, const char *format, ...)
     va_end(arguments);
 }
 
-/* Tells whoever started the service why it ends. */
+/* Prints why the service ends, unless standard error is a client. */
 static void complain(const char *why)
 {
     if (!stderr_is_the_client())
@@ -130,7 +129,7 @@ static int open_journal(struct program *program)
     return r;
 }
 
-/* Makes the socket of --socket. */
+/* Creates the socket of --socket. */
 static int make_socket(struct program *program)
 {
     const struct settings *settings = &program->options.settings;
@@ -139,14 +138,14 @@ static int make_socket(struct program *program)
     if (r == -EADDRINUSE)
         fail(program, "--socket=%s: another process answers there already", settings->socket_path);
     else if (r == -EEXIST)
-        fail(program, "--socket=%s: there is a file that is no socket; it was left alone",
+        fail(program, "--socket=%s: there is a file that is not a socket; it was left alone",
              settings->socket_path);
     else if (r < 0)
         fail(program, "--socket=%s: %s", settings->socket_path, strerror(-r));
     return r;
 }
 
-/* Finds out where questions come from. Returns 0, a negative errno, or EXIT_USAGE for nowhere. */
+/* Opens the sockets for requests. Returns 0, a negative errno, or EXIT_USAGE if there are none. */
 static int open_sockets(struct program *program)
 {
     const char *socket_path = program->options.settings.socket_path;
@@ -159,7 +158,7 @@ static int open_sockets(struct program *program)
     if (r > 0) {
         if (socket_path)
             journal_log(program->journal, LOG_WARNING,
-                        "--socket=%s is left alone: systemd passes the sockets", socket_path);
+                        "--socket=%s is ignored: systemd passes the sockets", socket_path);
         if (program->sockets.count > 0)
             return 0;
         fail(program, "systemd passed no stream socket: see the warnings in the journal");
@@ -210,7 +209,7 @@ static int go_into_background(struct program *program)
     return r;
 }
 
-/* Becomes the user that was asked for; or, as root with a socket of our own, the default one. */
+/* Becomes the user of --user, or by default, as root with a socket of our own, DEFAULT_USER. */
 static int drop_privileges(struct program *program)
 {
     const char *user = program->options.user;
@@ -222,8 +221,10 @@ static int drop_privileges(struct program *program)
         return 0;
     r = privileges_drop(user);
     if (r == -EINVAL) {
-        journal_log(program->journal, LOG_WARNING,
-                    "--user=%s: stays root; a user who may read the mailboxes would do", user);
+        journal_log(
+            program->journal, LOG_WARNING,
+            "--user=%s: the process stays root; any user who can read the mailboxes is enough",
+            user);
         return 0;
     }
     if (r == -ESRCH)
@@ -247,13 +248,13 @@ static int open_roots(struct program *program)
         fail(program, "--root=%s: %s", failed, strerror(-r));
     else if (settings->roots_count == 0)
         journal_log(program->journal, LOG_WARNING,
-                    "no --root: whoever may ask may ask about any file of this machine");
+                    "no --root: clients can ask about any file on this machine");
     return r;
 }
 
 /*
- * As sandbox_allow_directory_of(). Where the user cannot come by name, or no directory is, there is
- * nothing to allow: what was opened there before the drop of privileges stays open.
+ * As sandbox_allow_directory_of(), but ignores a directory that the user cannot reach or that does
+ * not exist: what was opened there before privileges were dropped stays open.
  */
 static int allow_directory_of(struct sandbox *sandbox, const char *path, enum sandbox_access access)
 {
@@ -263,8 +264,8 @@ static int allow_directory_of(struct sandbox *sandbox, const char *path, enum sa
 }
 
 /*
- * As allow_directory_of(), for a file that is opened: where its name is a symbolic link, in the
- * directory too that the link leads to now.
+ * As allow_directory_of(), for a file that will be opened. If its name is a symbolic link, the
+ * directory to which it leads now is allowed too.
  */
 static int allow_file(struct sandbox *sandbox, const char *path, enum sandbox_access access)
 {
@@ -280,8 +281,8 @@ static int allow_file(struct sandbox *sandbox, const char *path, enum sandbox_ac
 }
 
 /*
- * Allows reading beneath a root; and what will be mounted over it, where the service stays: with
- * sockets of systemd it makes room for one that begins anew.
+ * Allows reading beneath a root. If the service stays running, file systems that are mounted over
+ * the root later are allowed too; with sockets from systemd a new process replaces it instead.
  */
 static int allow_root(const struct program *program, struct sandbox *sandbox, int root_fd)
 {
@@ -325,12 +326,12 @@ static int enter_sandbox(struct program *program)
 {
     const char *notify_socket = getenv("NOTIFY_SOCKET");
     _cleanup_(sandbox_freep) struct sandbox *sandbox = NULL;
-    /* An instance for one connection is no news. */
+    /* The start of an instance for one connection is not worth an entry. */
     bool is_news = sockets_listen(&program->sockets) && !program->options.settings.misconfigured;
     int news = is_news ? LOG_INFO : LOG_DEBUG;
     int r = sandbox_new(&sandbox);
 
-    /* The time zone is a file, and the stamps of a log file want it. */
+    /* The time stamps of a log file need the time zone, which is in a file. */
     tzset();
     if (r == 0)
         r = fill_sandbox(program, sandbox);
@@ -340,8 +341,8 @@ static int enter_sandbox(struct program *program)
         fail(program, "cannot confine itself with Landlock: %s", strerror(-r));
     else if (r == 0)
         journal_log(program->journal, news == LOG_DEBUG ? LOG_DEBUG : LOG_NOTICE,
-                    "Landlock is not to be had here (an old kernel, or a container's filter): what "
-                    "the user may read can be read");
+                    "Landlock is unavailable (an old kernel, or a container's filter): the process "
+                    "could read whatever its user can");
     else
         journal_log(program->journal, news, "confined by Landlock %d: reads beneath its roots%s%s",
                     r, r >= 4 ? ", no TCP" : "", r >= 6 ? ", no signals to others" : "");
@@ -357,7 +358,7 @@ static int on_prepared(void *userdata)
         return r;
     r = daemon_ready(&program->daemon);
     if (r < 0)
-        fail(program, "cannot let go of the terminal: %s", strerror(-r));
+        fail(program, "cannot detach from the terminal: %s", strerror(-r));
     else
         journal_start(program->journal);
     return r;
@@ -404,15 +405,17 @@ static int start(struct program *program)
     return r == 0 ? serve(program) : r;
 }
 
-/* Whether what went wrong would go wrong at another start, too. */
+/* Returns whether the error would also occur at the next start. */
 static bool is_lasting(int error)
 {
     return error != -ENOMEM && error != -EMFILE && error != -ENFILE && error != -EAGAIN &&
            error != -EINTR;
 }
 
-/* Takes the sockets of systemd, unless that was done, and the journal. Returns whether there are
- * any. */
+/*
+ * Takes the sockets from systemd, and opens the default log, unless that was done. Returns whether
+ * there are such sockets.
+ */
 static bool have_systemd_sockets(struct program *program)
 {
     struct options *options = &program->options;
@@ -430,8 +433,8 @@ static bool have_systemd_sockets(struct program *program)
 }
 
 /*
- * Answers every query with an error, at once, and says why: an end would only have systemd start
- * the service again and again, while each client waits for its time-out. No root is opened.
+ * Answers every query with an error at once, and says why. If the process ended, systemd would only
+ * start it again and again, while each client waits for its timeout. No root is used.
  */
 static int serve_misconfigured(struct program *program)
 {
@@ -439,12 +442,12 @@ static int serve_misconfigured(struct program *program)
     char text[sizeof("misconfigured: ") + sizeof(why)];
     struct settings *settings = &program->options.settings;
 
-    /* It may be shown on any terminal; the journal sees to that itself. */
+    /* The status and replies may be shown on any terminal. The journal escapes its texts itself. */
     (void)printable_write(program->why, why, NULL, NULL);
     (void)snprintf(text, sizeof(text), "misconfigured: %s", why);
     journal_event(program->journal, JOURNAL_MISCONFIGURED, NULL,
-                  "misconfigured: %s; every query gets an error until that is corrected and the "
-                  "service restarted",
+                  "misconfigured: %s; every query gets an error until this is corrected and the "
+                  "service is restarted",
                   program->why);
     quota_settings_deinit(&settings->quota);
     settings->misconfigured = text;
@@ -452,7 +455,7 @@ static int serve_misconfigured(struct program *program)
     return serve(program);
 }
 
-/* r tells whether the options could be read. Returns what the program ends with. */
+/* r is 0 if the options could be read, or the error. Returns the result of the program. */
 static int run(struct program *program, int r)
 {
     block_signals();
@@ -466,7 +469,7 @@ static int run(struct program *program, int r)
     return r;
 }
 
-/* Releases what others see of us. */
+/* Releases what other processes can see. */
 static void release(struct program *program)
 {
     sockets_unlink(&program->sockets);
@@ -475,7 +478,7 @@ static void release(struct program *program)
     journal_close(program->journal);
 }
 
-/* What is opened later must not be taken for a standard stream that was closed. */
+/* Opens closed standard streams, so that no file that is opened later is taken for one. */
 static void open_standard_streams(void)
 {
     int fd;
@@ -513,7 +516,7 @@ int main(int argc, char **argv)
         r = run(&program, r == -EINVAL ? EXIT_USAGE : r);
         release(&program);
         if (r == SERVER_LEFT_THREAD)
-            _exit(EXIT_SUCCESS); /* what it uses goes when it goes */
+            _exit(EXIT_SUCCESS); /* what the thread uses must stay until the process ends */
         status = r == EXIT_USAGE ? EXIT_USAGE : r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
         break;
     }

@@ -216,13 +216,13 @@ static int read_version(void *target, const char *value)
 
 static const struct option_spec specs[] = {
     {"on-error", 0, "accept|defer", "accept or defer",
-     "answer errors with 0, or as a full mailbox (default: accept)", read_on_error},
+     "reply 0 on an error, or as if full (default: accept)", read_on_error},
     {"scan-threads", 0, "NUMBER", "a number from 1 to 64",
-     "threads that count messages (default: 4)", read_scan_threads},
+     "worker threads that probe and count mailboxes (default: 4)", read_scan_threads},
     {"scan-timeout", 0, "MSECS", OPTION_VALUE_MSECS,
-     "how long a question waits for a count (default: 5000)", read_scan_timeout},
+     "how long a query waits for a mailbox (default: 5000)", read_scan_timeout},
     {"cache-size", 0, "SIZE", "a size such as 512K or 16M, or 0",
-     "memory for what is remembered of mailboxes (default: 16M)", read_cache_size},
+     "size of the cache; 0 disables it (default: 16M)", read_cache_size},
     {"timeout", 't', "MSECS", OPTION_VALUE_MSECS,
      "how long a client may take for its request (default: 10000)", read_timeout},
     {"max-connections", 'c', "NUMBER", "a number from 1 to 65536",
@@ -242,10 +242,10 @@ static const struct option_spec specs[] = {
      "become USER (default with --socket, as root: mail)", read_user},
     {"pidfile", 'p', "PATH", "a path", "write the process number to PATH", read_pidfile},
     {"foreground", 'f', NULL, NULL, "stay in the foreground", read_foreground},
-    {"debug", 'd', NULL, NULL, "log every answer, and how it came about", read_debug},
+    {"debug", 'd', NULL, NULL, "log every reply, and how it was determined", read_debug},
     {"log", 'l', "PATH|syslog", "a path, or syslog", "where to log (default: journal, or stderr)",
      read_log},
-    {"check-config", 0, NULL, NULL, "say what a service with these options would find, and end",
+    {"check-config", 0, NULL, NULL, "check the options, print what is found, and exit",
      read_check_config},
     {"help", 'h', NULL, NULL, "print this help", read_help},
     {"version", 'V', NULL, NULL, "print the version", read_version},
@@ -272,7 +272,7 @@ static int read_all(int argc, char **argv, struct options *options, char *error)
     r = options_table_read(groups, GROUPS_COUNT, argc, argv, error);
     if (r >= 0 && r < argc)
         return options_fail(
-            error, "\"%s\" is no option, and nothing else is accepted; --help lists them", argv[r]);
+            error, "\"%s\" is not an option; no other arguments are accepted; see --help", argv[r]);
     return r < 0 ? r : 0;
 }
 
@@ -286,7 +286,7 @@ static int check_together(const struct options *options, char *error)
         return 0;
     if (options->pidfile)
         return options_fail(error,
-                            "--pidfile=%s goes with --socket: systemd knows the process without",
+                            "--pidfile=%s needs --socket: systemd tracks the process without it",
                             options->pidfile);
     return 0;
 }
@@ -341,13 +341,12 @@ void options_print_help(void)
     struct option_group groups[GROUPS_COUNT];
 
     make_groups(&options, groups);
-    puts(
-        "Usage: exim-quotad [OPTION]...\n"
-        "\n"
-        "Answers Exim how full a mailbox is. Sockets come from systemd, or a connection stands on\n"
-        "standard input, or --socket makes one.\n"
-        "\n"
-        "Options:");
+    puts("Usage: exim-quotad [OPTION]...\n"
+         "\n"
+         "Tells Exim how full a mailbox is. systemd passes the sockets, or standard input is one,\n"
+         "or --socket makes one.\n"
+         "\n"
+         "Options:");
     options_table_print(groups, GROUPS_COUNT);
     puts("\nexim-quotad(8) says more.");
 }

@@ -35,9 +35,10 @@ struct options {
 };
 
 /*
- * Reads the command line. Returns 0 and *ret, which the caller releases with options_deinit(); or
- * -EINVAL, if it is wrong, or -ENOMEM, -EMFILE, ..., if it could not be read; with a line for
- * people in error[0..OPTIONS_ERROR_BYTES_MAX), and in *ret the defaults, which own nothing.
+ * Reads the command line. Returns 0 and *ret, which the caller releases with options_deinit();
+ * -EINVAL if it is wrong; or -ENOMEM, -EMFILE, ... if it could not be read. After an error, there
+ * is a line for people in error[0..OPTIONS_ERROR_BYTES_MAX), and *ret has the defaults, which own
+ * nothing.
  */
 int options_parse(int argc, char **argv, struct options *ret, char *error);
 void options_deinit(struct options *options);

@@ -37,8 +37,8 @@ const char *screen_tone_on(const struct screen *screen, enum screen_tone tone);
 const char *screen_tone_off(const struct screen *screen, enum screen_tone tone);
 
 /*
- * Copies the text, printable (printable.h), and with escapes, too, in place of characters for which
- * the screen has no place. Returns the copy, which the caller frees, or NULL without memory.
+ * Makes a printable copy of the text (printable.h), in which characters that the screen cannot
+ * display are escaped too. Returns the copy, which the caller frees, or NULL if out of memory.
  */
 char *screen_text(const struct screen *screen, const char *text);
 
@@ -46,9 +46,9 @@ char *screen_text(const struct screen *screen, const char *text);
 size_t screen_width(const char *text);
 
 /*
- * Copies a text from screen_text(), with its middle left out where it takes more than so many
- * columns (at least one); escapes stay whole. Returns the copy, which the caller frees, or NULL
- * without memory.
+ * Copies a text from screen_text(). If it takes more than so many columns (at least one), its
+ * middle is left out; escapes stay whole. Returns the copy, which the caller frees, or NULL if out
+ * of memory.
  */
 char *screen_shorten(const struct screen *screen, const char *text, size_t columns);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What one look into a mailbox may cost: directory entries, processor time, memory. Whoever owns
- * the mailbox decides how much there is to look at; this decides how much of it is looked at.
+ * What one scan of a mailbox may cost: directory entries, processor time, memory. The owner of the
+ * mailbox decides how much there is to read; the budget decides how much of it is read.
  */
 #pragma once
 
@@ -10,13 +10,13 @@
 #include <sys/types.h>
 
 struct budget {
-    uint64_t entries_max;     /* entries of directories, and files and directories looked at */
-    uint64_t cpu_usec_max;    /* of the thread that looks */
-    size_t folders_bytes_max; /* for the list of folders and what is remembered of them */
+    uint64_t entries_max;     /* directory entries read, files and directories examined */
+    uint64_t cpu_usec_max;    /* processor time of the scanning thread */
+    size_t folders_bytes_max; /* for the list of folders and what is cached of them */
 
     /*
-     * Called before the look may wait for the device, where that is not the mailbox's own: behind a
-     * symbolic link. A negative errno that it returns ends the look. May be NULL.
+     * Called before the scan may wait for a device other than the mailbox's own, behind a symbolic
+     * link. If it returns a negative errno, that ends the scan. May be NULL.
      */
     int (*enter_device)(dev_t device, void *userdata);
     void *userdata;
@@ -25,17 +25,17 @@ struct budget {
     uint64_t cpu_start_usec;
 };
 
-/* Begins to spend, on the thread that looks. What was spent before is forgotten. */
+/* Resets what was spent. Called on the scanning thread. */
 void budget_start(struct budget *budget);
 
-/* Returns the processor time that was spent since budget_start(), on the same thread. */
+/* Returns the processor time spent since budget_start(). Called on the same thread. */
 uint64_t budget_cpu_usec(const struct budget *budget);
 
 /*
- * Spends entries. budget may be NULL: there is no bound. Returns 0, or -ETIME where one of the
- * bounds is exceeded; of processor time that is noticed every few dozen entries.
+ * Spends entries. budget may be NULL: there is no bound. Returns 0, or -ETIME if a bound is
+ * exceeded; the processor time is checked only every few dozen entries.
  */
 int budget_spend(struct budget *budget, uint64_t entries);
 
-/* As budget_spend() of one entry that may itself have cost much processor time. */
+/* Spends one entry that may have cost much processor time itself, and always checks that. */
 int budget_spend_dear(struct budget *budget);

@@ -8,7 +8,7 @@
 #include "quota/budget.h"
 
 struct entries {
-    struct budget *budget; /* on which each entry is spent; NULL: none */
+    struct budget *budget; /* each entry is spent from it; NULL: no bound */
     char *buffer;          /* NULL until the first directory is read */
     size_t offset;
     size_t length;

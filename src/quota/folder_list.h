@@ -28,27 +28,30 @@ enum folder_kind {
     FOLDER_STRAY, /* a folder, but by the rules of the other layout */
 };
 
-/* What the list and all that is remembered of a directory take, beside its entry here and there. */
+/* The bytes that a directory takes in the list and in the cache, beside its entry in each. */
 #define FOLDER_BYTES 192
 
 struct folder_list {
-    size_t bytes_max; /* for the directories, all in all; 0: FOLDER_LIST_MAX alone is the bound */
+    size_t bytes_max; /* for all directories; 0: FOLDER_LIST_MAX alone is the bound */
     char *text;
     size_t length;
     size_t count;
     size_t capacity;
 };
 
-/* Returns an empty list within the budget, which may be NULL. */
+/* Returns an empty list that is bounded by the budget, which may be NULL. */
 static inline struct folder_list folder_list_for(const struct budget *budget)
 {
     return (struct folder_list){.bytes_max = budget ? budget->folders_bytes_max : 0};
 }
 
-/* Adds a directory. Returns 0, -E2BIG if there are too many or they take too much, or -ENOMEM. */
+/*
+ * Adds a directory. Returns 0, -E2BIG if there are too many or they take too many bytes, or
+ * -ENOMEM.
+ */
 int folder_list_add(struct folder_list *list, enum folder_kind kind, const char *path);
 
-/* Releases the list. One of zeroes is empty, and without bytes_max. */
+/* Releases the list. A list of all zeroes is empty and has no bytes_max. */
 void folder_list_done(struct folder_list *list);
 
 static inline enum folder_kind folder_entry_kind(const char *entry)

@@ -25,7 +25,7 @@
 /* A maildirsize that says "over" is believed while it is younger than this. */
 #define MAILBOX_MAILDIRSIZE_FRESH_USEC (UINT64_C(15) * 60 * 1000 * 1000)
 
-/* What is remembered of a mailbox may refuse a message while it is younger than this. */
+/* A cached count may refuse a message only while it is younger than this. */
 #define MAILBOX_REMEMBERED_USEC (UINT64_C(15) * 60 * 1000 * 1000)
 
 /* Messages that arrived this much later than maildirsize was written were not added to it. */
@@ -128,9 +128,9 @@ enum mailbox_probe mailbox_decide(const struct mailbox *mailbox,
 void mailbox_close(struct mailbox *mailbox);
 
 /*
- * Makes a memory that remembers maildirsize files in up to bytes_max, as maildirsize_memory_new()
- * does, for a device_kind() that gets userdata. Returns 0, or that function's negative errno; to be
- * released with mailbox_memory_done() either way.
+ * Makes a memory that caches maildirsize files in up to bytes_max, as maildirsize_memory_new()
+ * does. device_kind() is called with userdata. Returns 0, or the negative errno of that function.
+ * Must be released with mailbox_memory_done() in either case.
  */
 int mailbox_memory_init(struct mailbox_memory *memory, size_t bytes_max,
                         mailbox_device_kind_fn device_kind, void *userdata);
@@ -145,8 +145,8 @@ void mailbox_memory_done(struct mailbox_memory *memory);
  * Sums that say "over" are overruled by a count that fits; if the mailbox has folders that the
  * layout does not count, only by one that fits with them.
  *
- * Where what is remembered may refuse a message and is older than MAILBOX_REMEMBERED_USEC, nothing
- * of it is used: not every change of a message changes its directory.
+ * If the cached count is older than MAILBOX_REMEMBERED_USEC and might refuse a message, it is not
+ * used: not every change of a message changes its directory.
  *
  * Returns 0 and *ret, -EMEDIUMTYPE and mailbox->detail, or the negative errno of the count.
  */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Counting the messages of a Maildir with its folders, remembering the sums of each directory so
- * that only what changed is read again. No threads, no sockets, no globals: a count has what is
- * remembered to itself, and the caller sees to that. Nothing here writes to a mailbox or reads a
- * message.
+ * Counts the messages of a Maildir and its folders, and caches the sums of each directory so that
+ * only what has changed is read again. No threads, no sockets, no globals: the caller makes sure
+ * that only one count at a time uses what is cached of a mailbox. Nothing here writes to a mailbox
+ * or reads a message.
  *
  * What is counted
  *
@@ -40,7 +40,7 @@
  * `new`; or it is renamed into another folder (mail readers copy it, and there are two for a
  * while).
  *
- * What is remembered
+ * What is cached
  *
  * For each `cur` and `new` the sums, and the device, inode, mtime and ctime of the directory they
  * were read from; for a mailbox of Maildir++ the list of its folders in the same way. A count looks
@@ -91,7 +91,7 @@ struct maildir_options {
     size_t exclude_folders_count;
     enum maildir_size_tag size_tag;
     enum maildir_layout layout;
-    struct budget *budget; /* of this one count; NULL: it has no bound */
+    struct budget *budget; /* of this count; NULL: no bound */
 };
 
 struct maildir_count {
@@ -118,11 +118,11 @@ struct maildir_count {
     char left_out_name[96];
 
     /*
-     * How the count came about, for the journal. The directories are each `cur` and `new` that is
-     * there, and with Maildir++ the mailbox itself, which is read for its list of folders: each of
-     * them was either read or remembered.
+     * How the sums were determined, for the journal. The directories are each existing `cur` and
+     * `new`, and with Maildir++ the mailbox itself, which is read for its list of folders: each of
+     * them was either read or found in the cache.
      */
-    uint64_t files_counted; /* messages that were met in directories read this time */
+    uint64_t files_counted; /* messages in the directories that were read this time */
     uint64_t files_stat;    /* of these, those without a usable tag */
     uint32_t directories_read;
     uint32_t directories_remembered;
@@ -130,18 +130,19 @@ struct maildir_count {
 
 /*
  * Counts the mailbox that the descriptor mailbox_fd is open on (O_PATH suffices; it stays the
- * caller's). path is the mailbox's absolute path, used together with confine for what is a symbolic
- * link and for nothing else. *memory is what an earlier count of this mailbox left, made with the
- * same options, or NULL; it is updated, replaced or released, and what *memory is afterwards, maybe
- * NULL, stays the caller's to release with maildir_memory_free(). memory itself may be NULL:
- * nothing is remembered then. May wait for a disk or a server, for as long as they take.
+ * caller's). path is the mailbox's absolute path, which is used, together with confine, only for
+ * symbolic links. *memory is what an earlier count of this mailbox with the same options left, or
+ * NULL. It is updated, replaced or released; the new *memory, which may be NULL, stays the caller's
+ * to release with maildir_memory_free(). If memory itself is NULL, nothing is cached. May wait for
+ * a disk or a server, for as long as they take.
  *
  * A mailbox without `cur` and `new` holds nothing.
- * Returns 0, -E2BIG for more than MAILDIR_FOLDERS_MAX folders or than the budget has bytes for,
- * -ETIME or an error of enter_device() where the budget ends the count, the negative errno of the
- * first directory or message that could not be read (-EACCES, -EIO, -ESTALE when it came twice in a
- * row, ...), or -ENOMEM. *ret is not written and
- * *memory is still sound then: what had been counted so far need not be counted again.
+ *
+ * Returns 0; -E2BIG if there are more than MAILDIR_FOLDERS_MAX folders, or they take more bytes
+ * than the budget allows; -ETIME or an error of enter_device() if the budget ends the count; the
+ * negative errno of the first directory or message that could not be read (-EACCES, -EIO, -ESTALE
+ * if it occurs twice in a row, ...); or -ENOMEM. After an error, *ret is not written and *memory is
+ * still valid: what was counted so far need not be counted again.
  */
 int maildir_count(int mailbox_fd, const char *path, struct confine *confine,
                   const struct maildir_options *options, struct maildir_memory **memory,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What counting one mailbox leaves for the next count: for each `cur` and `new` the sums, and the
- * stamp of the directory they were read from; for the mailbox itself the list of its folders in the
- * same way. Nothing here looks at a mailbox.
+ * What is cached of one mailbox for the next count: for each `cur` and `new` the sums and the stamp
+ * of the directory from which they were read; for the mailbox itself the list of its folders, with
+ * a stamp too. Nothing here reads a mailbox.
  *
  * It takes 72 bytes, 64 more for each `cur` and `new`, and the paths of the folders, each with two
  * bytes more: 200 bytes for a mailbox without folders, about 3 KiB for one with twenty.
@@ -24,9 +24,9 @@ enum maildir_part {
 };
 
 enum maildir_directory_state {
-    MAILDIR_UNKNOWN,    /* never read, or too soon after a change */
-    MAILDIR_ABSENT,     /* there was none, or something that is no directory, or it was left out */
-    MAILDIR_REMEMBERED, /* the stamp and the sums belong together */
+    MAILDIR_UNKNOWN,    /* never read, or read too soon after a change */
+    MAILDIR_ABSENT,     /* missing, not a directory, or left out */
+    MAILDIR_REMEMBERED, /* the sums are those of the directory with this stamp */
 };
 
 /* A `cur` or `new`. */
@@ -35,11 +35,11 @@ struct maildir_directory {
     uint64_t bytes;
     uint64_t messages;
     enum maildir_directory_state state;
-    bool linked; /* it is a symbolic link itself */
+    bool linked; /* the `cur` or `new` is a symbolic link itself */
 };
 
 struct maildir_memory {
-    size_t bytes;        /* of memory, all in all */
+    size_t bytes;        /* of this struct and all that follows it */
     uint64_t since_usec; /* when the first of its directories was read, by CLOCK_MONOTONIC */
     size_t folders;      /* directories in the list */
     struct stamp stamp;  /* of the mailbox when it was read for its folders; or all zeroes */
@@ -50,22 +50,22 @@ struct maildir_memory {
 };
 
 /*
- * Makes a memory for the listed folders, in which everything is unknown but what old (NULL: none)
- * knows of the mailbox and of folders that are in both; it is as old as that one then. Returns 0
- * and the memory, which the caller releases with maildir_memory_free(), or -ENOMEM.
+ * Makes a struct maildir_memory for the listed folders. What old (which may be NULL) has of the
+ * mailbox and of folders that are in both is copied, and since_usec with it; all else is unknown.
+ * Returns 0 and *ret, which the caller releases with maildir_memory_free(), or -ENOMEM.
  */
 int maildir_memory_new(const struct folder_list *list, const struct maildir_memory *old,
                        struct maildir_memory **ret);
 
-/* Returns the entry of the first folder, behind the last directory. */
+/* Returns the entry of the first folder, which follows the last directory. */
 const char *maildir_memory_entries(const struct maildir_memory *memory);
 
 /* Returns the directories of a folder by its number; those of the mailbox come before them. */
 struct maildir_directory *maildir_memory_directories(struct maildir_memory *memory, size_t folder);
 
-/* Releases a memory. NULL is allowed. */
+/* Releases it. NULL is allowed. */
 void maildir_memory_free(struct maildir_memory *memory);
 void maildir_memory_freep(struct maildir_memory **memory);
 
-/* Returns the bytes of memory that it takes, itself included; 0 for NULL. */
+/* Returns how many bytes it takes, itself included; 0 for NULL. */
 size_t maildir_memory_bytes(const struct maildir_memory *memory);

@@ -27,9 +27,9 @@
 struct maildirsize_memory;
 
 /*
- * Makes a memory for as many files as fit into bytes_max, rounded down to a power of two from 8 on,
- * or none. It takes memory as it fills. Returns 0 and the memory, which the caller releases with
- * maildirsize_memory_free(), -ENOMEM, or the negative errno of getrandom(2).
+ * Makes a memory for as many files as fit into bytes_max, rounded down to a power of two; if fewer
+ * than 8 fit, for none. It is allocated as it fills. Returns 0 and the memory, which the caller
+ * releases with maildirsize_memory_free(), -ENOMEM, or the negative errno of getrandom(2).
  */
 int maildirsize_memory_new(size_t bytes_max, struct maildirsize_memory **ret);
 

@@ -65,15 +65,15 @@ const char *reason_text_from_errno(int error)
     case -ENOLINK:
         return "leads through a symbolic link to nothing";
     case -ENODEV:
-        return "lies in a root that is not there any more";
+        return "lies in a root that no longer exists";
     case -ECANCELED:
-        return "cannot be opened while directories are renamed all the time";
+        return "cannot be opened while directories keep being renamed";
     case -EMEDIUMTYPE:
         return "is neither a directory nor a regular file";
     case -E2BIG:
-        return "has more folders than any mailbox";
+        return "has too many folders";
     case -EBUSY:
-        return "too many mailboxes wait to be read";
+        return "too many mailboxes are waiting to be read";
     case -ETIMEDOUT:
         return "could not be read in time";
     default:

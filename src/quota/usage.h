@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * How much a mailbox holds, and how that is known.
+ * The usage of a mailbox, and how it was determined.
  */
 #pragma once
 
@@ -44,12 +44,11 @@ struct usage {
     enum usage_source source;
     enum usage_rule rule;
     struct limit_header header;
-    bool is_unkept; /* messages have arrived since maildirsize was written last: nobody keeps it */
-    struct maildir_count count; /* where messages were counted */
+    bool is_unkept; /* messages arrived after maildirsize was last written: nobody keeps it */
+    struct maildir_count count; /* if messages were counted */
 };
 
-/* Says whether the usage alone is enough to let the policy's message in, and nothing else is asked.
- */
+/* Returns whether the policy's message fits by this usage, and the policy asks for nothing else. */
 bool usage_fits(const struct usage *usage, const struct mailbox_policy *policy);
 
 /* Returns the protocol's word for the source, a constant string. */

@@ -39,8 +39,8 @@ size_t descriptors_raise_limit(const struct settings *settings, struct journal *
     connections = limit.rlim_cur > 2 * reserved ? limit.rlim_cur - reserved : limit.rlim_cur / 2;
     journal_log(
         journal, LOG_WARNING,
-        "--max-connections=%u needs %ju file descriptors, and %ju are allowed: there may be "
-        "%ju connections; raise LimitNOFILE=, or lower --max-connections",
+        "--max-connections=%u needs %ju file descriptors, but only %ju are allowed: limited to "
+        "%ju connections; raise LimitNOFILE= or lower --max-connections",
         settings->connections_max, (uintmax_t)need, (uintmax_t)limit.rlim_cur,
         (uintmax_t)connections);
     return connections;

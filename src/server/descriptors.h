@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The file descriptors of the service: how many there are for connections.
+ * The limit on file descriptors, and how many connections it allows.
  */
 #pragma once
 
@@ -10,7 +10,8 @@
 #include "system/journal.h"
 
 /*
- * Raises the limit on descriptors to what the connections need. Returns how many connections there
- * may be: if they could take every descriptor, no mailbox could be opened any more.
+ * Raises the limit on descriptors to what the settings need. Returns how many connections there may
+ * be; if that is fewer than the settings say, it is logged. Some descriptors are reserved, since
+ * otherwise connections could use them all, and no mailbox could be opened.
  */
 size_t descriptors_raise_limit(const struct settings *settings, struct journal *journal);

@@ -11,18 +11,18 @@
 #include "system/clock.h"
 #include "system/notify.h"
 
-/* How soon it is told again that the loop runs. */
+/* When to send WATCHDOG=1 again, if it was not delivered. */
 #define RETRY_USEC (100 * USEC_PER_MSEC)
 
 struct manager {
     struct journal *journal;
-    sd_event_source *watchdog; /* NULL: it does not want to know */
+    sd_event_source *watchdog; /* NULL: there is no watchdog */
     uint64_t watchdog_usec;
-    uint64_t reload_usec; /* when a reload began that it was not told about; 0: none */
-    const char *state;    /* what it was not told yet */
+    uint64_t reload_usec; /* when the reload began that was not reported yet; 0: none */
+    const char *state;    /* the state that was not delivered yet, or "" */
 };
 
-/* Whether nothing is wrong with telling but that it was not to be had at that moment. */
+/* Returns whether the error is temporary: the notification should be sent again. */
 static bool is_passing(int error)
 {
     return error == -EAGAIN || error == -EINTR || error == -EMFILE || error == -ENFILE ||
@@ -32,7 +32,7 @@ static bool is_passing(int error)
 static void complain(const struct manager *manager, int error)
 {
     journal_log(manager->journal, is_passing(error) ? LOG_WARNING : LOG_NOTICE,
-                "cannot tell the service manager about us: %s", strerror(-error));
+                "cannot notify the service manager: %s", strerror(-error));
 }
 
 static int on_watchdog(sd_event_source *source, uint64_t usec, void *userdata)
@@ -46,7 +46,7 @@ static int on_watchdog(sd_event_source *source, uint64_t usec, void *userdata)
     return 0;
 }
 
-/* As sd_event_set_watchdog(3), which would wait for a manager that does not read. */
+/* As sd_event_set_watchdog(3), but never waits for a manager that does not read. */
 static int add_watchdog(struct manager *manager, sd_event *event)
 {
     uint64_t usec;
@@ -87,7 +87,7 @@ int manager_new(sd_event *event, struct journal *journal, struct manager **ret)
     return 0;
 }
 
-/* Tells that a reload has begun, unless it was told. Returns 0 or a negative errno. */
+/* Reports that a reload has begun, unless that was done. Returns 0 or a negative errno. */
 static int tell_reload(struct manager *manager)
 {
     int r = 0;
@@ -110,7 +110,7 @@ bool manager_tell(struct manager *manager, const char *state, const char *status
     if (r < 0 && state[0] != '\0')
         complain(manager, r);
     if (!is_passing(r))
-        manager->state = ""; /* told, or there is nobody to be told */
+        manager->state = ""; /* delivered, or cannot be */
     return manager->state[0] == '\0' && manager->reload_usec == 0;
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The service manager: what it is told about the service, and that the event loop runs, where it
- * wants to know (sd_watchdog_enabled(3)). It is never waited for; what matters is told again until
- * it takes it.
+ * Notifications to the service manager: the state of the service, and that the event loop runs, if
+ * the manager asks for that (sd_watchdog_enabled(3)). They are never waited for; important ones are
+ * repeated until the manager takes them.
  */
 #pragma once
 
@@ -20,10 +20,11 @@ int manager_new(sd_event *event, struct journal *journal, struct manager **ret);
 void manager_free(struct manager *manager);
 
 /*
- * Tells the state, as "READY=1\n", or "" for no other than before, and the status. state must be a
- * constant string. Returns false where the state, or one before it, is to be told again soon.
+ * Sends the state, such as "READY=1\n", or "" if it has not changed, and the status. state must
+ * be a constant string. Returns false if this or an earlier state was not delivered yet: it is sent
+ * with the next call, which should come soon.
  */
 bool manager_tell(struct manager *manager, const char *state, const char *status);
 
-/* Tells that a reload begins. Where that is to be told again, manager_tell() does it. */
+/* Sends that a reload begins. If it is not delivered, manager_tell() sends it again. */
 void manager_tell_reload(struct manager *manager);

@@ -16,16 +16,16 @@
 #include "system/clock.h"
 #include "system/utf8.h"
 
-/* Looks that wait for a thread. Each takes a few hundred bytes, and its client a connection. */
+/* Scans that wait for a thread. Each takes a few hundred bytes, and its client a connection. */
 #define QUEUE_MAX 1024
 
 /* The part of --cache-size that is for maildirsize; the rest is for counts. */
 #define MAILDIRSIZES_PART 4
 
-/* Threads for what is no mailbox: the limits file, and the paths of the options. */
+/* Threads for jobs that concern no mailbox: the limits file, and the paths of the options. */
 #define ASIDE_THREADS 2
 
-/* As much of a line that is no request is shown. */
+/* Bytes of an invalid request to show in the log. */
 #define SHOWN_BYTES_MAX 100
 
 struct query_service {
@@ -33,7 +33,7 @@ struct query_service {
     struct journal *journal;
     struct pool *fast;
     struct pool *slow;
-    struct pool *aside; /* what hangs there, or in a mailbox, holds up no other */
+    struct pool *aside; /* separate, so that neither mailboxes nor these jobs delay each other */
     struct cache *cache;
     struct scanner *scanner;
     struct limits_store *limits;
@@ -56,8 +56,9 @@ static enum filesystem_kind device_kind(dev_t device, void *userdata)
 }
 
 /*
- * Returns how many threads count large mailboxes: one processor is left to the others. That they
- * stand back (setpriority(2)) does not do: amid a long path the kernel puts no thread aside.
+ * Returns how many threads count large mailboxes: one processor is left to the other threads. A
+ * lower priority (setpriority(2)) is not enough: the kernel does not preempt a thread that is
+ * resolving a long path.
  */
 static unsigned int slow_threads(const struct settings *settings)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * From a request to its reply: finds the mailbox, at once where the kernel holds it in memory and
- * through a shared look where that may take time; decides; counts; writes the reply and what an
- * operator wants to know of it. Sockets are none of its business.
+ * From a request to its reply: probes the mailbox, at once if the kernel holds what is needed in
+ * memory, otherwise by a shared scan; decides; makes the reply, updates the counters, and logs what
+ * an operator needs to know. It does not read or write sockets.
  */
 #pragma once
 
@@ -20,17 +20,17 @@
 #include "server/settings.h"
 #include "system/journal.h"
 
-/* Who asks, for the journal. */
+/* The peer, for the journal. */
 struct query_peer {
-    int fd; /* the socket, asked for its peer's identity when that is wanted */
+    int fd; /* the socket, from which the peer's identity is read when it is needed */
 };
 
 struct query;
 typedef void (*query_done_fn)(struct query *query);
 
-/* One query, part of the connection that it came by. All zero is a query that was not started. */
+/* One query, embedded in its connection. All zeroes is a query that was not started. */
 struct query {
-    query_done_fn done;     /* set by the caller: called when a waiting query has its reply */
+    query_done_fn done;     /* set by the caller; called when a waiting query has its reply */
     struct query_peer peer; /* set by the caller */
 
     struct scan_waiter waiter;
@@ -39,59 +39,54 @@ struct query {
     struct target target;
 };
 
-/* Numbers since the start. */
+/* Counters since the start. */
 struct query_counters {
     uint64_t queries; /* requests that got a reply */
-    uint64_t over;    /* of these, mailboxes over their limit, as far as that is known */
+    uint64_t over;    /* of these, mailboxes over their limit, if it is known */
     uint64_t errors;
-    uint64_t connections; /* whoever came, asked or not */
+    uint64_t connections; /* with or without a request */
 };
 
 struct query_service;
 
 /*
- * Makes what queries need: the cache and the scanner. settings and journal are the caller's and
- * outlive it. connections_max is how many questions there may be at a time, which may be fewer than
- * the settings say; listens tells whether there will be more than the connections that were passed.
- * Returns 0, or a negative errno.
+ * Makes what queries need: worker threads, the cache and the scanner. settings and journal stay the
+ * caller's and must outlive it. connections_max is how many queries there may be at a time, which
+ * may be fewer than the settings say; listens says whether new connections are accepted, beside
+ * those that were passed. Returns 0 or a negative errno.
  */
 int query_service_new(sd_event *event, const struct settings *settings, size_t connections_max,
                       bool listens, struct journal *journal, struct query_service **ret);
 
-/* Ends it. Returns false, and keeps everything, where a thread is still at work. */
+/* Ends it. Returns false, and keeps everything, if a thread is still at work. */
 bool query_service_end(struct query_service *service);
 
 /* Returns the limits, to be loaded and reloaded. They stay the service's. */
 struct limits_store *query_limits(const struct query_service *service);
 
-/* Returns the threads for what is no mailbox and may wait. They stay the service's. */
+/* Returns the worker threads for jobs that concern no mailbox. They stay the service's. */
 struct pool *query_pool(const struct query_service *service);
 
-/*
- * Counts the connection fd. Returns whether whoever connected may ask; if not, the journal tells.
- */
+/* Counts the connection fd. Returns whether the peer may ask; if not, it is logged. */
 bool query_admit(struct query_service *service, int fd);
 
 /*
- * Starts the query that line[0..length) asks (one more byte may be written behind it). Returns true
- * if the reply is there, or false if done() will be called later; line is no longer needed then.
+ * Starts the query for the request line[0..length) (the byte after it may be overwritten). Returns
+ * true if the reply is ready, or false if done() will be called later; line is not needed then.
  */
 bool query_start(struct query_service *service, struct query *query, char *line, size_t length);
 
 /*
- * Makes the reply to a request that never became one, because of the reason; text says for people
- * what was wrong. line[0..length) is what came of it.
+ * Makes the reply to an incomplete or oversized request, with the reason; text says for people what
+ * was wrong. line[0..length) is the part that was received.
  */
 void query_refuse(struct query_service *service, struct query *query, const char *line,
                   size_t length, enum reason reason, const char *text);
 
-/*
- * Tells that the client gets no reply, or not all of it, because of error, a negative errno of
- * ours.
- */
+/* Logs that the client gets no reply, or only part of it, because of error, a negative errno. */
 void query_lost(struct query_service *service, const struct query *query, int error);
 
-/* Forgets a query that waits: done() is not called. */
+/* Cancels a waiting query: done() is not called. */
 void query_cancel(struct query_service *service, struct query *query);
 
 /*
@@ -99,20 +94,20 @@ void query_cancel(struct query_service *service, struct query *query);
  */
 const struct reply *query_reply(const struct query_service *service);
 
-/* Returns the numbers, which stay the service's. */
+/* Returns the counters, which stay the service's. */
 const struct query_counters *query_counters(const struct query_service *service);
 
-/* Returns how many mailboxes are remembered. */
+/* Returns how many mailboxes are in the cache. */
 size_t query_mailboxes(const struct query_service *service);
 
-/* Returns how many addresses led to mailboxes, which stays the service's. */
+/* Returns the counters of addresses that led to mailboxes, which stay the service's. */
 const struct lookups *query_lookups(const struct query_service *service);
 
-/* Returns whether a look is under way, though nobody may wait for it any longer. */
+/* Returns whether a scan is under way, even if no query waits for it any longer. */
 bool query_is_busy(const struct query_service *service);
 
-/* Returns how many looks hang in a file system. */
+/* Returns how many scans hang in a file system. */
 unsigned int query_stuck(struct query_service *service);
 
-/* Returns the microseconds below which 99 of 100 answers took, about. */
+/* Returns the 99th percentile of the time that replies took, approximately. */
 uint64_t query_p99_usec(const struct query_service *service);

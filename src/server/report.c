@@ -153,14 +153,14 @@ void report_peer(struct report *report, int peer_fd)
 {
     const struct report_entry entry = {.subject = "", .peer_fd = peer_fd};
     struct journal_fields fields = fields_of(&entry);
-    char who[64] = "a client whose user is not known";
+    char who[64] = "a client of unknown user";
 
     fields.have_usec = false;
     if (fields.have_peer)
         snprintf(who, sizeof(who), "user %u", (unsigned int)fields.peer_uid);
     if (throttle_admit(report->throttle, JOURNAL_PEER_REFUSED, who))
         journal_event(report->journal, JOURNAL_PEER_REFUSED, &fields,
-                      "%s may not ask (--allow-user, --allow-group)", who);
+                      "%s is not allowed to ask (--allow-user, --allow-group)", who);
 }
 
 /* The fields of an answer, besides those of the question. */
@@ -240,8 +240,8 @@ static void report_debug(struct report *report, const struct report_entry *entry
 
     journal_log_fields(report->journal, LOG_DEBUG, &fields,
                        "%s: %" PRIu64 " bytes in %" PRIu64 " messages, %s; source=%s (%s), %" PRIu64
-                       " files counted, %" PRIu64 " asked for their size, %" PRIu32
-                       " directories read, %" PRIu32 " remembered, %" PRIu64 " us",
+                       " files counted, %" PRIu64 " examined for their size, %" PRIu32
+                       " directories read, %" PRIu32 " cached, %" PRIu64 " us",
                        entry->subject, usage->bytes, usage->messages, fields.status, fields.source,
                        usage_rule_text(judgement->rule), usage->count.files_counted,
                        usage->count.files_stat, usage->count.directories_read,

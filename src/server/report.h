@@ -31,11 +31,11 @@ int report_new(sd_event *event, struct journal *journal, struct report **ret);
 /* Tells what was held back, and releases the report. NULL is allowed. */
 void report_free(struct report *report);
 
-/* Reports that a question could not be answered. text says why, answered what was done instead. */
+/* Reports that a query failed. text says why, and answered what was replied instead. */
 void report_error(struct report *report, const struct report_entry *entry, enum reason reason,
                   const char *text, const char *answered);
 
-/* Reports that whoever connected to peer_fd may not ask. */
+/* Reports that the peer of peer_fd is not allowed to ask. */
 void report_peer(struct report *report, int peer_fd);
 
 /*

@@ -13,7 +13,7 @@
 
 TAILQ_HEAD(waiter_list, scan_waiter);
 
-/* The lanes that looks take, each with its own threads. */
+/* The lanes of scans, each with threads of its own. */
 enum lane {
     LANE_FAST,
     LANE_SLOW,
@@ -21,8 +21,8 @@ enum lane {
 };
 
 /*
- * What a look may cost. One that costs more is given up and begun again, behind the others that
- * wait, with more to spend; what was remembered of whole directories meanwhile is not read again.
+ * What a scan may cost in each round. One that costs more is interrupted and begun again, behind
+ * the others that wait, with more to spend; directories that were read whole are not read again.
  * So a mailbox waits for others about as long as they cost, whatever the largest one costs.
  */
 static const struct {
@@ -39,13 +39,13 @@ static const struct {
 
 #define ROUNDS (sizeof(rounds) / sizeof(rounds[0]))
 
-/* For how long a mailbox is not counted that took too much in the last round, too. */
+/* For how long a mailbox is not counted after it cost too much even in the last round. */
 #define VAIN_USEC (15 * 60 * USEC_PER_SEC)
 
-/* How often a look may be begun again because links led it to a device whose share was taken. */
+/* How often a scan may be begun again because a link led to a device whose share was taken. */
 #define MOVES_MAX 8
 
-/* One look in flight. Until it is finished, what the thread uses is the thread's alone. */
+/* One scan in flight. Until it is finished, what the thread uses is the thread's alone. */
 struct scan {
     struct pool_job job;
     struct scanner *scanner;
@@ -53,7 +53,7 @@ struct scan {
     dev_t device; /* that was named when it was asked for */
     unsigned int round;
     unsigned int moves;
-    bool is_vain; /* it is not to be counted */
+    bool is_vain; /* the mailbox must not be counted */
     struct waiter_list waiters;
     size_t waiters_count;
 
@@ -103,7 +103,7 @@ static void scan_freep(struct scan **scan)
         scan_free(*scan);
 }
 
-/* Lets those who wait know what the probe found, before the count is done. */
+/* Publishes what the probe found to those who wait, before the count is done. */
 static void publish(struct scan *scan, const struct mailbox *mailbox, bool is_probed)
 {
     pthread_mutex_lock(&scan->lock);
@@ -200,7 +200,7 @@ static int submit(struct scan *scan)
     return pool_submit(pool_of(scan), &scan->job);
 }
 
-/* Whether two questions about a mailbox are the same one; grace is the same for all. */
+/* Returns whether two queries about a mailbox are equal; grace is the same for all. */
 static bool same_question(const struct mailbox_policy *a, const struct mailbox_policy *b)
 {
     return a->have_limit == b->have_limit && same_limit(a->limit, b->limit) &&
@@ -279,7 +279,7 @@ static int start_scan(struct scanner *scanner, const char *path, dev_t device,
     return 0;
 }
 
-/* Returns how many looks have waited for the device for longer than any question does. */
+/* Returns how many scans have been waiting for the device for longer than any query may. */
 static unsigned int stuck_on(const struct scanner *scanner, dev_t device)
 {
     unsigned int count = 0;
@@ -289,7 +289,7 @@ static unsigned int stuck_on(const struct scanner *scanner, dev_t device)
     return count;
 }
 
-/* Whether enough questions wait for the device while it answers none. */
+/* Returns whether the device hangs and enough queries wait for it. */
 static bool device_hangs(const struct scanner *scanner, dev_t device)
 {
     const struct scan *scan;
@@ -302,8 +302,8 @@ static bool device_hangs(const struct scanner *scanner, dev_t device)
 }
 
 /*
- * Makes the waiter wait for the look into the mailbox at path that is in flight, or for a new one.
- * Its deadline is left alone. Returns as scanner_ask().
+ * Makes the waiter wait for the scan in flight of the mailbox at path, or for a new one. Does not
+ * change its deadline. Returns as scanner_ask().
  */
 static int join_look(struct scanner *scanner, struct scan_waiter *waiter, const char *path,
                      dev_t device)
@@ -335,8 +335,8 @@ static void leave_look(struct scan_waiter *waiter)
 }
 
 /*
- * Returns what a waiter gets who is not told by the look itself: what the rules can say by what is
- * known so far, which is never that the mailbox is over by sums that wait for a count.
+ * Returns the result for a waiter without that of the scan: what the rules say by what is known so
+ * far, which is never that the mailbox is over by sums that still need a count.
  */
 static struct scan_result late_result(struct scan *scan, const struct scan_waiter *waiter,
                                       int error)
@@ -359,8 +359,8 @@ static struct scan_result late_result(struct scan *scan, const struct scan_waite
 }
 
 /*
- * Tells everybody who waits what the look found. Whom it does not answer waits for another one, no
- * longer than for this one alone, and is refused where there is no room for it.
+ * Gives all waiters the result of the scan. Waiters whose query it does not answer wait for another
+ * scan, with their old deadline; if there is no room for it, they get what is known so far.
  */
 static void hand_out(struct scanner *scanner, struct scan *scan)
 {
@@ -388,8 +388,8 @@ static void hand_out(struct scanner *scanner, struct scan *scan)
 }
 
 /*
- * Lets a look be begun again that cost more than it might, or that has to wait for a device which
- * others wait for. Returns whether it is; scan->error says why not.
+ * Begins a scan again if it exceeded its budget, or must wait for a device that has its share of
+ * threads already. Returns whether it did; otherwise scan->error says why.
  */
 static bool begin_again(struct scan *scan)
 {
@@ -416,7 +416,7 @@ static bool begin_again(struct scan *scan)
     return true;
 }
 
-/* Takes in what effort the look took. */
+/* Records the effort that the scan took. */
 static void note_effort(struct scan *scan)
 {
     struct effort *effort = &scan->scanner->effort;
@@ -454,7 +454,7 @@ static void on_finished(struct pool_job *job)
     scan_free(scan);
 }
 
-/* The look takes too long for a waiter. */
+/* The scan takes too long for a waiter. */
 static void on_deadline(struct deadline *deadline, void *userdata)
 {
     struct scanner *scanner = userdata;

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A look into a mailbox that may have to wait, on a thread of a pool. Identical questions share
- * one: whoever asks about a mailbox that is being looked into waits for that look. A look that had
- * begun before the question came answers it only where the message fits; all others wait for the
- * next look, together.
+ * Scans: the probe of a mailbox, and the count if one is needed, on a worker thread, since both may
+ * have to wait. Queries share scans: a query about a mailbox that is being scanned waits for that
+ * scan. A scan that began before the query arrived answers it only if the message fits; all other
+ * such queries wait for the next scan together.
  *
- * There are two lanes. A look begins in the fast one, where it may cost little; one that costs more
- * is begun again in the slow one, on threads of its own, and goes there at once the next time. One
- * that costs too much even there is given up, and not counted again for a quarter of an hour: who
- * asks meanwhile gets what maildirsize says, if that is enough, or -ETIMEDOUT.
+ * There are two lanes. A scan begins in the fast lane, where it may cost little. If it costs more,
+ * it is begun again in the slow lane, which has threads of its own; the next scan of that mailbox
+ * goes there at once. If it costs too much even there, it is abandoned, and the mailbox is not
+ * counted for 15 minutes: queries get what maildirsize says, if that suffices, or -ETIMEDOUT.
  */
 #pragma once
 
@@ -24,54 +24,54 @@
 #include "server/devices.h"
 #include "server/pool.h"
 
-/* What a look found. */
+/* The result of a scan. */
 struct scan_result {
     int error;          /* 0, a negative errno, or -ETIMEDOUT: not known in time */
     bool late;          /* the count was not done in time; these are maildirsize's sums */
     bool counted;       /* the messages were counted */
     struct usage usage; /* if error is 0 */
-    const char *path;   /* of the mailbox, as it was found; valid during the call */
+    const char *path;   /* of the mailbox; valid during the call */
     const char *detail; /* more about the error, or NULL; valid during the call */
 };
 
 struct scan_waiter;
 
-/* Called on the event loop, once, when the result is there. The waiter may be released in it. */
+/* Called once, on the event loop, with the result. It may release the waiter. */
 typedef void (*scan_done_fn)(struct scan_waiter *waiter, const struct scan_result *result);
 
-/* Somebody who waits for a look, part of what he needs it for. */
+/* A query that waits for a scan; embedded in what the caller keeps of the query. */
 struct scan_waiter {
     const struct mailbox_policy *policy; /* set by the caller */
     scan_done_fn done;                   /* set by the caller */
     void *userdata;                      /* the caller's */
-    bool have_usage;                     /* set by the caller: the usage is known, should the */
-    struct usage usage;                  /* probe come late, or find no thread */
+    bool have_usage;                     /* set by the caller: usage is the result if the probe */
+    struct usage usage;                  /* is late, or there is no thread for it */
 
     struct scan *scan; /* NULL: waits for nothing */
-    bool came_late;    /* the look had begun before */
+    bool came_late;    /* the scan had begun before the query arrived */
     struct deadline deadline;
     TAILQ_ENTRY(scan_waiter) link;
 };
 
-/* Numbers since the start, for stats and STATUS=. */
+/* Counters since the start, for stats and STATUS=. */
 struct scan_counters {
     uint64_t scans;    /* counts of messages that read at least one directory */
-    uint64_t cached;   /* counts that were remembered whole */
-    uint64_t shared;   /* questions that joined a look in flight */
-    uint64_t timeouts; /* questions that did not get their look in time */
+    uint64_t cached;   /* counts that came entirely from the cache */
+    uint64_t shared;   /* queries that joined a scan in flight */
+    uint64_t timeouts; /* queries whose scan was not finished in time */
 };
 
 struct scanner;
 
 struct scanner_settings {
     const struct mailbox_settings *mailbox;
-    size_t stuck_waiters_max; /* questions that may wait for a device that hangs */
-    uint64_t timeout_usec;    /* for one question */
+    size_t stuck_waiters_max; /* queries that may wait for a device that hangs */
+    uint64_t timeout_usec;    /* for one query */
 };
 
 /*
- * Makes a scanner with a pool for each lane. settings->mailbox, the pools, cache and devices are
- * the caller's and outlive it. Returns 0, or a negative errno.
+ * Makes a scanner with one pool for each lane. settings->mailbox, the pools, cache and devices stay
+ * the caller's and must outlive it. Returns 0 or a negative errno.
  */
 int scanner_new(sd_event *event, const struct scanner_settings *settings, struct pool *fast,
                 struct pool *slow, struct cache *cache, struct devices *devices,
@@ -81,22 +81,22 @@ int scanner_new(sd_event *event, const struct scanner_settings *settings, struct
 void scanner_free(struct scanner *scanner);
 
 /*
- * Asks for a look into the mailbox at path (normalised; copied), which may wait for the device (or
- * POOL_DEVICE_UNKNOWN). Returns 0, and done() is called later; or -EBUSY if there is no room for
- * the question or the device hangs and enough wait for it already, or -ENOMEM, and it is not.
+ * Requests a scan of the mailbox at path (normalised; copied), which may wait for the device (or
+ * POOL_DEVICE_UNKNOWN). Returns 0, and done() is called later. It is not called after an error:
+ * -EBUSY if the queue is full, or if the device hangs and enough queries wait for it already, or
+ * another negative errno, such as -ENOMEM.
  */
 int scanner_ask(struct scanner *scanner, struct scan_waiter *waiter, const char *path,
                 dev_t device);
 
-/* Makes the waiter wait no longer; done() is not called. The look itself goes on. */
+/* Removes the waiter: done() is not called. The scan itself continues. */
 void scanner_leave(struct scanner *scanner, struct scan_waiter *waiter);
 
-/* Returns the numbers, which stay the scanner's. */
+/* Returns the counters, which stay the scanner's. */
 const struct scan_counters *scanner_counters(const struct scanner *scanner);
 
-/* Returns whether a look is under way. */
+/* Returns whether a scan is under way. */
 bool scanner_is_busy(const struct scanner *scanner);
 
-/* Returns how many looks have waited for a file system for longer than the time-out, and still do.
- */
+/* Returns how many scans have been waiting for longer than the timeout, and still are. */
 unsigned int scanner_stuck(struct scanner *scanner);

@@ -101,7 +101,7 @@ static void tell_status(struct server *server, const char *state)
         snprintf(status, sizeof(status), "%s", server->settings->misconfigured);
     else
         snprintf(status, sizeof(status),
-                 "%s queries, %s over quota, %s errors; %s mailboxes remembered; p99 %" PRIu64
+                 "%s queries, %s over quota, %s errors; %s mailboxes cached; p99 %" PRIu64
                  ".%" PRIu64 " ms%s%s",
                  group_digits(counters->queries, queries), group_digits(counters->over, over),
                  group_digits(counters->errors, errors),

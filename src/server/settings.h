@@ -21,12 +21,12 @@ enum on_error {
 
 struct settings {
     /*
-     * Why no mailbox can be looked into, for people: every query is answered at once with that, and
-     * no root is used. NULL: nothing is wrong.
+     * Why the service cannot work with its options, for people: every query is answered at once
+     * with this error, and no root is used. NULL: nothing is wrong.
      */
     const char *misconfigured;
 
-    /* where questions come from */
+    /* where requests come from */
     char *socket_path; /* NULL: from systemd or on standard input */
     mode_t socket_mode;
     struct peers peers; /* who may ask */
@@ -34,10 +34,10 @@ struct settings {
     uint64_t timeout_usec;
     uint64_t exit_idle_usec; /* UINT64_MAX: never */
 
-    /* how they are answered */
+    /* how queries are answered */
     enum on_error on_error;
     struct quota_settings quota;
     unsigned int scan_threads;
     uint64_t scan_timeout_usec;
-    size_t cache_bytes; /* for all that is remembered of mailboxes */
+    size_t cache_bytes; /* for all that is cached of mailboxes */
 };

@@ -1,19 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Opening files beneath a set of roots, and nothing else.
+ * Opens files beneath a set of roots, and nowhere else.
  *
  * The roots are directories. Each is opened when it is added and held until confine_release(), then
- * opened by its name again when it is next needed: what is renamed or mounted over that name shows
- * from then on, and confine_moved() tells of it. A path is answered by the root that is its longest
- * prefix, by whole components (`//` and `/./` are ignored, `..` never matches). What follows the
- * root is resolved beneath it: `..` that would leave it and the magic links of /proc are refused,
- * and a relative symbolic link that stays beneath works. An absolute symbolic link is resolved as
- * the path that it says, by the root that is the longest prefix of that; beneath no root, it is
- * refused. The root
- * `/` confines nothing: there, only magic links are refused.
+ * reopened by its name when it is next needed. From then on, a directory that was renamed or
+ * mounted over that name is used, and confine_moved() reports it. The root of a path is the one
+ * that is its longest prefix, in whole components (`//` and `/./` are ignored, `..` never matches).
+ * What follows the root is resolved beneath it: `..` that would leave the root and the magic links
+ * of /proc are refused, and a relative symbolic link works if it stays beneath the root. An
+ * absolute symbolic link is followed to the root that is the longest prefix of its text; if there
+ * is none, it is refused. The root `/` confines nothing: there, only magic links are refused.
  *
- * The kernel does it: openat2(2), of Linux 5.6 and later, is required. Nothing in this file writes
- * to a file system.
+ * The kernel enforces this: openat2(2), of Linux 5.6 and later, is required. Nothing in this file
+ * writes to a file system.
  */
 #pragma once
 
@@ -24,10 +23,10 @@
 struct confine;
 struct confine_root;
 
-/* What confine_new() has found out where it returns -ENOSYS. */
+/* The error message for -ENOSYS of confine_new(). */
 #define CONFINE_UNAVAILABLE                                                                        \
-    "openat2(2) is unavailable, by which every path is kept beneath its root: it needs Linux 5.6 " \
-    "or later, and RestrictSUIDSGID= and the filters of some containers block it"
+    "openat2(2) is unavailable: it keeps every path beneath its root, and needs Linux 5.6 or "     \
+    "later; RestrictSUIDSGID= and the filters of some containers block it"
 
 /*
  * Makes a set of no roots. Returns 0 and the set, which the caller releases with confine_free(),
@@ -41,9 +40,9 @@ void confine_freep(struct confine **confine);
 
 /*
  * Opens the directory path and adds it as a root. Symbolic links in the name of the root itself are
- * followed. Not while another thread uses the set. Returns 0, -EINVAL if path is not
- * absolute or has a component `..` (nothing asked for would ever match it), -ENOTDIR, -ENOMEM, or
- * the errno of open(2); the set is unchanged then.
+ * followed. Must not be called while another thread uses the set. Returns 0, -EINVAL if path is not
+ * absolute or has a component `..` (no path would ever match it), -ENOTDIR, -ENOMEM, or the
+ * negative errno of open(2); after an error, the set is unchanged.
  */
 int confine_add_root(struct confine *confine, const char *path);
 
@@ -54,23 +53,23 @@ size_t confine_roots(const struct confine *confine);
 int confine_root_fd(const struct confine *confine, size_t index);
 
 /*
- * Lets go of the directories of all roots, so that their file systems can be unmounted; each is
- * opened again by its name when it is next needed. Calls under way, on other threads, keep theirs
- * to their end. Returns whether any was held.
+ * Closes the directories of all roots, so that their file systems can be unmounted; each is
+ * reopened by its name when it is next needed. Calls under way on other threads keep theirs until
+ * they end. Returns whether any was open.
  */
 bool confine_release(struct confine *confine);
 
 /*
- * Looks, without waiting, where the names of the roots lead now. Returns the path (the set's own)
- * of a root whose name leads to another directory, or another mount, than when this was said of it
- * last, or when it was added; NULL if there is none (any more). A name that leads to nothing is
- * left for later, and so is one about which the kernel cannot tell from memory.
+ * Checks, without waiting, where the names of the roots lead now. Returns the path (the set's own)
+ * of a root whose name leads to another directory or another mount than when it was added or last
+ * returned here; NULL if there is none, or none left. A name that leads to nothing, or that the
+ * kernel cannot resolve from memory, is checked again by a later call.
  */
 const char *confine_moved(struct confine *confine);
 
 /*
- * A path, and the root that answers it, found once for several calls. Good as long as the set and
- * the path are, and no root is added.
+ * A path and its root, found once for several calls. Valid as long as the set and the path are, and
+ * no root is added.
  */
 struct confine_target {
     struct confine_root *root;
@@ -78,7 +77,7 @@ struct confine_target {
 };
 
 /*
- * Finds the root that answers path. Returns 0 and *ret, or
+ * Finds the root of path. Returns 0 and *ret, or
  * -EXDEV         the path is not absolute or lies beneath no root,
  * -ENAMETOOLONG  it has PATH_MAX bytes or more.
  */
@@ -94,25 +93,24 @@ int confine_find(const struct confine *confine, const char *path, struct confine
  * -EXDEV      the path is not absolute, lies beneath no root, or leads out of its root,
  * -ELOOP      too many symbolic links, a magic link, or with O_NOFOLLOW a symbolic link at the end,
  * -ENOENT     nothing is there,
- * -ENODEV     the root itself is not there any more,
+ * -ENODEV     the root itself no longer exists,
  * -ENOLINK    nothing is there because a symbolic link, on the way or at the end, leads to nothing,
- * -ECANCELED  directories were renamed again and again (anywhere: the kernel does not tell) while
- *             it was attempted to go up through `..`,
- * -ENOTDIR, -EACCES, -ENAMETOOLONG, -EMFILE, ... as open(2). Of -EAGAIN, see confine_open_cached(),
- * there is none.
+ * -ECANCELED  while the path was resolved through `..`, directories kept being renamed (anywhere:
+ *             the kernel does not say where),
+ * -ENOTDIR, -EACCES, -ENAMETOOLONG, -EMFILE, ... as open(2). -EAGAIN, see confine_open_cached(), is
+ * never returned.
  */
 int confine_open(struct confine *confine, const char *path, int flags);
 
 /*
- * Told of a device that will be waited for, 0 where it is not known. Returns 0, or a negative errno
- * to go no further.
+ * Called with a device before it may have to be waited for; 0 if it is not known. Returns 0, or a
+ * negative errno to stop.
  */
 typedef int (*confine_visit_fn)(dev_t device, void *userdata);
 
 /*
- * As confine_open(), and calls visit(), unless it is NULL, with each device before it waits for
- * what lies there, the one that it ends at among them. Returns what visit() returned where that is
- * negative.
+ * As confine_open(), but before it may wait for a device, including that of the file itself, it
+ * calls visit() with it, unless visit is NULL. If visit() returns a negative errno, returns that.
  */
 int confine_open_visiting(struct confine *confine, const char *path, int flags,
                           confine_visit_fn visit, void *userdata);

@@ -184,12 +184,13 @@ static size_t make_note(enum writer_note note, uint64_t number, char *bytes, voi
     char text[256];
 
     if (note == WRITER_LOST) {
-        snprintf(text, sizeof(text), "%" PRIu64 " entries were lost: the log did not take them",
+        snprintf(text, sizeof(text),
+                 "%" PRIu64 " entries were lost: the log was unavailable, full or too slow",
                  number);
         make_entry(journal->target, &entry, messages[JOURNAL_ENTRIES_LOST].priority,
                    messages[JOURNAL_ENTRIES_LOST].id, NULL, text);
     } else {
-        snprintf(text, sizeof(text), "cannot open the log file again: %s; the old one is kept",
+        snprintf(text, sizeof(text), "cannot reopen the log file: %s; the old one stays in use",
                  strerrordesc_np((int)number));
         make_entry(journal->target, &entry, LOG_ERR, NULL, NULL, text);
     }

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What an operator may read of us: entries of the systemd journal with structured fields, or the
- * same as lines of text on standard error, in a file, or to the syslog daemon.
+ * The log of the service: entries of the systemd journal with structured fields, or lines of text
+ * to standard error, a file or the syslog daemon.
  *
- * Nobody waits for whoever takes them, as with sd_journal_sendv(3) or syslog(3): that may be
- * however long, and no query would be answered meanwhile. Texts are printable (printable.h); the
- * fields of the journal hold what was meant, byte by byte.
+ * Unlike sd_journal_sendv(3) and syslog(3), nothing here waits for the log: no query could be
+ * answered meanwhile. Texts are made printable (printable.h); structured fields hold the original
+ * bytes.
  */
 #pragma once
 
@@ -14,7 +14,7 @@
 #include <sys/types.h>
 #include <syslog.h>
 
-/* Where journald listens, and where the syslog daemon does, for datagrams. */
+/* The datagram sockets of journald and of the syslog daemon. */
 #define JOURNAL_SOCKET        "/run/systemd/journal/socket"
 #define JOURNAL_SYSLOG_SOCKET "/dev/log"
 
@@ -34,7 +34,7 @@ enum journal_message {
     JOURNAL_MAILBOX_OVER,
     JOURNAL_MESSAGE_TOO_LARGE,
     JOURNAL_PEER_REFUSED,
-    JOURNAL_QUERY_REFUSED, /* a request that makes no sense */
+    JOURNAL_QUERY_REFUSED, /* an invalid request */
     JOURNAL_OUTSIDE_ROOT,
     JOURNAL_MAILBOX_UNREADABLE,
     JOURNAL_MAILDIRSIZE_UNUSABLE,
@@ -47,8 +47,8 @@ enum journal_message {
     JOURNAL_SCAN_STUCK,
     JOURNAL_LIMITS_LOADED,
     JOURNAL_LIMITS_REJECTED,
-    JOURNAL_LIMITS_FAULT, /* a line of the limits file is of no use */
-    JOURNAL_ENTRIES_LOST, /* whoever takes the log was not there, or too slow */
+    JOURNAL_LIMITS_FAULT, /* a line of the limits file is invalid */
+    JOURNAL_ENTRIES_LOST, /* the log was unavailable, full or too slow */
     JOURNAL_MESSAGE_COUNT_,
 };
 
@@ -69,7 +69,7 @@ struct journal_fields {
     uint64_t percent;       /* QUOTA_PERCENT */
     uint64_t size_bytes;    /* QUOTA_SIZE: of the message; 0: not known, and left out */
     bool have_usec;
-    uint64_t usec; /* QUOTA_USEC: what the answer took */
+    uint64_t usec; /* QUOTA_USEC: how long the reply took */
     bool have_peer;
     uid_t peer_uid; /* QUOTA_PEER_UID */
     pid_t peer_pid; /* QUOTA_PEER_PID */
@@ -78,39 +78,40 @@ struct journal_fields {
 struct journal;
 
 /*
- * Opens the journal. path is the file of JOURNAL_FILE, made if need be, and else NULL; debug tells
- * whether entries of LOG_DEBUG are written. Returns 0 and the journal, which the caller releases
- * with journal_close(), or a negative errno of open(2) or socket(2).
+ * Opens the log. path is the file of JOURNAL_FILE, which is created if it does not exist, and
+ * otherwise NULL; debug says whether entries of LOG_DEBUG are written. Returns 0 and the journal,
+ * which the caller releases with journal_close(), or a negative errno of open(2) or socket(2).
  */
 int journal_open(enum journal_target target, const char *path, bool debug, struct journal **ret);
 
 /*
- * Lets the journal have a thread, which it makes when an entry has to be waited for first. Until
- * then such entries are kept: the thread would be neither confined by a sandbox that is entered
- * later, nor there after a fork.
+ * Allows the journal to start its thread, which it does when an entry first has to wait. Before
+ * this call such entries are queued: a thread started earlier would not be confined by the sandbox
+ * that is entered later, and would not survive a fork.
  */
 void journal_start(struct journal *journal);
 
 /*
- * Releases the journal. Entries that are left are written as far as that takes no longer than a
- * tenth of a second. NULL is allowed.
+ * Releases the journal. Queued entries are written for at most a tenth of a second. NULL is
+ * allowed.
  */
 void journal_close(struct journal *journal);
 void journal_closep(struct journal **journal);
 
 /*
- * Opens the file of JOURNAL_FILE again, after it was moved away. Where that fails, the old file is
- * kept, and says so. It is done on return, unless it takes longer than a tenth of a second.
+ * Reopens the file of JOURNAL_FILE, for example after it was rotated. If that fails, the old file
+ * stays in use, and an entry in it says so. Waits until that is done, but no longer than a tenth of
+ * a second.
  */
 void journal_reopen(struct journal *journal);
 
-/* Returns whether entries of LOG_DEBUG are written, so that nobody gathers them in vain. */
+/* Returns whether entries of LOG_DEBUG are written, so that callers need not prepare them. */
 bool journal_debug(const struct journal *journal);
 
 /*
- * Writes one entry, without waiting. priority is one of syslog(3). Entries are written in their
- * order; those that come while too many are left to be written are lost, and so are those that
- * cannot be written. How many is told when the next one was written.
+ * Writes one entry, without waiting. priority is one of syslog(3). Entries are written in order;
+ * those that do not fit into the queue, or cannot be written, are lost. An entry says how many,
+ * once entries can be written again.
  */
 void journal_log(struct journal *journal, int priority, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -120,7 +121,7 @@ void journal_event(struct journal *journal, enum journal_message message,
                    const struct journal_fields *fields, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
-/* Returns what the message is about, in a few words for people; a constant string. */
+/* Returns a short description of the message for people; a constant string. */
 const char *journal_message_title(enum journal_message message);
 
 /* As journal_log(), with fields. fields may be NULL. */

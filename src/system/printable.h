@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Text that strangers had a say in (addresses, paths, request lines), as logs and terminals may
- * have it. Whatever a terminal might obey, or that changes what others around it look like, is
- * written as an escape that shows:
+ * Makes untrusted text (addresses, paths, request lines) safe for logs and terminals. Whatever a
+ * terminal might interpret, or that changes how the text around it looks, is written as a visible
+ * escape:
  *
  *     \\          a backslash
  *     \x1b        a byte: a control character of ASCII, or one that is not valid UTF-8
@@ -10,7 +10,7 @@
  *                 paragraph separator, a format character (marks of direction, joiners, ...)
  *     \U000e0041  one beyond U+FFFF
  *
- * As a backslash is always doubled, each text is written in one way, and can be read back.
+ * Since a backslash is always doubled, the original text can be restored.
  */
 #pragma once
 
@@ -20,10 +20,10 @@
 #include <stdint.h>
 #include <stdio.h>
 
-/* How many bytes printable_write() makes of one at most. */
+/* The most bytes that printable_write() writes for one byte of text. */
 #define PRINTABLE_GROWTH 4
 
-/* Returns whether the character, any of Unicode, may be shown as it is. */
+/* Returns whether a Unicode character may be shown unchanged. */
 bool printable_character(uint32_t character);
 
 /*

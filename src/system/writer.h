@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Writing a log without waiting for whoever takes it: entries wait in a queue that is bounded, a
- * thread writes them, and what does not fit is lost and counted.
+ * Writes a log without ever making the caller wait: entries are put into a bounded queue, a thread
+ * writes them, and those that do not fit are lost and counted.
  *
- * Where entries are datagrams, whoever adds one also sends it, as long as it can be sent without
- * waiting. The thread is made when it is needed first.
+ * If entries are datagrams, writer_add() itself sends them, as long as that is possible without
+ * waiting. The thread is started when it is first needed.
  */
 #pragma once
 
@@ -15,15 +15,15 @@
 
 /* What a writer writes to. */
 struct writer_target {
-    int fd;                            /* a file, which may be a pipe or a terminal; or a socket */
-    const struct sockaddr_un *address; /* where datagrams are sent to; NULL: fd is no socket */
-    const char *path;                  /* the file's, to open it again; NULL: never */
+    int fd;                            /* a file, pipe, terminal or socket */
+    const struct sockaddr_un *address; /* where datagrams are sent; NULL: fd is not a socket */
+    const char *path;                  /* of the file, to reopen it; NULL: it is never reopened */
 };
 
-/* What a writer has to say for itself, in an entry of its own. */
+/* What a writer reports in an entry of its own. */
 enum writer_note {
     WRITER_LOST,         /* how many entries were lost */
-    WRITER_NOT_REOPENED, /* the errno for which the file was not opened again */
+    WRITER_NOT_REOPENED, /* the errno with which reopening the file failed */
 };
 
 /* The longest such entry. */
@@ -31,34 +31,34 @@ enum writer_note {
 
 struct writer;
 
-/* Opens a log file, and makes it if need be. Returns the descriptor, or a negative errno. */
+/* Opens a log file, or creates it. Returns the descriptor, or a negative errno. */
 int writer_open_file(const char *path);
 
 /*
- * Makes a writer. The target's fd is the writer's then, unless it is standard error; its address
- * must live as long as the writer, its path need not. note() makes an entry of at most
- * WRITER_NOTE_BYTES_MAX bytes, and returns its length; it is called on any thread. Returns 0 or
+ * Makes a writer, which owns the target's fd, unless that is standard error. The target's address
+ * must live as long as the writer; its path is copied. note() makes an entry of at most
+ * WRITER_NOTE_BYTES_MAX bytes, and returns its length; it may be called on any thread. Returns 0 or
  * -ENOMEM.
  */
 int writer_new(const struct writer_target *target,
                size_t (*note)(enum writer_note note, uint64_t number, char *bytes, void *userdata),
                void *userdata, struct writer **ret);
 
-/* Lets the writer have its thread from now on. Before, entries wait in the queue. */
+/* Allows the writer to start its thread. Until then, entries wait in the queue. */
 void writer_start(struct writer *writer);
 
-/* Adds an entry, which is written whole, behind those that were added before. */
+/* Adds an entry, which is written whole, after those that were added before. */
 void writer_add(struct writer *writer, const char *bytes, size_t length);
 
 /*
- * Opens the file again, unless it is still the one at its path. Entries that were added before are
- * in the old one. Waits until it is done, but no longer than a tenth of a second.
+ * Reopens the file, unless it is still the one at its path. Entries that were added before go to
+ * the old one. Waits until that is done, but no longer than a tenth of a second.
  */
 void writer_reopen(struct writer *writer);
 
 /*
- * Ends the writer, and closes its file. What is left is written as far as that takes no longer than
- * a tenth of a second. Returns false where a write hangs: the thread goes on until the process
- * ends, and what note() uses must not be released.
+ * Ends the writer, and closes its file. Entries in the queue are written for at most a tenth of a
+ * second. Returns false if a write hangs: the thread continues until the process ends, and what
+ * note() uses must not be released.
  */
 bool writer_end(struct writer *writer);

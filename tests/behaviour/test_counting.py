@@ -250,8 +250,8 @@ class MemoryTest(DaemonTestCase):
             self.assertEqual((reply['source'], reply['bytes'], reply['messages']),
                              (source, '1300', '4'))
         self.assertRegex(daemon.entries('debug')[-1].text,
-                         '0 files counted, 0 asked for their size, 0 directories read, '
-                         '9 remembered')
+                         '0 files counted, 0 examined for their size, 0 directories read, '
+                         '9 cached')
         stats = daemon.stats()
         self.assertEqual((stats['scans'], stats['cache_hits'], stats['mailboxes']), (1, 2, 1))
 
@@ -293,7 +293,7 @@ class MemoryTest(DaemonTestCase):
         self.assertEqual((reply['source'], reply['bytes'], reply['messages']),
                          ('scan', '1305', '5'))
         self.assertRegex(daemon.entries('debug')[-1].text,
-                         '1 files counted, .* 1 directories read, 8 remembered')
+                         '1 files counted, .* 1 directories read, 8 cached')
         (mailbox / '.a' / 'new' / 'fresh,S=5').rename(mailbox / '.b' / 'cur' / 'fresh,S=5:2,S')
         shutil.rmtree(mailbox / '.c')
         self.assertEqual(daemon.usage(mailbox)['bytes'], '1205')

@@ -20,7 +20,7 @@ from mailboxes import make_maildir
 # Entries about so many paths are more than what any queue holds.
 MANY = 3000
 
-LOST = re.compile(r'([0-9]+) entries were lost: the log did not take them')
+LOST = re.compile(r'([0-9]+) entries were lost: the log was unavailable, full or too slow')
 
 
 class DeafTestCase(DaemonTestCase):
@@ -236,7 +236,7 @@ class NotifyTest(DeafTestCase):
 
         self.fill()
         daemon.process.send(signal.SIGHUP)
-        wait_for(lambda: any('tell the service manager' in text for text in daemon.warnings()),
+        wait_for(lambda: any('notify the service manager' in text for text in daemon.warnings()),
                  'it cannot be told')
         self.assertEqual(daemon.number(self.path), 123)
         lines = self.hear(b'RELOADING=1', b'READY=1')
@@ -253,7 +253,7 @@ class NotifyTest(DeafTestCase):
             wait_for(lambda: daemon.stats()['connections'] >= 1, 'it is accepted')
             self.fill()
             daemon.process.send(signal.SIGTERM)
-            wait_for(lambda: any('tell the service manager' in text
+            wait_for(lambda: any('notify the service manager' in text
                                  for text in daemon.warnings()), 'it cannot be told')
             self.hear(b'STOPPING=1')
             client.sendall(bytes(self.path) + b'\n')

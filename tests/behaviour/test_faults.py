@@ -205,7 +205,7 @@ class RequestFaultsTest(QuestionsTestCase):
         if outcome == 'counted':
             why = 'its messages were counted, because'
         if fault.function == 'pthread_create':
-            why = 'too many mailboxes wait to be read'
+            why = 'too many mailboxes are waiting to be read'
         if fault.function == 'accept4' and not outcome == 'closed':
             why = 'neither descriptors nor memory'
         if any(why in text for text in about):
@@ -540,7 +540,7 @@ class RunningFaultsTest(StartingTestCase):
                 if got != str(limit):
                     self.assertIn('the old limits stay in force', said)
                 if not self.log.exists():
-                    self.assertIn('cannot open the log file again', said)
+                    self.assertIn('cannot reopen the log file', said)
                     self.log.touch()
                 table.add(fault, 'not met' if not self.control.injected() else
                           'new limits' if got == str(limit) else 'old limits', '; '.join(told))
@@ -616,7 +616,7 @@ class RunningFaultsTest(StartingTestCase):
                 self.assertEqual((reply['status'], reply['reason']), ('error', 'overloaded'))
             self.assertEqual(self.control.stop(), times)
         self.assertEqual(daemon.number(self.path), 123)
-        self.assertIn('too many mailboxes wait to be read', daemon.log_text())
+        self.assertIn('too many mailboxes are waiting to be read', daemon.log_text())
 
     def test_log_without_threads(self):
         """Entries wait until there is a thread that writes them; queries do not."""

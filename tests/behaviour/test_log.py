@@ -99,8 +99,8 @@ class FileTest(LogTest):
             for entry in entries:
                 self.assertRegex(entry.text, rf'^{self.path}: 123 bytes in 2 messages, ok; '
                                              r'source=scan \(there is no maildirsize\), 2 files '
-                                             r'counted, 0 asked for their size, \d directories '
-                                             r'read, \d remembered, \d+ us$')
+                                             r'counted, 0 examined for their size, \d directories '
+                                             r'read, \d cached, \d+ us$')
 
     def test_mailbox_over_its_limit(self):
         daemon = self.start('--default-quota=100')
@@ -367,7 +367,8 @@ class JournalTest(LogTest):
         self.assertEqual(taken, asked[:len(taken)])
         lost = len(asked) - len(taken)
         self.assertGreater(lost, 0)
-        self.assertEqual(fields['MESSAGE'], f'{lost} entries were lost: the log did not take them')
+        self.assertEqual(fields['MESSAGE'], f'{lost} entries were lost: the log was unavailable, '
+                                            'full or too slow')
         daemon.ask('/etc/another')
         self.assertEqual(self.receive()['QUOTA_MAILBOX'], '/etc/another')
 
@@ -380,7 +381,7 @@ class JournalTest(LogTest):
         daemon.ask('/etc/heard')
         self.receive_about('/etc/heard')
         self.assertEqual(self.receive()['MESSAGE'],
-                         '1 entries were lost: the log did not take them')
+                         '1 entries were lost: the log was unavailable, full or too slow')
 
     @needs_faults
     def test_journal_that_fails(self):
@@ -396,7 +397,7 @@ class JournalTest(LogTest):
             self.assertEqual(daemon.number(f'/etc/after-{number}'), FULL)
             self.receive_about(f'/etc/after-{number}')
             self.assertEqual(self.receive()['MESSAGE'],
-                             '1 entries were lost: the log did not take them')
+                             '1 entries were lost: the log was unavailable, full or too slow')
 
     def test_background(self):
         # The command is gone, and so is its standard error.

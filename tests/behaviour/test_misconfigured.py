@@ -79,10 +79,10 @@ class OptionsTest(MisconfiguredTest):
                 (['--root'], '--root needs a value: an absolute path'),
                 (['--allow-user=no-such-user'], '--allow-user=no-such-user is not accepted: it '
                  'takes the name of a user of this machine, or a number'),
-                (['word'], '"word" is no option, and nothing else is accepted; --help lists them'),
+                (['word'], '"word" is not an option; no other arguments are accepted; see --help'),
                 ([f'--pidfile={self.folder}/pid'],
-                 f'--pidfile={self.folder}/pid goes with --socket: systemd knows the process '
-                 'without'),
+                 f'--pidfile={self.folder}/pid needs --socket: systemd tracks the process '
+                 'without it'),
                 (['--a\nREADY=0'], r'there is no option --a\x0aREADY=0, or more than one that begins '
                  'so; --help lists them')):
             with self.subTest(options=options):

@@ -14,7 +14,7 @@ from hangfs import HangFs, needs_hangfs
 from mailboxes import make_maildir
 
 NOTICED = 'is another directory now'
-GONE = 'lies in a root that is not there any more'
+GONE = 'lies in a root that no longer exists'
 
 
 def holds(daemon: Daemon, path: Path) -> bool:

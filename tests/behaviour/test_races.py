@@ -147,7 +147,7 @@ class EscapeTest(DaemonTestCase):
         """Starts a daemon that has nothing but openat2 to keep it beneath its root."""
         command = without_calls.command(without_calls.LANDLOCK_CREATE_RULESET)
         daemon = self.start('--on-error=defer', '--user=0', *options, wrapper=(*wrapper, *command))
-        self.assertIn('Landlock is not to be had', str(daemon.entries()))
+        self.assertIn('Landlock is unavailable', str(daemon.entries()))
         return daemon
 
     def assert_inside(self, daemon: Daemon, question: bytes) -> str:

@@ -182,7 +182,7 @@ class LogFileTest(DaemonTestCase):
         daemon.process.send(signal.SIGHUP)
         wait_for(lambda: daemon.entries('error'), 'it is told')
         [entry] = daemon.entries('error')
-        self.assertIn('cannot open the log file again', entry.text)
+        self.assertIn('cannot reopen the log file', entry.text)
         daemon.ask('/after')
         self.assertEqual(len(daemon.warnings_about('/after')), 1)
 

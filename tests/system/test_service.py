@@ -280,7 +280,7 @@ class Memory(ServiceScenario):
         status = wait_until(lambda: self._status(f'{first + rest:,} queries, '), 'the last STATUS=')
         print(status)
         self.assertRegex(status, f'^{first + rest:,} queries, 0 over quota, 0 errors; '
-                                 f'{self.mailboxes:,} mailboxes remembered; p99 ')
+                                 f'{self.mailboxes:,} mailboxes cached; p99 ')
         self.assertLess(late - early, self.allowed_kib)
 
     def _status(self, beginning: str) -> str:
