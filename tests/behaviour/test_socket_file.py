@@ -129,14 +129,14 @@ class SocketFileTest(OwnSocketTestCase):
     def test_what_is_no_socket(self):
         self.socket.write_text('precious\n')
         said = self.fail_to_start(self.socket)
-        self.assertIn('no socket', said)
+        self.assertIn('not a socket', said)
         self.assertEqual(self.socket.read_text(), 'precious\n')
         self.socket.unlink()
         self.socket.mkdir()
-        self.assertIn('no socket', self.fail_to_start(self.socket))
+        self.assertIn('not a socket', self.fail_to_start(self.socket))
         self.socket.rmdir()
         os.mkfifo(self.socket)
-        self.assertIn('no socket', self.fail_to_start(self.socket))
+        self.assertIn('not a socket', self.fail_to_start(self.socket))
         self.assertTrue(self.socket.is_fifo())
 
     def test_symbolic_link(self):
@@ -144,7 +144,7 @@ class SocketFileTest(OwnSocketTestCase):
         for target in other, self.folder / 'missing':
             other.write_text('precious\n')
             self.socket.symlink_to(target)
-            self.assertIn('no socket', self.fail_to_start(self.socket))
+            self.assertIn('not a socket', self.fail_to_start(self.socket))
             self.assertTrue(self.socket.is_symlink())
             self.socket.unlink()
         self.assertEqual(other.read_text(), 'precious\n')
