@@ -27,6 +27,12 @@ struct sums {
     uint64_t messages;
 };
 
+/* Of so many messages of one directory it is known which were met twice. */
+#define MET_MAX 131072
+
+/* FUSE lists a file whose server does not tell an inode with this one. */
+#define INODE_UNKNOWN 0xffffffff
+
 /* One count under way. */
 struct counter {
     struct maildir_access access;
@@ -34,6 +40,9 @@ struct counter {
     struct entries entries;
     struct inode_set seen; /* each `cur` and `new` that was counted, or is excluded */
     bool is_unsteady;      /* the sums of the directory read last may change without it */
+    struct inode_set met;  /* the messages of a directory that is read again */
+    struct sums twice;     /* those that were met by another name before */
+    bool is_second;        /* a directory is being read again */
     struct maildir_count count;
 };
 
@@ -88,10 +97,30 @@ static int message_stat(struct counter *counter, const char *path, int fd, const
     return 1;
 }
 
-/* Adds the message called name to the sums of its directory, which is at path and open on fd. */
-static int directory_add(struct maildir_directory *directory, struct counter *counter,
-                         const char *path, int fd, const char *name)
+/*
+ * Notes a message of a directory that is read again. One that was met before by another name has
+ * been given a flag meanwhile. (Or it is a hard link, which then is missed for the moment.)
+ */
+static int note_met(struct counter *counter, ino_t inode, uint64_t bytes)
 {
+    int r;
+
+    if (!counter->is_second || inode == 0 || inode == INODE_UNKNOWN ||
+        counter->met.count >= MET_MAX)
+        return 0;
+    r = inode_set_add(&counter->met, 0, inode);
+    if (r == 0) {
+        counter->twice.bytes = size_add(counter->twice.bytes, bytes);
+        counter->twice.messages++;
+    }
+    return r < 0 ? r : 0;
+}
+
+/* Adds a message to the sums of its directory, which is at path and open on fd. */
+static int directory_add(struct maildir_directory *directory, struct counter *counter,
+                         const char *path, int fd, const struct dirent64 *entry)
+{
+    const char *name = entry->d_name;
     uint64_t bytes;
 
     if (!maildir_size_from_name(name, counter->options->size_tag, &bytes)) {
@@ -104,7 +133,7 @@ static int directory_add(struct maildir_directory *directory, struct counter *co
     counter->count.files_counted++;
     directory->bytes = size_add(directory->bytes, bytes);
     directory->messages = size_add(directory->messages, 1);
-    return 0;
+    return note_met(counter, entry->d_ino, bytes);
 }
 
 /* Adds up the messages of a directory that is at path and open on fd. */
@@ -114,16 +143,23 @@ static int directory_sum(struct maildir_directory *directory, struct counter *co
     const struct dirent64 *entry;
 
     counter->is_unsteady = false;
+    counter->twice = (struct sums){};
+    inode_set_done(&counter->met);
     entries_begin(&counter->entries);
     while ((entry = entries_next(&counter->entries, fd))) {
         int r = 0;
 
         if (entry->d_name[0] != '.')
-            r = directory_add(directory, counter, path, fd, entry->d_name);
+            r = directory_add(directory, counter, path, fd, entry);
         if (r < 0)
             return r;
     }
     return counter->entries.error;
+}
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
 }
 
 /* What reading a directory came to, if it was no error. */
@@ -154,7 +190,11 @@ static int directory_read_open(struct maildir_directory *directory, struct count
     if (is_settled && !counter->is_unsteady)
         directory->state = MAILDIR_REMEMBERED;
     /* Messages get another name when their flags change, which they have in `cur` alone. */
-    return is_settled || location->part == MAILDIR_NEW ? OUTCOME_DONE : OUTCOME_UNSURE;
+    if (is_settled || location->part == MAILDIR_NEW)
+        return OUTCOME_DONE;
+    directory->bytes -= least(directory->bytes, counter->twice.bytes);
+    directory->messages -= least(directory->messages, counter->twice.messages);
+    return OUTCOME_UNSURE;
 }
 
 /*
@@ -196,11 +236,6 @@ static int directory_try(struct maildir_directory *directory, struct counter *co
     return r;
 }
 
-static uint64_t least(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
 /*
  * Reads a directory. A server that has forgotten it (ESTALE) may have got another of its name, so
  * that is tried again, once; so is what is unsure, and the least found then is believed.
@@ -216,7 +251,9 @@ static int directory_read(struct maildir_directory *directory, struct counter *c
         return r;
     first = *directory;
     counter->count = before;
+    counter->is_second = true;
     again = directory_try(directory, counter, location);
+    counter->is_second = false;
     if (r == OUTCOME_UNSURE && again == OUTCOME_UNSURE) {
         directory->bytes = least(first.bytes, directory->bytes);
         directory->messages = least(first.messages, directory->messages);
@@ -513,6 +550,7 @@ int maildir_count(int mailbox_fd, const char *path, struct confine *confine,
         r = mailbox_count_all(&counter, *slot);
     entries_done(&counter.entries);
     inode_set_done(&counter.seen);
+    inode_set_done(&counter.met);
     if (r < 0)
         return r;
     *ret = counter.count;

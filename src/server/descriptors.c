@@ -15,8 +15,7 @@
 /* Returns how many descriptors are not for connections. */
 static rlim_t reserved_descriptors(const struct settings *settings)
 {
-    rlim_t threads =
-        settings->scan_threads > POOL_THREADS_MAX ? settings->scan_threads : POOL_THREADS_MAX;
+    rlim_t threads = settings->scan_threads + POOL_SPARE_THREADS;
 
     /* The loop looks into mailboxes, too, and there are two lanes of threads. */
     return DESCRIPTORS_OWN + settings->quota.roots_count +

@@ -87,8 +87,9 @@ static unsigned int threads_max(const struct pool *pool)
 {
     unsigned int threads =
         pool->threads_wanted + waited_on(pool, POOL_DEVICE_ANY, POOL_PATIENCE_USEC);
+    unsigned int most = pool->workers_count - POOL_FIRST_THREADS;
 
-    return threads < pool->workers_count ? threads : pool->workers_count;
+    return threads < most ? threads : most;
 }
 
 static size_t waiting_on(const struct pool *pool, dev_t device)
@@ -284,7 +285,7 @@ static int on_wake(sd_event_source *source, int fd, uint32_t events, void *userd
 
 int pool_new(sd_event *event, unsigned int threads, size_t queue_max, struct pool **ret)
 {
-    unsigned int workers_count = threads > POOL_THREADS_MAX ? threads : POOL_THREADS_MAX;
+    unsigned int workers_count = threads + POOL_SPARE_THREADS;
     struct pool *pool = calloc(1, sizeof(*pool));
     int r;
 
@@ -342,14 +343,25 @@ bool pool_end(struct pool *pool)
     return true;
 }
 
+/*
+ * Whether no more jobs for the device may wait: where the queue is full, a few still may of devices
+ * that did not fill it.
+ */
+static bool is_full(const struct pool *pool, dev_t device)
+{
+    size_t waiting = waiting_on(pool, device);
+
+    return waiting >= (pool->queue_max + 1) / 2 ||
+           (pool->waiting_count >= pool->queue_max && waiting >= pool->queue_max / 32);
+}
+
 int pool_submit(struct pool *pool, struct pool_job *job)
 {
     bool waits = false;
     int r;
 
     pthread_mutex_lock(&pool->lock);
-    if (pool->waiting_count >= pool->queue_max ||
-        waiting_on(pool, job->device) >= (pool->queue_max + 1) / 2)
+    if (is_full(pool, job->device))
         r = -EBUSY;
     else
         r = start_threads(pool, pool->idle_count <= pool->waiting_count ? 1 : 0,

@@ -4,7 +4,7 @@
  * device that it may wait for. No device ever occupies more than its share of the threads, or of
  * the queue, so a file system that hangs delays its own mailboxes and no others. The first job for
  * a device gets a thread at once. While a thread has been waiting for longer than
- * POOL_PATIENCE_USEC, another one takes its place, up to POOL_THREADS_MAX in all.
+ * POOL_PATIENCE_USEC, another one takes its place. See POOL_SPARE_THREADS.
  */
 #pragma once
 
@@ -18,8 +18,12 @@
 /* How long a job may wait, not counting its processor time, before another thread is started. */
 #define POOL_PATIENCE_USEC (UINT64_C(250) * 1000)
 
-/* The maximum number of threads in a pool, unless pool_new() is asked for more. */
-#define POOL_THREADS_MAX 32
+/*
+ * How many threads a pool may have beside those that it was asked for: while threads wait, and of
+ * these the last for devices that have no job at work.
+ */
+#define POOL_SPARE_THREADS 60
+#define POOL_FIRST_THREADS 30
 
 struct pool;
 struct pool_job;

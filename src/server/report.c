@@ -271,7 +271,8 @@ static void report_upkeep(struct report *report, const struct report_entry *entr
                       entry->subject);
     if (usage->count.left_out > 0 && is_daily_news(report, entry, JOURNAL_FOLDERS_LEFT_OUT))
         journal_event(report->journal, JOURNAL_FOLDERS_LEFT_OUT, &fields,
-                      "%s: %" PRIu32 " symbolic links lead outside the roots or to nothing, and "
+                      "%s: %" PRIu32
+                      " links lead outside the roots or to nothing, or folders lie too deep, and "
                       "were not counted, such as %s",
                       entry->subject, usage->count.left_out, usage->count.left_out_name);
     if (usage->count.stray_folders > 0 && is_daily_news(report, entry, JOURNAL_FOLDERS_UNDOTTED))

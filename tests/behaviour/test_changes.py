@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple, Sequence
 
+from beside import running
 from daemon import Daemon, DaemonTestCase, needs_root, wait_for
 from mailboxes import make_maildir
 
@@ -237,3 +238,38 @@ class ChangesTest(DaemonTestCase):
             process.join()
         self.assertEqual({process.exitcode for process in reading + writing}, {0})
         return [Answer(*numbers[at:at + size]) for at in range(0, len(numbers), size)]
+
+
+# Gives each message another flag, one after the other, in an order by chance.
+CHANGE_FLAGS = '''
+import os, random, sys
+folder, names = sys.argv[1], os.listdir(sys.argv[1])
+print('ready', flush=True)
+while True:
+    random.shuffle(names)
+    for i, old in enumerate(names):
+        names[i] = old[:-1] if old.endswith('S') else old + 'S'
+        os.rename(f'{folder}/{old}', f'{folder}/{names[i]}')
+'''
+
+
+class FlagsTest(DaemonTestCase):
+    """Messages get other names all the time, and no other message comes."""
+
+    MESSAGES = 10000  # of so many, a disk lists some by both names
+    SECONDS = 3
+
+    def test_none_is_counted_twice(self):
+        mailbox = make_maildir(self.root / 'joe')
+        for number in range(self.MESSAGES):
+            (mailbox / 'cur' / f'{number}.host,S=100:2,').touch()
+        limit = 100 * self.MESSAGES
+        daemon = self.start()
+        with running(CHANGE_FLAGS, mailbox / 'cur'):
+            deadline, replies = time.monotonic() + self.SECONDS, []
+            while time.monotonic() < deadline:
+                replies.append(daemon.pairs(f'check quota={limit} {mailbox}'))
+        counted = [int(reply['bytes']) for reply in replies]
+        print(f'{len(replies)} answers, {min(counted)} to {max(counted)} of {limit} bytes')
+        self.assertEqual([reply['bytes'] for reply in replies if reply['status'] == 'over'], [])
+        self.assertLessEqual(max(counted), limit)

@@ -6,6 +6,7 @@ ask meanwhile are answered.
 """
 
 import contextlib
+import itertools
 import os
 import random
 import signal
@@ -127,9 +128,14 @@ class Hostile(Scenario):
             self.signal_unit('systemd-journald.service', signal.SIGCONT)
         print(f'journald stopped: 0 failures, p99 {beside} us beside garbage, {after} us after it')
         # What it had no room for has waited, or else is told to be lost (test_journal.DeafJournal).
-        self.service.ask('/nowhere')
-        wait_until(lambda: '/nowhere: leads outside the roots' in self.journal('-t', 'exim-quotad'),
+        strangers = itertools.count()
+        wait_until(lambda: self.is_taken(f'/nowhere/{next(strangers)}'),
                    'entries reach the journal again')
+
+    def is_taken(self, stranger: str) -> bool:
+        """Asks for what is refused; says whether any such entry has reached the journal."""
+        self.service.ask(stranger)
+        return ' /nowhere/' in self.journal('-t', 'exim-quotad')
 
     def test_backlog_is_full(self):
         # The service does nothing while the queue of its socket fills to the brim.

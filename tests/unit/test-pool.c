@@ -513,14 +513,36 @@ static void there_is_a_bound_to_replacing(void **state)
     start_any_thread();
     before = count_threads();
     make_pool(fixture, 2, JOBS_MAX);
-    for (size_t i = 0; i < POOL_THREADS_MAX + 5; i++)
+    for (size_t i = 0; i < JOBS_MAX; i++)
         assert_int_equal(submit_hanging(fixture, i, 1 + i), 0);
-    await_begun(fixture, POOL_THREADS_MAX);
+    await_begun(fixture, 2 + POOL_SPARE_THREADS);
     for (size_t i = 0; i < 3; i++)
         assert_true(sd_event_run(fixture->event, UINT64_MAX) >= 0);
-    assert_int_equal(count_threads(), before + POOL_THREADS_MAX);
-    go_on(fixture, POOL_THREADS_MAX + 5);
-    run_until(fixture, POOL_THREADS_MAX + 5);
+    assert_int_equal(count_threads(), before + 2 + POOL_SPARE_THREADS);
+    go_on(fixture, JOBS_MAX);
+    run_until(fixture, JOBS_MAX);
+    end(fixture);
+}
+
+/* However many devices hang, and with however many jobs, another one is served. */
+static void many_devices_that_hang_leave_room(void **state)
+{
+    struct fixture *fixture = *state;
+    size_t jobs = 0;
+
+    make_pool(fixture, 4, 32);
+    for (dev_t device = 1; device <= 25; device++)
+        for (int i = 0; i < 2; i++)
+            jobs += submit_hanging(fixture, jobs, device) == 0;
+    while (pool_stuck(fixture->pool, POOL_DEVICE_ANY, 0) <
+           4 + POOL_SPARE_THREADS - POOL_FIRST_THREADS)
+        assert_true(sd_event_run(fixture->event, 10 * USEC_PER_MSEC) >= 0);
+    for (size_t i = 0; i < 5; i++) {
+        assert_int_equal(submit(fixture, jobs + i, 99), 0);
+        run_until(fixture, i + 1);
+    }
+    go_on(fixture, jobs);
+    run_until(fixture, jobs + 5);
     end(fixture);
 }
 
@@ -669,6 +691,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_first_of_a_device_has_a_thread_at_once, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(there_is_a_bound_to_replacing, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(many_devices_that_hang_leave_room, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_job_changes_its_device, set_up, tear_down),
         cmocka_unit_test_setup_teardown(two_devices_that_hang_leave_room_for_a_third, set_up,
                                         tear_down),
