@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <systemd/sd-daemon.h>
 #include <time.h>
 
 #include "check_config.h"
@@ -501,6 +502,13 @@ int main(int argc, char **argv)
     /* Large lists of folders go back to the system when they are released. */
     mallopt(M_MMAP_THRESHOLD, 128 * 1024);
     r = options_parse(argc, argv, &program.options, program.why);
+    if (program.options.action != OPTIONS_SERVE && sd_listen_fds(0) > 0) {
+        /* An end would have systemd start it again, for as long as somebody asks. */
+        program.options.action = OPTIONS_SERVE;
+        (void)snprintf(program.why, sizeof(program.why),
+                       "--help, --version and --check-config are not for a service");
+        r = -EINVAL;
+    }
     switch (program.options.action) {
     case OPTIONS_HELP:
         options_print_help();

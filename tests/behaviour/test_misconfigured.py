@@ -79,6 +79,8 @@ class OptionsTest(MisconfiguredTest):
                 (['--root'], '--root needs a value: an absolute path'),
                 (['--allow-user=no-such-user'], '--allow-user=no-such-user is not accepted: it '
                  'takes the name of a user of this machine, or a number'),
+                (['--check-config'],
+                 '--help, --version and --check-config are not for a service'),
                 (['word'], '"word" is not an option; no other arguments are accepted; see --help'),
                 ([f'--pidfile={self.folder}/pid'],
                  f'--pidfile={self.folder}/pid needs --socket: systemd tracks the process '
