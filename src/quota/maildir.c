@@ -12,6 +12,7 @@
 #include "quota/budget.h"
 #include "quota/entries.h"
 #include "quota/folders.h"
+#include "quota/hash.h"
 #include "quota/inode_set.h"
 #include "quota/maildir_access.h"
 #include "quota/size.h"
@@ -30,9 +31,6 @@ struct sums {
 /* Of so many messages of one directory it is known which were met twice. */
 #define MET_MAX 131072
 
-/* FUSE lists a file whose server does not tell an inode with this one. */
-#define INODE_UNKNOWN 0xffffffff
-
 /* One count under way. */
 struct counter {
     struct maildir_access access;
@@ -40,8 +38,8 @@ struct counter {
     struct entries entries;
     struct inode_set seen; /* each `cur` and `new` that was counted, or is excluded */
     bool is_unsteady;      /* the sums of the directory read last may change without it */
-    struct inode_set met;  /* the messages of a directory that is read again */
-    struct sums twice;     /* those that were met by another name before */
+    struct inode_set met;  /* names and inodes in a directory that is read again */
+    struct sums twice;     /* messages that were met with other flags before */
     bool is_second;        /* a directory is being read again */
     struct maildir_count count;
 };
@@ -98,17 +96,19 @@ static int message_stat(struct counter *counter, const char *path, int fd, const
 }
 
 /*
- * Notes a message of a directory that is read again. One that was met before by another name has
- * been given a flag meanwhile. (Or it is a hard link, which then is missed for the moment.)
+ * Notes a message of a directory that is read again. One that has the inode of another and its name
+ * up to the flags is that one, which has been given other flags meanwhile.
  */
-static int note_met(struct counter *counter, ino_t inode, uint64_t bytes)
+static int note_met(struct counter *counter, const struct dirent64 *entry, uint64_t bytes)
 {
+    static const struct hash_key key = {}; /* who names his own messages alike gains nothing */
+    uint64_t name;
     int r;
 
-    if (!counter->is_second || inode == 0 || inode == INODE_UNKNOWN ||
-        counter->met.count >= MET_MAX)
+    if (!counter->is_second || counter->met.count >= MET_MAX)
         return 0;
-    r = inode_set_add(&counter->met, 0, inode);
+    name = hash_bytes(&key, entry->d_name, strcspn(entry->d_name, ":"));
+    r = inode_set_add(&counter->met, name >> 1, entry->d_ino); /* a set of pairs of numbers */
     if (r == 0) {
         counter->twice.bytes = size_add(counter->twice.bytes, bytes);
         counter->twice.messages++;
@@ -133,7 +133,7 @@ static int directory_add(struct maildir_directory *directory, struct counter *co
     counter->count.files_counted++;
     directory->bytes = size_add(directory->bytes, bytes);
     directory->messages = size_add(directory->messages, 1);
-    return note_met(counter, entry->d_ino, bytes);
+    return note_met(counter, entry, bytes);
 }
 
 /* Adds up the messages of a directory that is at path and open on fd. */

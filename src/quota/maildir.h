@@ -33,12 +33,13 @@
  * be missed, but is not counted twice. A message that gets a flag gets another name, and may be
  * missed or, where the file system does not read a directory at one time, be met twice. So a `cur`
  * that changed while it was read, or less than STAMP_SETTLED_SEC before, is read twice. In the
- * second reading an inode that is met again counts once, and the lesser sums hold. Thus the sums
- * are never more than the most that was there meanwhile: an unsure answer is never "over".
+ * second reading names that differ in their flags alone, and have one inode, count once; and the
+ * lesser sums hold. Thus the sums are never more than the most that was there meanwhile: an unsure
+ * answer is never "over".
  *
  * There are three exceptions: flags change in both readings in a directory of more than 131,072
- * messages, or on a file system that lists no inodes; a message goes back from `cur` to `new`; or
- * it is renamed into another folder (mail readers copy it, and there are two for a while).
+ * messages; a message goes back from `cur` to `new`; or it is renamed into another folder (mail
+ * readers copy it, and there are two for a while).
  *
  * What is cached
  *
