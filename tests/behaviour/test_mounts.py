@@ -209,9 +209,15 @@ class PassedSocketTest(MountsTest):
         # It stays: there is nothing that another one could begin with.
         wait_for(lambda: daemon.usage(self.path).get('text') == GONE, 'the root is missed')
         make_maildir(self.path, [5])
-        self.connect(daemon).sendall(b'ping\n')  # it looks when it has been asked
+        # It looks when it has been asked, and where the kernel cannot tell, the next time.
+        wait_for(lambda: self.ends_when_asked(daemon), 'it notices the new directory')
         self.assert_ended_well(daemon)
         self.assertEqual(self.start_inside_with_socket().number(self.path), 5)
+
+    def ends_when_asked(self, daemon: Daemon) -> bool:
+        """Asks, and says whether the process has ended soon after that."""
+        self.connect(daemon).sendall(b'ping\n')
+        return daemon.process.wait(1.5) is not None
 
 
 @needs_hangfs
