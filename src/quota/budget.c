@@ -2,10 +2,10 @@
 #include "quota/budget.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <time.h>
 
 #include "system/clock.h"
+#include "system/confine.h"
 
 /* How many entries are spent between two looks at the clock, which cost a system call each. */
 #define ENTRIES_PER_LOOK 64
@@ -26,24 +26,25 @@ static int check_cpu(const struct budget *budget)
     return budget_cpu_usec(budget) > budget->cpu_usec_max ? -ETIME : 0;
 }
 
-int budget_spend(struct budget *budget, uint64_t entries)
+int budget_spend(struct budget *budget)
 {
-    uint64_t before;
-
     if (!budget)
         return 0;
-    before = budget->entries;
-    budget->entries += entries;
-    if (budget->entries > budget->entries_max)
+    if (++budget->entries > budget->entries_max)
         return -ETIME;
-    if (before / ENTRIES_PER_LOOK == budget->entries / ENTRIES_PER_LOOK)
-        return 0;
-    return check_cpu(budget);
+    return budget->entries % ENTRIES_PER_LOOK == 0 ? check_cpu(budget) : 0;
 }
 
 int budget_spend_dear(struct budget *budget)
 {
-    int r = budget_spend(budget, 1);
+    int r = budget_spend(budget);
 
     return r < 0 || !budget ? r : check_cpu(budget);
+}
+
+int budget_open(const struct budget *budget, struct confine *confine, const char *path, int flags)
+{
+    return budget
+               ? confine_open_visiting(confine, path, flags, budget->enter_device, budget->userdata)
+               : confine_open(confine, path, flags);
 }

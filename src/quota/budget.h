@@ -9,6 +9,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+struct confine;
+
 struct budget {
     uint64_t entries_max;     /* directory entries read, files and directories examined */
     uint64_t cpu_usec_max;    /* processor time of the scanning thread */
@@ -32,10 +34,13 @@ void budget_start(struct budget *budget);
 uint64_t budget_cpu_usec(const struct budget *budget);
 
 /*
- * Spends entries. budget may be NULL: there is no bound. Returns 0, or -ETIME if a bound is
+ * Spends one entry. budget may be NULL: there is no bound. Returns 0, or -ETIME if a bound is
  * exceeded; the processor time is checked only every few dozen entries.
  */
-int budget_spend(struct budget *budget, uint64_t entries);
+int budget_spend(struct budget *budget);
 
 /* Spends one entry that may have cost much processor time itself, and always checks that. */
 int budget_spend_dear(struct budget *budget);
+
+/* As confine_open(), with enter_device() called as described. budget may be NULL. */
+int budget_open(const struct budget *budget, struct confine *confine, const char *path, int flags);

@@ -42,7 +42,7 @@ const struct dirent64 *entries_next(struct entries *entries, int fd)
         if (length <= 0)
             return NULL;
     }
-    entries->error = budget_spend(entries->budget, 1);
+    entries->error = budget_spend(entries->budget);
     if (entries->error < 0)
         return NULL;
     entry = (const void *)(entries->buffer + entries->offset);

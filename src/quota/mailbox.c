@@ -235,23 +235,20 @@ static void judge_stray_folders(const struct mailbox *mailbox, const struct mail
 }
 
 /*
- * Whether a count that used what is remembered may refuse a message, and by something too old for
- * that. Who wants to know the usage may do so, too.
+ * Returns whether the usage comes from cached counts that are too old to refuse a message, and
+ * might be used for that: by the verdict, or by a client that asks for the usage.
  */
-static bool is_too_old(const struct mailbox *mailbox, const struct mailbox_policy *policy,
-                       uint64_t now_usec, const struct maildir_memory *memory,
-                       const struct maildir_count *count)
+static bool is_too_old(const struct usage *usage, const struct mailbox_policy *policy,
+                       const struct maildir_memory *memory)
 {
-    const struct usage usage = usage_of_count(mailbox, count, now_usec);
-
-    return memory && count->directories_remembered > 0 &&
+    return usage->count.directories_remembered > 0 && memory &&
            clock_usec(CLOCK_MONOTONIC) - memory->since_usec > MAILBOX_REMEMBERED_USEC &&
-           !usage_fits(&usage, policy);
+           !usage_fits(usage, policy);
 }
 
-int mailbox_count(struct mailbox *mailbox, const char *path,
-                  const struct mailbox_settings *settings, const struct mailbox_policy *policy,
-                  uint64_t now_usec, struct maildir_memory **memory, struct usage *ret)
+static int count_messages(const struct mailbox *mailbox, const char *path,
+                          const struct mailbox_settings *settings, uint64_t now_usec,
+                          struct maildir_memory **memory, struct usage *ret)
 {
     struct maildir_count count = {};
     int r;
@@ -261,16 +258,26 @@ int mailbox_count(struct mailbox *mailbox, const char *path,
                              &count);
     else
         r = maildir_count(mailbox->fd, path, settings->confine, &settings->maildir, memory, &count);
-    if (r == 0 && memory && is_too_old(mailbox, policy, now_usec, *memory, &count)) {
+    if (r == 0)
+        *ret = usage_of_count(mailbox, &count, now_usec);
+    return r;
+}
+
+int mailbox_count(struct mailbox *mailbox, const char *path,
+                  const struct mailbox_settings *settings, const struct mailbox_policy *policy,
+                  uint64_t now_usec, struct maildir_memory **memory, struct usage *ret)
+{
+    int r = count_messages(mailbox, path, settings, now_usec, memory, ret);
+
+    if (r == 0 && memory && is_too_old(ret, policy, *memory)) {
         maildir_memory_free(steal_pointer(memory));
-        r = maildir_count(mailbox->fd, path, settings->confine, &settings->maildir, memory, &count);
+        r = count_messages(mailbox, path, settings, now_usec, memory, ret);
     }
     if (r < 0)
         return r;
-    *ret = usage_of_count(mailbox, &count, now_usec);
-    if (mailbox->is_unsure && !count.is_mailbox)
+    if (mailbox->is_unsure && !ret->count.is_mailbox)
         return mailbox_describe_directory(mailbox);
-    if (mailbox->rule == USAGE_RULE_OVER && count.stray_folders > 0)
+    if (mailbox->rule == USAGE_RULE_OVER && ret->count.stray_folders > 0)
         judge_stray_folders(mailbox, policy, ret);
     return 0;
 }

@@ -38,13 +38,11 @@ static enum filesystem_kind kind_of(const struct opener *opener, dev_t device)
 
 static int open_path(struct opener *opener, const char *path)
 {
-    const struct budget *budget = opener->settings->maildir.budget;
     struct confine *confine = opener->settings->confine;
 
     if (opener->memory)
         return confine_open_cached(confine, path, O_PATH, &opener->waits_for);
-    return confine_open_visiting(confine, path, O_PATH, budget ? budget->enter_device : NULL,
-                                 budget ? budget->userdata : NULL);
+    return budget_open(opener->settings->maildir.budget, confine, path, O_PATH);
 }
 
 /*

@@ -284,7 +284,7 @@ static int directory_count(struct maildir_directory *directory, struct counter *
                            const struct location *location, struct sums *sums)
 {
     bool is_current;
-    int r = budget_spend(counter->options->budget, 1);
+    int r = budget_spend(counter->options->budget);
 
     if (r < 0)
         return r;

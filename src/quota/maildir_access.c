@@ -49,9 +49,7 @@ static int open_confined(const struct maildir_access *access, const char *path, 
         whole = NULL;
         return -ENOMEM;
     }
-    return confine_open_visiting(access->confine, whole, flags,
-                                 access->budget ? access->budget->enter_device : NULL,
-                                 access->budget ? access->budget->userdata : NULL);
+    return budget_open(access->budget, access->confine, whole, flags);
 }
 
 /* Opens a directory by its path from fd on, following no symbolic link. */
@@ -82,7 +80,7 @@ static int open_unlinked(int fd, const char *path, int flags)
 int maildir_access_directory(const struct maildir_access *access, int parent_fd, const char *name,
                              const char *path, int flags, bool *linked)
 {
-    int fd = budget_spend(access->budget, 1);
+    int fd = budget_spend(access->budget);
 
     if (fd == 0)
         fd = *linked ? -ELOOP : open_unlinked(parent_fd, name, flags);

@@ -16,19 +16,13 @@ int effort_init(struct effort *effort)
     return hash_key_init_random(&effort->key);
 }
 
-bool effort_is_large(const struct effort *effort, const char *path)
+enum effort_size effort_get(const struct effort *effort, const char *path, uint64_t now_usec)
 {
     uint64_t id = id_of(effort, path);
 
-    return effort->large[id % EFFORT_MAILBOXES].id == id;
-}
-
-bool effort_is_vain(const struct effort *effort, const char *path, uint64_t now_usec)
-{
-    uint64_t id = id_of(effort, path);
-
-    return effort->large[id % EFFORT_MAILBOXES].id == id &&
-           now_usec < effort->large[id % EFFORT_MAILBOXES].until_usec;
+    if (effort->large[id % EFFORT_MAILBOXES].id != id)
+        return EFFORT_SMALL;
+    return now_usec < effort->large[id % EFFORT_MAILBOXES].until_usec ? EFFORT_VAIN : EFFORT_LARGE;
 }
 
 void effort_note_large(struct effort *effort, const char *path, uint64_t until_usec)

@@ -6,7 +6,6 @@
  */
 #pragma once
 
-#include <stdbool.h>
 #include <stdint.h>
 
 #include "quota/hash.h"
@@ -24,11 +23,14 @@ struct effort {
 /* Makes an empty table. Returns 0, or the negative errno of getrandom(2). */
 int effort_init(struct effort *effort);
 
-/* Returns whether the mailbox at path was large at its last scan. */
-bool effort_is_large(const struct effort *effort, const char *path);
+enum effort_size {
+    EFFORT_SMALL, /* or not known */
+    EFFORT_LARGE, /* at the last scan */
+    EFFORT_VAIN,  /* large, and must not be counted now */
+};
 
-/* Returns whether a count of the mailbox would be in vain at now_usec, by CLOCK_MONOTONIC. */
-bool effort_is_vain(const struct effort *effort, const char *path, uint64_t now_usec);
+/* Returns what is known of the mailbox at path. now_usec is CLOCK_MONOTONIC. */
+enum effort_size effort_get(const struct effort *effort, const char *path, uint64_t now_usec);
 
 /* Records that the mailbox is large, and must not be counted until then (0: no such time). */
 void effort_note_large(struct effort *effort, const char *path, uint64_t until_usec);

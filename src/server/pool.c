@@ -384,9 +384,8 @@ int pool_change_device(struct pool *pool, struct pool_job *job, dev_t device)
     int r = 0;
 
     pthread_mutex_lock(&pool->lock);
-    if (job->device == device)
-        r = 0;
-    else if (running_on(pool, device) >= pool_device_share(pool->threads_wanted))
+    if (job->device != device &&
+        running_on(pool, device) >= pool_device_share(pool->threads_wanted))
         r = -EBUSY;
     else
         job->device = device;

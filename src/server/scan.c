@@ -27,14 +27,24 @@ enum lane {
  */
 static const struct {
     enum lane lane;
-    uint64_t entries_max;
-    uint64_t cpu_usec_max;
-    size_t folders_bytes_max;
+    struct budget budget;
 } rounds[] = {
-    {LANE_FAST, 20000, 10 * USEC_PER_MSEC, 1024 * 1024},
-    {LANE_SLOW, UINT64_MAX, 500 * USEC_PER_MSEC, 8 * 1024 * 1024},
-    {LANE_SLOW, UINT64_MAX, 2 * USEC_PER_SEC, 8 * 1024 * 1024},
-    {LANE_SLOW, UINT64_MAX, 8 * USEC_PER_SEC, 8 * 1024 * 1024},
+    {.lane = LANE_FAST,
+     .budget = {.entries_max = 20000,
+                .cpu_usec_max = 10 * USEC_PER_MSEC,
+                .folders_bytes_max = 1024 * 1024}},
+    {.lane = LANE_SLOW,
+     .budget = {.entries_max = UINT64_MAX,
+                .cpu_usec_max = 500 * USEC_PER_MSEC,
+                .folders_bytes_max = 8 * 1024 * 1024}},
+    {.lane = LANE_SLOW,
+     .budget = {.entries_max = UINT64_MAX,
+                .cpu_usec_max = 2 * USEC_PER_SEC,
+                .folders_bytes_max = 8 * 1024 * 1024}},
+    {.lane = LANE_SLOW,
+     .budget = {.entries_max = UINT64_MAX,
+                .cpu_usec_max = 8 * USEC_PER_SEC,
+                .folders_bytes_max = 8 * 1024 * 1024}},
 };
 
 #define ROUNDS (sizeof(rounds) / sizeof(rounds[0]))
@@ -188,13 +198,9 @@ static bool same_limit(struct quota_limit a, struct quota_limit b)
 /* Hands the scan to the threads of its lane. Returns as pool_submit(). */
 static int submit(struct scan *scan)
 {
-    scan->budget = (struct budget){
-        .entries_max = rounds[scan->round].entries_max,
-        .cpu_usec_max = rounds[scan->round].cpu_usec_max,
-        .folders_bytes_max = rounds[scan->round].folders_bytes_max,
-        .enter_device = on_enter_device,
-        .userdata = scan,
-    };
+    scan->budget = rounds[scan->round].budget;
+    scan->budget.enter_device = on_enter_device;
+    scan->budget.userdata = scan;
     scan->moves_to = POOL_DEVICE_ANY;
     (void)strcpy(scan->path, scan->asked_path);
     return pool_submit(pool_of(scan), &scan->job);
@@ -250,6 +256,7 @@ static int start_scan(struct scanner *scanner, const char *path, dev_t device,
                       const struct mailbox_policy *policy, struct scan **ret)
 {
     _cleanup_(scan_freep) struct scan *scan = calloc(1, sizeof(*scan));
+    enum effort_size size;
     int r;
 
     if (!scan)
@@ -258,8 +265,9 @@ static int start_scan(struct scanner *scanner, const char *path, dev_t device,
     TAILQ_INIT(&scan->waiters);
     scan->scanner = scanner;
     scan->device = device;
-    scan->is_vain = effort_is_vain(&scanner->effort, path, clock_usec(CLOCK_MONOTONIC));
-    scan->round = !scan->is_vain && effort_is_large(&scanner->effort, path) ? 1 : 0;
+    size = effort_get(&scanner->effort, path, clock_usec(CLOCK_MONOTONIC));
+    scan->is_vain = size == EFFORT_VAIN;
+    scan->round = size == EFFORT_LARGE ? 1 : 0;
     scan->policy = *policy;
     scan->asked_path = strdup(path);
     scan->path = strdup(path);
@@ -420,11 +428,11 @@ static bool begin_again(struct scan *scan)
 static void note_effort(struct scan *scan)
 {
     struct effort *effort = &scan->scanner->effort;
+    const struct budget *small = &rounds[0].budget;
 
     if (scan->error == -ETIME)
         effort_note_large(effort, scan->asked_path, clock_usec(CLOCK_MONOTONIC) + VAIN_USEC);
-    else if (scan->cpu_usec > rounds[0].cpu_usec_max ||
-             scan->budget.entries > rounds[0].entries_max)
+    else if (scan->cpu_usec > small->cpu_usec_max || scan->budget.entries > small->entries_max)
         effort_note_large(effort, scan->asked_path, 0);
     else if (!scan->is_vain)
         effort_note_small(effort, scan->asked_path);

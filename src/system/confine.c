@@ -287,14 +287,14 @@ static int lookup_open_by_links(struct lookup *lookup, const char *path, int fla
     }
 }
 
-/* Who is told of the devices on a way. */
+/* Who is notified of the devices on a way. */
 struct visitor {
     confine_visit_fn visit;
     void *userdata;
     int error; /* what visit() returned last */
 };
 
-/* Tells of the device that fd is open on, or of an unknown one. */
+/* Notifies the visitor of the device that fd is open on, or of an unknown one. */
 static int visit_device(struct visitor *visitor, int fd)
 {
     dev_t device = 0;
@@ -304,18 +304,6 @@ static int visit_device(struct visitor *visitor, int fd)
         device = makedev(st.stx_dev_major, st.stx_dev_minor);
     visitor->error = visitor->visit(device, visitor->userdata);
     return visitor->error;
-}
-
-/* Tells whether a component of the path is `..`. */
-static bool goes_up(const char *path)
-{
-    size_t length;
-
-    for (path = confine_next_component(path, &length); length > 0;
-         path = confine_next_component(path + length, &length))
-        if (confine_is_dot_dot(path, length))
-            return true;
-    return false;
 }
 
 /* Opens what the first component of path names itself in the directory. Returns as openat(2). */
@@ -354,12 +342,12 @@ static int lookup_visit(struct lookup *lookup, struct way *way, struct visitor *
         size_t length;
         int next_fd;
 
-        r = visit_device(visitor, goes_up(rest) ? -1 : fd);
+        r = visit_device(visitor, confine_goes_up(rest) ? -1 : fd);
         if (r < 0)
             return r;
         if (way_is_link(way, fd, *ret_length))
             break;
-        if (rest[0] == '\0' || goes_up(rest))
+        if (rest[0] == '\0' || confine_goes_up(rest))
             return -ENOENT;
         next_fd = open_component(fd, rest, &length);
         *ret_length += length;
@@ -374,12 +362,11 @@ int confine_open(struct confine *confine, const char *path, int flags)
     return confine_open_visiting(confine, path, flags, NULL, NULL);
 }
 
-/* Calls visit() with the devices that the way to the target leads to. Returns its last result. */
+/* Visits the devices that the way to the target leads to. Returns what visit() returned last. */
 static int visit_all(struct confine *confine, const struct confine_target *target,
-                     confine_visit_fn visit, void *userdata)
+                     struct visitor *visitor)
 {
     _cleanup_(lookup_end) struct lookup ahead = {.confine = confine};
-    struct visitor visitor = {visit, userdata, 0};
     struct way way = {};
     int r = lookup_enter(&ahead, target->root, false);
 
@@ -387,29 +374,27 @@ static int visit_all(struct confine *confine, const struct confine_target *targe
         way_set(&way, target->rest);
     for (unsigned int links = 0; r >= 0 && links <= LINKS_MAX; links++) {
         size_t length;
-        _cleanup_(closep) int fd = lookup_visit(&ahead, &way, &visitor, &length);
+        _cleanup_(closep) int fd = lookup_visit(&ahead, &way, visitor, &length);
 
         r = fd < 0 ? fd : way_follow(&way, &ahead, fd, length);
     }
-    return visitor.error;
+    return visitor->error;
 }
 
 /*
- * Opens what memory knows the way to, links included, after visit() was told of its device. Returns
- * -EAGAIN where there is more to it.
+ * Opens what memory knows the way to, links included, after its device was visited. Returns -EAGAIN
+ * where there is more to it.
  */
-static int open_known(struct lookup *lookup, const char *rest, int flags, confine_visit_fn visit,
-                      void *userdata)
+static int open_known(struct lookup *lookup, const char *rest, int flags, struct visitor *visitor)
 {
     _cleanup_(closep) int fd = confine_openat2_cached(lookup->handle->fd, rest,
                                                       (flags & (O_DIRECTORY | O_NOFOLLOW)) | O_PATH,
                                                       resolve_beneath(lookup->root));
-    struct visitor visitor = {visit, userdata, 0};
 
     if (fd < 0)
         return -EAGAIN;
-    if (visit_device(&visitor, fd) < 0)
-        return visitor.error;
+    if (visit_device(visitor, fd) < 0)
+        return visitor->error;
     if (flags & O_PATH)
         return steal_fd(&fd);
     return flags & O_DIRECTORY ? confine_open_name(fd, ".", flags, CONFINE_ANYWHERE) : -EAGAIN;
@@ -419,6 +404,7 @@ int confine_open_visiting(struct confine *confine, const char *path, int flags,
                           confine_visit_fn visit, void *userdata)
 {
     _cleanup_(lookup_end) struct lookup lookup = {.confine = confine};
+    struct visitor visitor = {visit, userdata, 0};
     struct confine_target target;
     int fd;
 
@@ -428,10 +414,10 @@ int confine_open_visiting(struct confine *confine, const char *path, int flags,
     if (fd == 0)
         fd = lookup_enter(&lookup, target.root, false);
     if (fd == 0 && visit) {
-        fd = open_known(&lookup, target.rest, flags, visit, userdata);
+        fd = open_known(&lookup, target.rest, flags, &visitor);
         if (fd != -EAGAIN)
             return fd;
-        fd = visit_all(confine, &target, visit, userdata);
+        fd = visit_all(confine, &target, &visitor);
     }
     if (fd < 0)
         return fd;

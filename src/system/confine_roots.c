@@ -37,6 +37,17 @@ bool confine_is_dot_dot(const char *component, size_t length)
     return length == 2 && memcmp(component, "..", 2) == 0;
 }
 
+bool confine_goes_up(const char *path)
+{
+    size_t length;
+
+    for (path = confine_next_component(path, &length); length > 0;
+         path = confine_next_component(path + length, &length))
+        if (confine_is_dot_dot(path, length))
+            return true;
+    return false;
+}
+
 /*
  * Matches path with a root. Returns what follows the root in path and the number of components that
  * the two have in common, or NULL.
@@ -206,19 +217,6 @@ void confine_freep(struct confine **confine)
     confine_free(*confine);
 }
 
-static bool path_is_root_name(const char *path)
-{
-    size_t length;
-
-    if (path[0] != '/')
-        return false;
-    for (path = confine_next_component(path, &length); length > 0;
-         path = confine_next_component(path + length, &length))
-        if (confine_is_dot_dot(path, length))
-            return false;
-    return true;
-}
-
 int confine_handle_take(struct confine *confine, struct confine_root *root, bool cached,
                         struct handle **ret)
 {
@@ -277,7 +275,7 @@ int confine_add_root(struct confine *confine, const char *path)
     size_t length;
     int r;
 
-    if (!path_is_root_name(path))
+    if (path[0] != '/' || confine_goes_up(path))
         return -EINVAL;
     (void)confine_next_component(path, &length);
     root.is_whole = length == 0;

@@ -50,6 +50,9 @@ const char *confine_next_component(const char *path, size_t *ret_length);
 /* Tells whether the component is `..`. */
 bool confine_is_dot_dot(const char *component, size_t length);
 
+/* Tells whether a component of the path is `..`. */
+bool confine_goes_up(const char *path);
+
 /*
  * Opens path by openat2(2). The C library of Debian 12 has no function for it. Returns a descriptor
  * or -errno.

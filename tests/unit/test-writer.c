@@ -64,19 +64,27 @@ static void read_entries(FILE *file)
     assert_int_equal(read + lost, MANY);
 }
 
-static void nobody_reads_a_pipe(void **state)
+/* Starts a writer to a pipe. Returns what reads from it. */
+static FILE *start_pipe(struct writer **ret)
 {
-    struct writer *writer;
     FILE *file;
     int fds[2];
 
-    (void)state;
     assert_return_code(pipe2(fds, O_CLOEXEC), errno);
-    writer = make_writer(&(struct writer_target){.fd = fds[1]});
-    writer_start(writer);
-    add_many(writer);
+    *ret = make_writer(&(struct writer_target){.fd = fds[1]});
+    writer_start(*ret);
     file = fdopen(fds[0], "r");
     assert_non_null(file);
+    return file;
+}
+
+static void nobody_reads_a_pipe(void **state)
+{
+    struct writer *writer;
+    FILE *file = start_pipe(&writer);
+
+    (void)state;
+    add_many(writer);
     read_entries(file);
     assert_true(writer_end(writer));
     assert_null(fgets((char[64]){}, 64, file)); /* and it is closed */
@@ -87,15 +95,9 @@ static void somebody_reads_a_pipe(void **state)
 {
     char line[32], expected[32];
     struct writer *writer;
-    FILE *file;
-    int fds[2];
+    FILE *file = start_pipe(&writer);
 
     (void)state;
-    assert_return_code(pipe2(fds, O_CLOEXEC), errno);
-    writer = make_writer(&(struct writer_target){.fd = fds[1]});
-    writer_start(writer);
-    file = fdopen(fds[0], "r");
-    assert_non_null(file);
     for (unsigned int i = 0; i < MANY; i++) {
         add(writer, i);
         assert_non_null(fgets(line, sizeof(line), file));
