@@ -2,9 +2,9 @@
 /*
  * exim-quotad: tells Exim how full a mailbox is, and whether a message would fit.
  *
- * Security: beneath its roots it reads the names and sizes of files, and of their contents only the
+ * Security: below its roots it reads the names and sizes of files, and of their contents only the
  * first 5120 bytes of maildirsize. It writes nothing there. Whoever may connect to its sockets can
- * learn how full any mailbox beneath the roots is, and nothing else.
+ * learn how full any mailbox below the roots is, and nothing else.
  *
  * Diagnostics: go to the systemd journal, or where --log says. The exit status is 0 after a clean
  * end, 1 if it could not start, and 2 for a wrong command line; with sockets from systemd it stays
@@ -282,7 +282,7 @@ static int allow_file(struct sandbox *sandbox, const char *path, enum sandbox_ac
 }
 
 /*
- * Allows reading beneath a root. If the service stays running, file systems that are mounted over
+ * Allows reading below a root. If the service stays running, file systems that are mounted over
  * the root later are allowed too; with sockets from systemd a new process replaces it instead.
  */
 static int allow_root(const struct program *program, struct sandbox *sandbox, int root_fd)

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Opens files beneath a set of roots, and nowhere else.
+ * Opens files below a set of roots, and nowhere else.
  *
  * The roots are directories. Each is opened when it is added and held until confine_release(), then
  * reopened by its name when it is next needed. From then on, a directory that was renamed or
  * mounted over that name is used, and confine_moved() reports it. The root of a path is the one
  * that is its longest prefix, in whole components (`//` and `/./` are ignored, `..` never matches).
- * What follows the root is resolved beneath it: `..` that would leave the root and the magic links
- * of /proc are refused, and a relative symbolic link works if it stays beneath the root. An
+ * What follows the root is resolved below it: `..` that would leave the root and the magic links
+ * of /proc are refused, and a relative symbolic link works if it stays below the root. An
  * absolute symbolic link is followed to the root that is the longest prefix of its text; if there
  * is none, it is refused. The root `/` confines nothing: there, only magic links are refused.
  *

@@ -47,7 +47,7 @@ struct writer {
     pthread_cond_t idle;
     struct writer_queue queue; /* the first one stays there while it is being written */
     size_t queue_bytes;
-    uint64_t lost;   /* since it was told how many */
+    uint64_t lost;   /* entries, since their number was last written */
     bool is_writing; /* somebody writes what is in the queue */
     bool is_started; /* it may have a thread */
     bool has_thread;
@@ -121,7 +121,7 @@ static bool is_named(const struct writer *writer)
            opened.st_dev == named.st_dev && opened.st_ino == named.st_ino;
 }
 
-/* Returns 0, or the negative errno for which not even could be told that the old file is kept. */
+/* Returns 0, or a negative errno if the note that the old file is kept could not be written. */
 static int reopen(struct writer *writer)
 {
     int fd;

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Iterable
 
 # The way to each message of a mailbox that takes long to count. (Up and down would be a longer one,
-# but the kernel lets nobody go up, beneath a root, while others rename anything.)
+# but the kernel lets nobody go up, below a root, while others rename anything.)
 SLOW_WAY = 'd/' * 450
 MESSAGES_PER_SLOWNESS = 6
 
