@@ -121,14 +121,15 @@ class MaildirsizeTest(DaemonTestCase):
         # What they say of a message that fits, or that never will, needs none.
         self.assertEqual(daemon.pairs(f'check quota=200 {slow}')['status'], 'ok')
         self.assertEqual(daemon.pairs(f'check size=11 {slow}')['status'], 'toolarge')
-        [warning] = daemon.warnings_about(str(slow))
-        self.assertRegex(warning, 'could not be read in time')
+        # On a busy machine an earlier one is about a question that the sums did answer.
+        in_time = [warning for warning in daemon.warnings_about(str(slow))
+                   if 'could not be read in time' in warning]
+        self.assertEqual(len(in_time), 1)
         # A count goes on, and a later question finds it done; where the message fits, that it began
         # before does no harm.
         (slow / 'maildirsize').unlink()
         wait_for(lambda: daemon.pairs(f'check quota=10K {slow}').get('bytes') == str(bytes_),
                  'the count is used')
-
 
     def get_acquainted(self, daemon: Daemon, mailbox: Path) -> None:
         """Has the daemon asked until all that it needs to answer at once is in memory."""

@@ -202,7 +202,7 @@ static void start_any_thread(void)
 static void threads_start_when_they_are_needed(void **state)
 {
     struct fixture *fixture = *state;
-    size_t before;
+    size_t before, threads;
 
     start_any_thread();
     before = count_threads();
@@ -220,10 +220,12 @@ static void threads_start_when_they_are_needed(void **state)
         assert_int_equal(count_threads(), before + 1 + i);
     }
     assert_int_equal(submit(fixture, 13, 1), 0);
-    assert_int_equal(count_threads(), before + 3);
+    threads = count_threads();
+    if (pool_stuck(fixture->pool, POOL_DEVICE_ANY, POOL_PATIENCE_USEC) == 0)
+        assert_int_equal(threads, before + 3); /* nobody had waited long enough to be replaced */
     /* what is the first of its device need not wait for others, as long as they hang */
     assert_int_equal(submit(fixture, 14, 4), 0);
-    assert_int_equal(count_threads(), before + 4);
+    assert_in_range(count_threads(), threads, threads + 1);
     go_on(fixture, 3);
     run_until(fixture, 15);
     end(fixture);
