@@ -28,7 +28,6 @@ import flatness  # noqa: E402
 import machine  # noqa: E402
 import memory  # noqa: E402
 import rcpt  # noqa: E402
-import readme  # noqa: E402
 import table  # noqa: E402
 import throughput  # noqa: E402
 from bench import FULL, QUICK, Bench  # noqa: E402
@@ -38,14 +37,14 @@ from results import Results  # noqa: E402
 
 # What is measured, in this order, and what for.
 SUBJECTS = {
-    'throughput': 'questions a second and how long they take, beside the bare server',
+    'throughput': 'queries per second and their latency, beside the bare server',
     'flatness': 'the same over other mailboxes',
-    'calls': 'system calls a question',
+    'calls': 'system calls per query',
     'memory': 'resident memory',
     'counting': 'what counting a mailbox costs',
     'confined': 'the service as its unit runs it, with refusals in the journal',
     'rcpt': "what a check adds to an SMTP RCPT: ours, Exim's and Dovecot's",
-    'activation': 'how long the first question takes that starts the service',
+    'activation': 'latency of the first query, which starts the service',
 }
 HERE = {
     'throughput': throughput.measure,
@@ -59,7 +58,16 @@ IN_A_CONTAINER = {
     'rcpt': rcpt.measure,
     'activation': activation.measure,
 }
-README = places.SOURCES / 'README.md'
+RESULTS = places.SOURCES / 'tests/bench/RESULTS.md'
+RESULTS_HEAD = '''\
+# Benchmark results
+
+Written by `tests/bench/run --results`. The bare server accepts, receives, sends and closes, and does
+nothing else: no server that answers a connection can be faster. The load generator asks as Exim does,
+one connection per query, and checks every reply. All servers take turns in each of several rounds, so
+a busy machine slows all of them alike; ratios are those within a round, and numbers are medians.
+
+'''
 
 
 @contextlib.contextmanager
@@ -99,8 +107,8 @@ def parse_arguments() -> argparse.Namespace:
                                      description=__doc__.partition('\n')[0])
     parser.add_argument('--quick', action='store_true',
                         help='measure less, and nothing that needs a container: below a minute')
-    parser.add_argument('--readme', action='store_true',
-                        help='put the table into README.md; only that of a full run')
+    parser.add_argument('--results', action='store_true',
+                        help='write the tables of a full run to tests/bench/RESULTS.md')
     parser.add_argument('--only', metavar='SUBJECT,...',
                         help='measure these alone: ' + '; '.join(
                             f'{subject}, {what}' for subject, what in SUBJECTS.items()))
@@ -114,8 +122,8 @@ def parse_arguments() -> argparse.Namespace:
                         help='make the mailboxes in this folder; default: in a file system of '
                         'their own, which lies in /var/tmp')
     arguments = parser.parse_args()
-    if arguments.readme and (arguments.quick or arguments.only or arguments.daemon):
-        parser.error('--readme takes a full run')
+    if arguments.results and (arguments.quick or arguments.only or arguments.daemon):
+        parser.error('--results takes a full run')
     arguments.subjects = list(HERE if arguments.quick else SUBJECTS)
     if arguments.only:
         arguments.subjects = arguments.only.split(',')
@@ -147,8 +155,6 @@ def main() -> int:
     arguments = parse_arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # and tidy up
     try:
-        if arguments.readme:
-            readme.check(README)
         with disk.folder(arguments.where) as (folder, file_system):
             text, missed = measure(arguments, folder, file_system)
             print(text, end='', flush=True)
@@ -156,8 +162,8 @@ def main() -> int:
             print(f'tests/bench/run: could not measure {subject}', file=sys.stderr)
         if missed:
             return 1
-        if arguments.readme:
-            readme.put(README, text)
+        if arguments.results:
+            RESULTS.write_text(RESULTS_HEAD + text, 'utf-8')
     except (CannotMeasure, OSError) as why:
         print(f'tests/bench/run: {why}', file=sys.stderr)
         return 1

@@ -24,7 +24,7 @@ def measure(bench: Bench, booted: Booted, results: Results) -> None:
     booted.make(mailboxes)
     load = booted.load('activation', mail.address_questions(mailboxes))
     run = booted.container.run
-    section = Section(f'From connecting to the answer, the service being stopped, in a container '
+    section = Section(f'From connecting to the reply, with the service stopped, in a container '
                       f'of {booted.release}', ('socket', 'times', 'median', 'longest'))
 
     booted.start_service()
@@ -53,5 +53,5 @@ def _times(bench: Bench, load: Load, make_cold: Callable[[], object]) -> list[fl
 def _add(section: Section, socket: str, times: list[float], results: Results) -> None:
     median = statistics.median(times)
     section.rows.append((socket, str(len(times)), figures.usec(median), figures.usec(max(times))))
-    results.at_most(f'first answer through {socket}', BOUND_MSEC, median / 1000,
+    results.at_most(f'first reply through {socket}', BOUND_MSEC, median / 1000,
                     f'{figures.usec(median)} (longest {figures.usec(max(times))})', ' ms')

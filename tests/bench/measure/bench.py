@@ -30,17 +30,17 @@ class Plan:
     rounds: int
     seconds: float  # of load on one server at a time
     spread: Sequence[int]  # numbers of mailboxes
-    remembered: int  # mailboxes that need counting
+    cached: int  # mailboxes that need counting
     folders: Sequence[str]  # in each of them
     strace_questions: int
     scan_options: Sequence[str]
     starts: int  # of a service that is not running
 
 
-FULL = Plan(rounds=7, seconds=1.0, spread=(1, 5000, 100000), remembered=10000,
+FULL = Plan(rounds=7, seconds=1.0, spread=(1, 5000, 100000), cached=10000,
             folders=mail.FOLDERS, strace_questions=5000,
             scan_options=('--rounds=3', '--million'), starts=30)
-QUICK = Plan(rounds=3, seconds=0.2, spread=(1, 1000, 10000), remembered=2000, folders=(),
+QUICK = Plan(rounds=3, seconds=0.2, spread=(1, 1000, 10000), cached=2000, folders=(),
              strace_questions=1000, scan_options=('--rounds=1', '--messages=20000'), starts=5)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How many system calls a question takes, as strace counts them."""
+"""System calls per query, as strace counts them."""
 
 import re
 import signal
@@ -27,7 +27,7 @@ def measure(bench: Bench, results: Results) -> None:
     mail.settle()
     path = bench.load('calls-path', mail.path_questions(mailboxes))
     address = bench.load('calls-address', mail.address_questions(mailboxes))
-    section = Section('System calls a question, under strace', ('server', 'clients', 'calls',
+    section = Section('System calls per query, under strace', ('server', 'clients', 'calls',
                                                                 'of which'))
     with bench.start_bare(1) as bare, bench.start_quotad() as ours:
         for name, server, load in (('bare, one thread', bare, path), ('`/path`', ours, path),
@@ -40,7 +40,7 @@ def measure(bench: Bench, results: Results) -> None:
                                                for call, number in calls.items()
                                                if number >= 0.01)))
     section.notes.append('Under strace the server is slow, and more questions wait for it than '
-                         'otherwise.')
+                         'than usual.')
     results.sections.append(section)
 
 

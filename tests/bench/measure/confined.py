@@ -35,9 +35,9 @@ def measure(bench: Bench, booted: Booted, results: Results) -> None:
             '`/path`': (service, path),
             '`check size=N user@domain`': (
                 service, booted.load('address', mail.address_questions(plain))),
-            f'refusals, {figures.count(FEW_FULL)} mailboxes, told once a minute': (
+            f'refusals, {figures.count(FEW_FULL)} mailboxes, logged once a minute': (
                 service, booted.load('few', mail.full_questions(full[:FEW_FULL]))),
-            f'refusals, {figures.count(MANY_FULL)} mailboxes, each told': (
+            f'refusals, {figures.count(MANY_FULL)} mailboxes, each refusal logged': (
                 service, booted.load('many', mail.full_questions(full))),
         }
         for server, load in servers.values():
@@ -47,8 +47,8 @@ def measure(bench: Bench, booted: Booted, results: Results) -> None:
             for name, (server, load) in servers.items()})
     section = Section(f'As the unit runs it, in a container of {booted.release}, '
                       f'{CLIENTS} clients', (
-                          'question', 'questions/s', 'of the bare', 'p50', 'p99',
-                          'CPU a question', 'of the bare'))
+                          'question', 'queries/s', 'of the bare', 'p50', 'p99',
+                          'CPU per query', 'of the bare'))
     for name, samples in measured.items():
         section.rows.append((
             name, figures.count(median_of(samples, lambda s: s.rate)),

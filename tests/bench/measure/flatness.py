@@ -53,15 +53,15 @@ def _loads(bench: Bench) -> dict[str, Load]:
     full = mail.full(bench.root, MANY_FULL)
     mail.make_whole(full)
     mail.settle()
-    for count, how in ((FEW_FULL, 'once a minute'), (MANY_FULL, 'each time')):
-        loads[f'{figures.count(count)}, full, and a file is told {how}'] = bench.load(
+    for count, how in ((FEW_FULL, 'logged once a minute'), (MANY_FULL, 'each refusal logged')):
+        loads[f'{figures.count(count)}, full, {how}'] = bench.load(
             f'full-{count}', mail.full_questions(full[:count]))
     return loads
 
 
 def _section(measured: dict[str, list[Sample]]) -> Section:
     section = Section(f'The same over other mailboxes: `check size=N /path`, {CLIENTS} clients', (
-        'mailboxes', 'questions/s', 'of the first', 'p50', 'p99', 'CPU a question',
+        'mailboxes', 'queries/s', 'of the first', 'p50', 'p99', 'CPU per query',
         'of the first'))
     first = next(iter(measured.values()))
     for name, samples in measured.items():
@@ -78,9 +78,9 @@ def _judge(one: Sequence[Sample], most: Sequence[Sample], count: int, results: R
     slower = [1 / rate for rate in _rates(most, one)]
     costs = _costs(most, one)
     what = f'over {figures.count(count)} mailboxes, times that over 1'
-    results.at_most(f'time a question {what}', 1.3, statistics.median(slower),
+    results.at_most(f'time per query {what}', 1.3, statistics.median(slower),
                     figures.ratio(slower))
-    results.at_most(f'server CPU a question {what}', 1.3, statistics.median(costs),
+    results.at_most(f'server CPU per query {what}', 1.3, statistics.median(costs),
                     figures.ratio(costs))
 
 

@@ -19,7 +19,7 @@ PER_DOMAIN = 1000
 # Folders that mail programs make.
 FOLDERS = ('.Archive', '.Drafts', '.Junk', '.Sent', '.Trash')
 
-# What has just changed is not remembered: STAMP_SETTLED_SEC, whole seconds, and a tick.
+# What has just changed is not cached: STAMP_SETTLED_SEC, whole seconds, and a tick.
 SETTLE_SECONDS = 3.1
 
 # The group of those that have one line in their maildirsize.

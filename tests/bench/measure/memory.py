@@ -18,7 +18,7 @@ DEMANDED_MAILBOXES = 10000
 
 def measure(bench: Bench, results: Results) -> None:
     """Adds a section, and what is demanded of memory."""
-    counted = mail.group(bench.root, 'counted', bench.plan.remembered)
+    counted = mail.group(bench.root, 'counted', bench.plan.cached)
     mail.make_counted(counted, bench.plan.folders)
     summed = bench.make_plain(max(bench.plan.spread))
     remember = bench.load('counted', mail.path_questions(counted))
@@ -30,22 +30,22 @@ def measure(bench: Bench, results: Results) -> None:
         idle = process.resident_kib(ours.pid)
         remember.ask_all(ours.address, CLIENTS)
         _must_remember(ours, len(counted))
-        remembered = process.resident_kib(ours.pid)
+        cached = process.resident_kib(ours.pid)
     with bench.start_quotad() as ours:
         pass_by.ask_all(ours.address, CLIENTS)
         passed = process.resident_kib(ours.pid)
 
     folders = f' with {len(bench.plan.folders)} folders each' if bench.plan.folders else ''
-    what = f'with {figures.count(len(counted))} mailboxes{folders} remembered'
+    what = f'with {figures.count(len(counted))} mailboxes{folders} cached'
     section = Section('Resident memory of exim-quotad', ('when', 'memory'))
     section.rows = [
-        ('idle', _mib(idle)), (what, _mib(remembered)),
+        ('idle', _mib(idle)), (what, _mib(cached)),
         (f'after {figures.count(len(summed))} mailboxes with a maildirsize', _mib(passed))]
     results.sections.append(section)
     results.at_most('resident memory, idle', 4, idle / KIB_PER_MIB, _mib(idle), ' MiB')
     if len(counted) >= DEMANDED_MAILBOXES:
-        results.at_most(f'resident memory, {what}', 16, remembered / KIB_PER_MIB,
-                        _mib(remembered), ' MiB')
+        results.at_most(f'resident memory, {what}', 16, cached / KIB_PER_MIB,
+                        _mib(cached), ' MiB')
 
 
 def _must_remember(ours: Server, count: int) -> None:

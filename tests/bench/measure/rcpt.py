@@ -163,7 +163,7 @@ def _measure_dovecot(bench: Bench, booted: Booted, addresses: list[str], results
     load = booted.load('dovecot', [
         (f'request=smtpd_access_policy\vprotocol_state=RCPT\vrecipient={address}\v'
          f'size={mail.MESSAGE_BYTES}\v', 'action=DUNNO\v') for address in addresses], '-m')
-    section = Section("Dovecot's quota-status itself", ('clients', 'questions/s', 'p50', 'p99'))
+    section = Section("Dovecot's quota-status itself", ('clients', 'queries/s', 'p50', 'p99'))
     for clients in DOVECOT_CLIENTS:
         load.ask_all(DOVECOT_SOCKET, clients)
         numbers = load.ask(DOVECOT_SOCKET, clients, bench.plan.rounds * MAILBOXES)

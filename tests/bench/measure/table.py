@@ -12,7 +12,7 @@ def of(results: Results, heading: Iterable[str]) -> str:
     """Returns the whole table beneath the lines of the heading."""
     parts = ['\n'.join(heading)]
     if results.bounds:
-        bounds = Section('Demanded', ('what', 'bound', 'measured', ''))
+        bounds = Section('Targets', ('what', 'bound', 'measured', ''))
         bounds.rows = [(bound.what, bound.limit, bound.measured, VERDICTS[bound.met])
                        for bound in results.bounds]
         parts.append(_section(bounds))

@@ -1,15 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Numbers, tables and README.md: what is written, and that nothing is lost."""
+"""Numbers and tables: what is written, and that nothing is lost."""
 
-import os
-import stat
-import tempfile
 import unittest
-from pathlib import Path
 
 import counting
 import figures
-import readme
 import table
 from bench import in_turn
 from figures import CannotMeasure
@@ -101,47 +96,6 @@ class CountingTest(unittest.TestCase):
         for printed in ('', 'a\n', 'a\nb\nc\n'):
             with self.assertRaisesRegex(CannotMeasure, 'another table'):
                 counting.parse(printed)
-
-
-class ReadmeTest(unittest.TestCase):
-    """The table in README.md."""
-
-    def setUp(self) -> None:
-        folder = tempfile.TemporaryDirectory(prefix='exim-quotad-')
-        self.addCleanup(folder.cleanup)
-        self.file = Path(folder.name) / 'README.md'
-
-    def test_it_is_replaced_and_nothing_else(self):
-        before, after = '# Title\n\nText, größer.\n', '\n## Next\nno line feed at the end'
-        self.file.write_text(f'{before}{readme.BEGIN}\nold\n{readme.END}\n{after}', 'utf-8')
-        self.file.chmod(0o640)
-        for new in ('| a |\n| - |\n| 1 |\n', 'shorter'):
-            readme.put(self.file, new)
-            self.assertEqual(self.file.read_text('utf-8'),
-                             f'{before}{readme.BEGIN}\n\n{new.rstrip()}\n\n{readme.END}\n{after}')
-        self.assertEqual(stat.S_IMODE(self.file.stat().st_mode), 0o640)
-        self.assertEqual(os.listdir(self.file.parent), ['README.md'])
-
-    def test_markers_that_are_not_there_once_and_in_order(self):
-        for text in ('', 'text\n', f'{readme.BEGIN}\n', f'{readme.END}\n',
-                     f'{readme.END}\n{readme.BEGIN}\n',
-                     f'{readme.BEGIN}\n{readme.END}\n{readme.END}\n',
-                     f'{readme.BEGIN}\n{readme.BEGIN}\n{readme.END}\n',
-                     f'see {readme.BEGIN}\n{readme.END}\n'):
-            with self.subTest(text=text):
-                self.file.write_text(text)
-                with self.assertRaisesRegex(CannotMeasure, 'README.md: .*tests/bench/run'):
-                    readme.check(self.file)
-                with self.assertRaisesRegex(CannotMeasure, 'README.md: .*tests/bench/run'):
-                    readme.put(self.file, 'table')
-                self.assertEqual(self.file.read_text(), text)
-
-    def test_no_such_file(self):
-        with self.assertRaisesRegex(CannotMeasure, 'No such file'):
-            readme.put(self.file, 'table')
-
-    def test_ours_has_the_markers(self):
-        readme.check(Path(__file__).resolve().parents[3] / 'README.md')
 
 
 if __name__ == '__main__':

@@ -47,9 +47,9 @@ def measure(bench: Bench, results: Results) -> None:
 
 
 def _section(measured: dict[int, Measured], bares: Sequence[str]) -> Section:
-    section = Section(f'Questions and answers, over {figures.count(MAILBOXES)} mailboxes', (
-        'clients', 'server', 'questions/s', 'of the best bare', 'p50', 'p99', 'p99.9', 'longest',
-        'CPU a question', 'switches'))
+    section = Section(f'Throughput and latency over {figures.count(MAILBOXES)} mailboxes', (
+        'clients', 'server', 'queries/s', 'of the best bare', 'p50', 'p99', 'p99.9', 'longest',
+        'CPU per query', 'switches'))
     for clients, samples in measured.items():
         best = best_of(samples, bares, lambda sample: sample.rate, max)
         for name in (*bares, *KINDS):
@@ -68,10 +68,10 @@ def _section(measured: dict[int, Measured], bares: Sequence[str]) -> Section:
 
 def _judge(measured: dict[int, Measured], bares: Sequence[str], results: Results) -> None:
     for what, limit, clients, value, better in (
-            ('16 clients: questions/s, of the best bare', 0.80, 16, lambda s: s.rate, max),
+            ('16 clients: queries/s, of the best bare', 0.80, 16, lambda s: s.rate, max),
             ('1 client: p50, times the best bare', 1.4, 1, lambda s: s.p50, min),
             ('64 clients: p99, times the best bare', 2, 64, lambda s: s.p99, min),
-            ('16 clients: server CPU a question, times the best bare', 1.8, 16,
+            ('16 clients: server CPU per query, times the best bare', 1.8, 16,
              lambda s: s.processor, min)):
         best = best_of(measured[clients], bares, value, better)
         for kind in KINDS:
