@@ -175,7 +175,10 @@ class Store:
         inside = [box, *(path for path in box.rglob('*') if not path.is_symlink())]
         path = self.chance.choice(inside)
         allowed = 0o755 if path.is_dir() else 0o644
-        path.chmod(self.chance.choice([0, 0, 0o111, 0o444, allowed]))
+        mode = self.chance.choice([0, 0, 0o111, 0o444, allowed])
+        if mode == 0o444 and path.is_dir() and not any(path.iterdir()):
+            mode = 0  # it depends on the way there whether it counts as empty or as unreadable
+        path.chmod(mode)
 
     def _maildir(self, box: Path) -> None:
         self._leaves(box)

@@ -339,6 +339,8 @@ class StartFaultsTest(StartingTestCase):
     # Whatever is said of these is in words of our own, or is not to be said at all.
     IN_OTHER_WORDS = {'write', 'fork'}
 
+    NO_OPENAT2 = 'openat2(2) is unavailable'  # what ENOSYS from it means
+
     # The pipe on which the command waits for its daemon. It is broken only if the command is gone.
     WORDLESS = {Fault('write', 1, error) for error in (
         errno.EINTR, errno.EAGAIN, errno.EIO, errno.ENOSPC)}
@@ -354,6 +356,7 @@ class StartFaultsTest(StartingTestCase):
                         or fault.error == errno.ENOMEM and 'out of memory' in line
                         or fault.error == errno.EPERM and 'only root can' in line
                         or fault.function == 'fstat' and 'no stream socket' in line
+                        or fault.error == errno.ENOSYS and self.NO_OPENAT2 in line
                         or fault.function in self.IN_OTHER_WORDS, line)
         self.assertEqual(daemon.process.status, 1, line)
         shown = line.removeprefix('exim-quotad: ').replace(str(self.folder), '')
@@ -384,6 +387,7 @@ class StartFaultsTest(StartingTestCase):
         self.assertEqual(daemon.process.wait(), 0)
         [line] = [line for line in self.said(daemon) if 'misconfigured: ' in line]
         self.assertTrue(os.strerror(fault.error) in line
+                        or fault.error == errno.ENOSYS and self.NO_OPENAT2 in line
                         or fault.error == errno.EPERM and 'only root can' in line, line)
         return 'misconfigured', line.replace(str(self.folder), '')
 
