@@ -223,10 +223,10 @@ class Store:
 
     def _maildirfolder(self, folder: Path) -> None:
         path = folder / 'maildirfolder'
-        if self.chance.random() < 0.05:
-            path.mkdir(exist_ok=True)
-        else:
+        if self.chance.random() >= 0.05:
             path.touch()
+        elif not path.exists():
+            path.mkdir()
 
     def _leaves(self, box: Path) -> None:
         """Makes the directories of a mailbox or a folder, most of the time all of them."""
