@@ -99,22 +99,6 @@ static int read_connections(void *target, const char *value)
     return r;
 }
 
-static int read_allow_user(void *target, const char *value)
-{
-    struct options *options = target;
-    int r = peers_allow_user(&options->settings.peers, value);
-
-    return r == -ESRCH ? -EINVAL : r;
-}
-
-static int read_allow_group(void *target, const char *value)
-{
-    struct options *options = target;
-    int r = peers_allow_group(&options->settings.peers, value);
-
-    return r == -ESRCH ? -EINVAL : r;
-}
-
 static int read_on_error(void *target, const char *value)
 {
     struct options *options = target;
@@ -228,10 +212,6 @@ static const struct option_spec specs[] = {
     {"max-connections", 'c', "NUMBER", "a number from 1 to 65536",
      "connections at a time (default: 12000)", read_connections},
     {"max-children", 0, "NUMBER", "a number from 1 to 65536", NULL, read_connections},
-    {"allow-user", 0, "USER", "the name of a user of this machine, or a number",
-     "answer this user (repeatable; default: everybody)", read_allow_user},
-    {"allow-group", 0, "GROUP", "the name of a group of this machine, or a number",
-     "answer the members of this group (repeatable)", read_allow_group},
     {"exit-idle-time", 0, "TIME", "a time above 0, such as 500ms, 30s, 10min or 2h, or infinity",
      "end when idle for so long, under systemd (default: infinity)", read_exit_idle_time},
     {"socket", 's', "PATH", "a path", "make a socket at PATH, without systemd", read_socket},
@@ -327,7 +307,6 @@ int options_parse(int argc, char **argv, struct options *ret, char *error)
 void options_deinit(struct options *options)
 {
     quota_settings_deinit(&options->settings.quota);
-    peers_deinit(&options->settings.peers);
     free(options->settings.socket_path);
     free(options->user);
     free(options->pidfile);

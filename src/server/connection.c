@@ -455,10 +455,7 @@ int connections_take(struct connections *connections, int fd)
 {
     struct connection *connection;
 
-    if (!query_admit(connections->service, fd)) {
-        closep(&fd);
-        return 0;
-    }
+    query_count_connection(connections->service);
     if (connections_full(connections))
         (void)connections_make_room(
             connections,

@@ -420,13 +420,9 @@ static void refuse_line(struct query_service *service, const struct query *query
     finish_error(service, query, reason, shown, text);
 }
 
-bool query_admit(struct query_service *service, int fd)
+void query_count_connection(struct query_service *service)
 {
     service->counters.connections++;
-    if (peers_admit(&service->settings->peers, fd))
-        return true;
-    report_peer(service->report, fd);
-    return false;
 }
 
 bool query_start(struct query_service *service, struct query *query, char *line, size_t length)

@@ -67,8 +67,8 @@ struct limits_store *query_limits(const struct query_service *service);
 /* Returns the worker threads for jobs that concern no mailbox. They stay the service's. */
 struct pool *query_pool(const struct query_service *service);
 
-/* Counts the connection fd. Returns whether the peer may ask; if not, it is logged. */
-bool query_admit(struct query_service *service, int fd);
+/* Counts a connection. */
+void query_count_connection(struct query_service *service);
 
 /*
  * Starts the query for the request line[0..length) (the byte after it may be overwritten). Returns

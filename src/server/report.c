@@ -149,20 +149,6 @@ void report_error(struct report *report, const struct report_entry *entry, enum 
                   entry->subject, text, answered);
 }
 
-void report_peer(struct report *report, int peer_fd)
-{
-    const struct report_entry entry = {.subject = "", .peer_fd = peer_fd};
-    struct journal_fields fields = fields_of(&entry);
-    char who[64] = "a client of unknown user";
-
-    fields.have_usec = false;
-    if (fields.have_peer)
-        snprintf(who, sizeof(who), "user %u", (unsigned int)fields.peer_uid);
-    if (throttle_admit(report->throttle, JOURNAL_PEER_REFUSED, who))
-        journal_event(report->journal, JOURNAL_PEER_REFUSED, &fields,
-                      "%s is not allowed to ask (--allow-user, --allow-group)", who);
-}
-
 /* The fields of an answer, besides those of the question. */
 static struct journal_fields answer_fields(const struct report_entry *entry,
                                            const struct target_judgement *judgement)

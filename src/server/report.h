@@ -35,9 +35,6 @@ void report_free(struct report *report);
 void report_error(struct report *report, const struct report_entry *entry, enum reason reason,
                   const char *text, const char *answered);
 
-/* Reports that the peer of peer_fd is not allowed to ask. */
-void report_peer(struct report *report, int peer_fd);
-
 /*
  * Reports an answer: that a mailbox is over, that its maildirsize is unusable or not kept, that
  * part of it was not counted, or nothing.

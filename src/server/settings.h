@@ -10,7 +10,6 @@
 #include <sys/types.h>
 
 #include "quota/settings.h"
-#include "server/peers.h"
 #include "system/journal.h"
 
 /* How an error is answered where the answer is a number. */
@@ -29,7 +28,6 @@ struct settings {
     /* where requests come from */
     char *socket_path; /* NULL: from systemd or on standard input */
     mode_t socket_mode;
-    struct peers peers; /* who may ask */
     unsigned int connections_max;
     uint64_t timeout_usec;
     uint64_t exit_idle_usec; /* UINT64_MAX: never */

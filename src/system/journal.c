@@ -49,7 +49,6 @@ static const struct {
     [JOURNAL_MAILBOX_OVER] = {"43cc0c1a0ec24123ad01744da3fd02e6", LOG_NOTICE, "over quota"},
     [JOURNAL_MESSAGE_TOO_LARGE] = {"5d910d2dd3714d45a62de596c018d7c0", LOG_NOTICE,
                                    "message larger than the quota"},
-    [JOURNAL_PEER_REFUSED] = {"140593e415e4471b8fa1cc9790b7e600", LOG_WARNING, "peer refused"},
     [JOURNAL_QUERY_REFUSED] = {"b0120e1092e14b21ace38e1d399a3851", LOG_WARNING, "request refused"},
     [JOURNAL_OUTSIDE_ROOT] = {"9ea635912cab40e693df059afe62aae7", LOG_WARNING, "outside the roots"},
     [JOURNAL_MAILBOX_UNREADABLE] = {"9e93798cff8a4a81be1661dd5d74f5a0", LOG_WARNING,

@@ -33,7 +33,6 @@ enum journal_message {
     JOURNAL_MISCONFIGURED, /* every query gets an error until the options are corrected */
     JOURNAL_MAILBOX_OVER,
     JOURNAL_MESSAGE_TOO_LARGE,
-    JOURNAL_PEER_REFUSED,
     JOURNAL_QUERY_REFUSED, /* an invalid request */
     JOURNAL_OUTSIDE_ROOT,
     JOURNAL_MAILBOX_UNREADABLE,

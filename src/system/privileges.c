@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <pwd.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -11,8 +12,6 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-
-#include "system/users.h"
 
 /* Real, effective and saved. */
 struct ids {
@@ -47,13 +46,41 @@ static bool parse_uid(const char *text, uid_t *ret)
     return true;
 }
 
-/* Finds a user by name or else by number. Returns as users_find_name(). */
+/* What errno means if no user was found: some sources leave any number there. */
+static int error_of_no_user(int error)
+{
+    switch (error) {
+    case EINTR:
+    case EIO:
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM:
+    case ERANGE:
+        return -error;
+    default:
+        return -ESRCH;
+    }
+}
+
+/*
+ * Finds a user by name or else by number. Returns 0; -ESRCH if there is none as far as the sources
+ * of users can tell; or, if they cannot tell, -EMFILE, -ENFILE, -ENOMEM, -EIO, -EINTR or -ERANGE.
+ */
 static int find_user(const char *user, const struct passwd **ret)
 {
-    int r = users_find_name(user, ret);
     uid_t uid;
+    int r;
 
-    return r != -ESRCH || !parse_uid(user, &uid) ? r : users_find_id(uid, ret);
+    errno = 0;
+    *ret = getpwnam(user);
+    if (*ret)
+        return 0;
+    r = error_of_no_user(errno);
+    if (r != -ESRCH || !parse_uid(user, &uid))
+        return r;
+    errno = 0;
+    *ret = getpwuid(uid);
+    return *ret ? 0 : error_of_no_user(errno);
 }
 
 static int change_ids(const struct passwd *entry)

@@ -16,7 +16,8 @@
  * -EINVAL  the user is root, as whom nothing would be given up,
  * -EPERM   the process may not become another user; or it became one, but could be the old one
  *          again,
- * another error of users_find_name(), or the errno of initgroups(3), setresgid(2), setresuid(2),
+ * -EMFILE, -ENFILE, -ENOMEM, -EIO, -EINTR or -ERANGE   the sources cannot tell,
+ * the errno of initgroups(3), setresgid(2), setresuid(2),
  * capset(2).
  * After an error the process may be anything between the two users: it must end.
  */

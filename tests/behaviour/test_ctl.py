@@ -628,8 +628,6 @@ class OddServerTest(CtlTestCase):
         self.assert_fails(self.ctl('ping', address=self.serve(talk)),
                           'the connection was closed without an answer; the journal of the service '
                           'may tell why')
-        daemon = self.start('--allow-user=nobody')
-        self.assertEqual(self.reason(daemon.address), 'no-answer')
 
     def test_an_answer_before_the_question_was_read(self):
         def talk(client: socket.socket) -> None:

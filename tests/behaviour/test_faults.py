@@ -135,7 +135,7 @@ class QuestionsTestCase(FaultsTestCase):
     """A mailbox of each kind, and what to ask about them."""
 
     OPTIONS = ('--mailbox={root}/none/%d/%n', '--mailbox={root}/%d/%n', '--limits={folder}/limits',
-               '--allow-group=0', '--allow-user=12345', '--default-quota=1M')
+               '--default-quota=1M')
 
     def make_mailboxes(self, root: Path) -> list[Question]:
         """Makes a mailbox of each kind, and returns what to ask about them."""
@@ -442,8 +442,8 @@ class StartFaultsTest(StartingTestCase):
                    '--recipient-delimiter=+', '--grace=10%', '--warn=50', '--default-quota=1G',
                    '--exclude-folder=Trash', '--exclude-folder=Spam', '--size-tag=W',
                    '--scan-threads=2', '--scan-timeout=9999', '--cache-size=64K',
-                   '--timeout=9999', '--max-connections=2000', '--allow-user=root',
-                   '--allow-group=root', '--on-error=defer')
+                   '--timeout=9999', '--max-connections=2000',
+                   '--on-error=defer')
         wrapper = ('/usr/bin/prlimit', '--nofile=512:4096')
         self.go_through('own socket', lambda: self.launch(*options, wrapper=wrapper), is_long())
 

@@ -77,8 +77,6 @@ class OptionsTest(MisconfiguredTest):
                 (['--timeout=x', '--on-error=defer'],
                  '--timeout=x is not accepted: it takes milliseconds from 1 to 86400000 (a day)'),
                 (['--root'], '--root needs a value: an absolute path'),
-                (['--allow-user=no-such-user'], '--allow-user=no-such-user is not accepted: it '
-                 'takes the name of a user of this machine, or a number'),
                 (['--check-config'],
                  '--help, --version and --check-config are not for a service'),
                 (['word'], '"word" is not an option; no other arguments are accepted; see --help'),

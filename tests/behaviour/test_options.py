@@ -3,12 +3,10 @@
 
 import os
 import re
-import signal
-import socket
 from pathlib import Path
 from typing import NamedTuple, Optional
 
-from daemon import Daemon, DaemonTestCase, Ended, has_reply, needs_root, send_and_be_read
+from daemon import Daemon, DaemonTestCase, Ended
 from mailboxes import make_maildir, write_maildirsize
 
 
@@ -57,8 +55,6 @@ OPTIONS = (
     Option('--exit-idle-time', ('', '0', '0s', '-1', '1d', 's', '1.5s', '1 s', 'inf', 'never',
                                 '1ss', '99999999999999999999', '9300000000000s',
                                 '9223372036854775807h'), '500ms, 30s, 10min or 2h'),
-    Option('--allow-user', ('', 'no-such-user', '-1', '4294967296', '1x'), 'name of a user'),
-    Option('--allow-group', ('', 'no-such-group', '-1', '4294967296', '1x'), 'name of a group'),
 )
 
 FLAGS = (('--foreground', '-f'), ('--debug', '-d'), ('--check-config', ''), ('--help', '-h'),
@@ -396,61 +392,3 @@ class ValuesTest(DaemonTestCase):
         daemon = self.start(f'--mailbox={self.root}/%u', f'--limits={limits}')
         self.assertEqual(daemon.usage('joe@example.org')['limit'], '2048')
         self.assertEqual(daemon.usage('jim@example.org')['message_limit'], '7')
-
-    def test_users_and_groups_that_may_ask(self):
-        uid, gid = os.geteuid(), os.getegid()
-        for options, admitted in (
-                ((f'--allow-user={uid}',), True), ((f'--allow-group={gid}',), True),
-                ((f'--allow-user={uid + 1}',), False), ((f'--allow-group={gid + 1}',), False),
-                ((f'--allow-user={uid + 1}', f'--allow-user={uid}'), True),
-                ((f'--allow-user={uid + 1}', f'--allow-group={gid}'), True)):
-            with self.subTest(options=options):
-                self.assert_admission(self.start(*options), admitted)
-
-    def assert_admission(self, daemon: Daemon, admitted: bool) -> None:
-        """Fails unless the daemon answers us, or turns us away."""
-        if admitted:
-            self.assertEqual(daemon.ask('ping')[:9], b'status=ok')
-        else:
-            self.assert_turned_away(daemon)
-
-    def assert_turned_away(self, daemon) -> None:
-        """Fails unless the connection is closed without a reply, of which the log tells."""
-        client = self.connect(daemon)
-        client.shutdown(socket.SHUT_WR)
-        self.assertEqual(client.recv(100), b'')
-        self.assertEqual(len(daemon.warnings()), 1)
-
-    @needs_root
-    def test_names_of_users_that_may_ask(self):
-        self.assert_admission(self.start('--allow-user=root'), True)
-        self.assert_admission(self.start('--allow-group=root'), True)
-        self.assert_admission(self.start('--allow-user=nobody', '--allow-group=mail'), False)
-
-    @needs_root
-    def test_who_may_not_ask_takes_nobody_s_place(self):
-        daemon = self.start('--allow-user=root', '--max-connections=1', '--timeout=86400000')
-        client = self.connect(daemon)
-        send_and_be_read(client, b'pi')
-        os.spawnv(os.P_WAIT, '/usr/bin/setpriv', [
-            'setpriv', '--reuid=nobody', '--regid=nogroup', '--clear-groups', '/usr/bin/python3',
-            '-c', 'import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]);'
-            'sys.exit(s.recv(9) != b"")', str(daemon.address)])
-        self.assertEqual(len(daemon.warnings()), 1)
-        self.assertFalse(has_reply(client))
-        client.sendall(b'ng\n')
-        self.assertEqual(client.recv(9), b'status=ok')
-
-    @needs_root
-    def test_who_has_no_process_number_here(self):
-        # As whoever asks from beside the container that the daemon runs in.
-        for option, admitted in ('--allow-user=root', True), ('--allow-user=nobody', False):
-            daemon = self.start(option, wrapper=('/usr/bin/unshare', '--pid', '--fork'))
-            daemon.pid = int(Path(f'/proc/{daemon.pid}/task/{daemon.pid}/children').read_text())
-            self.addCleanup(os.kill, daemon.pid, signal.SIGTERM)
-            self.assert_admission(daemon, admitted)
-
-    def test_who_asks_by_tcp(self):
-        # Nobody knows who that is.
-        daemon = self.start_with([self.listen(('127.0.0.1', 0))], f'--allow-user={os.geteuid()}')
-        self.assert_turned_away(daemon)

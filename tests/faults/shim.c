@@ -120,7 +120,6 @@
     F(landlock_add_rule, ENOMEM)                                                                   \
     F(landlock_restrict_self, ENOMEM, E2BIG)                                                       \
     F(getpwnam, EMFILE, ENFILE, ENOMEM, EINTR, EIO)                                                \
-    F(getgrnam, EMFILE, ENFILE, ENOMEM, EINTR, EIO)                                                \
     F(getpwuid, EMFILE, ENFILE, ENOMEM, EINTR, EIO)                                                \
     F(initgroups, ENOMEM, EPERM)                                                                   \
     F(setresuid, EAGAIN, EPERM)                                                                    \
@@ -536,9 +535,7 @@ PLAIN(setrlimit, setrlimit64, int, (int resource, const struct rlimit *limit), r
 PLAIN(prctl, prctl, int, (int option, long a, long b, long c, long d), option, a, b, c, d)
 /* Short of memory amid these, the C library aborts by itself: they fail as a whole, or not. */
 typedef struct passwd *passwd_entry;
-typedef struct group *group_entry;
 OUTER(getpwnam, getpwnam, passwd_entry, NULL, (const char *name), name)
-OUTER(getgrnam, getgrnam, group_entry, NULL, (const char *name), name)
 OUTER(getpwuid, getpwuid, passwd_entry, NULL, (uid_t user), user)
 OUTER(initgroups, initgroups, int, -1, (const char *user, gid_t group), user, group)
 PLAIN(setresuid, setresuid, int, (uid_t real_id, uid_t effective, uid_t saved), real_id, effective,

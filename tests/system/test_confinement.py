@@ -345,34 +345,6 @@ class Peers(ConfinementScenario):
         self.assertEqual(self.service.main_pid(), 0, 'nobody asked')
         self.assertEqual(self.service.ask_as('Debian-exim', MAILBOX).stdout, '700\n')
 
-    def test_open_socket_and_a_group(self):
-        self.service.change('[Socket]\nSocketMode=0666\n', unit=SOCKET,
-                            options='--allow-group=Debian-exim')
-        print(self.container.run(['stat', '--format=%A %U:%G', SOCKET_PATH]).stdout.strip())
-        self.container.run(['usermod', '-a', '-G', 'Debian-exim', 'news'])
-
-        answers = {user: self.service.ask_as(user, MAILBOX).stdout
-                   for user in ('Debian-exim', 'news', 'www-data', 'root')}
-        for _ in range(10):
-            self.service.ask_as('www-data', MAILBOX)
-
-        print(answers)
-        self.assertEqual(answers, {'Debian-exim': '700\n', 'news': '700\n',
-                                   'www-data': '', 'root': ''})
-        entries = [json.loads(line) for line in self.journal(
-            '-t', 'exim-quotad', 'QUOTA_PEER_UID=33', '-o', 'json').splitlines()]
-        print('\n'.join(entry['MESSAGE'] for entry in entries))
-        self.assertEqual([entry['MESSAGE_ID'] for entry in entries],
-                         ['140593e415e4471b8fa1cc9790b7e600'])
-        self.service.stop()
-        self.assertIn('peer refused, repeated 10 times', self.journal('-t', 'exim-quotad'))
-
-    def test_open_socket_and_a_user(self):
-        self.service.change('[Socket]\nSocketMode=0666\n', unit=SOCKET,
-                            options='--allow-user=www-data')
-        self.assertEqual(self.service.ask_as('www-data', MAILBOX).stdout, '700\n')
-        self.assertEqual(self.service.ask_as('Debian-exim', MAILBOX).stdout, '')
-
 
 def _read(path: str) -> str:
     with open(path, encoding='ascii') as file:

@@ -112,10 +112,32 @@ class DropIns(Scenario):
         self.assertEqual(re.findall(r'^ *(\w+):', private, re.MULTILINE), ['lo'])
         self.assertNotEqual(*(self.container.run(
             ['readlink', f'/proc/{pid}/ns/net']).stdout for pid in (1, self.service.main_pid())))
-        # Over TCP nobody vouches for users and groups.
-        self.service.change(drop_in, unit=SOCKET, options='--allow-user=root')
-        with self.container.connect_tcp(PORT) as connection:
-            self.assertEqual(connection.recv(100), b'')
+
+    def test_a_socket_for_another_group(self):
+        self.service.make_maildirs(['/var/mail/group'], MESSAGE_BYTES)
+        unit = shown_in_manual('Socket', 'ListenStream=/run')
+        print(unit)
+        path = re.search('ListenStream=(.*)', unit)[1]
+        name = f'{path.rpartition("/")[2]}.socket'
+        self.service.stop()
+        self.container.put_file(f'/etc/systemd/system/{name}', unit)
+        self.container.run(['systemctl', 'daemon-reload'])
+        self.addCleanup(self.container.run, ['rm', f'/etc/systemd/system/{name}'])
+        self.addCleanup(self.container.run, ['systemctl', 'disable', '--now', name])
+
+        self.container.run(['systemctl', 'enable', '--now', name, SOCKET])
+
+        for user, asked, answered in (('www-data', path, True), ('www-data', SOCKET_PATH, False),
+                                      ('Debian-exim', SOCKET_PATH, True),
+                                      ('Debian-exim', path, False), ('news', path, False)):
+            with self.subTest(user=user, path=asked):
+                reply = self.service.ask_as(user, '/var/mail/group', asked)
+                self.assertEqual(reply.stdout, f'{MESSAGE_BYTES}\n' if answered else '')
+                self.assertEqual('PermissionError' in reply.stderr, not answered, reply.stderr)
+        self.service.stop()
+        # Each of the two starts the service, which then answers on both.
+        self.assertEqual(self.service.ask('/var/mail/group', path), str(MESSAGE_BYTES))
+        self.assertEqual(self.service.ask('/var/mail/group'), str(MESSAGE_BYTES))
 
     def test_a_socket_inside_a_chroot(self):
         self.service.make_maildirs(['/var/mail/chroot'], MESSAGE_BYTES)
