@@ -24,7 +24,7 @@
 
 #include "check_config.h"
 #include "config.h"
-#include "options.h"
+#include "config/options.h"
 #include "server/server.h"
 #include "server/sockets.h"
 #include "system/cleanup.h"

@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/option_value.h"
-#include "cli/quota_options.h"
 #include "config.h"
+#include "config/option_value.h"
+#include "config/quota_options.h"
 #include "ctl/client.h"
 #include "system/cleanup.h"
 #include "system/clock.h"

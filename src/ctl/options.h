@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "cli/options_table.h"
+#include "config/options_table.h"
 #include "ctl/question.h"
 #include "ctl/screen.h"
 #include "quota/settings.h"

@@ -6,7 +6,7 @@
 
 #include <stddef.h>
 
-#include "server/settings.h"
+#include "config/settings.h"
 #include "system/journal.h"
 
 /*

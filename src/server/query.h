@@ -11,13 +11,13 @@
 #include <stdint.h>
 #include <systemd/sd-event.h>
 
+#include "config/settings.h"
 #include "protocol/reply.h"
 #include "protocol/request.h"
 #include "quota/target.h"
 #include "server/limits_store.h"
 #include "server/lookups.h"
 #include "server/scan.h"
-#include "server/settings.h"
 #include "system/journal.h"
 
 /* The peer, for the journal. */

@@ -7,7 +7,7 @@
  */
 #pragma once
 
-#include "server/settings.h"
+#include "config/settings.h"
 #include "server/sockets.h"
 #include "system/journal.h"
 

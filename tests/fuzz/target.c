@@ -7,7 +7,7 @@
 
 #include <limits.h>
 
-#include "cli/quota_options.h"
+#include "config/quota_options.h"
 #include "quota/target.h"
 
 /* Reads the two options as a command line has them. Returns whether both are accepted. */

@@ -10,7 +10,6 @@
 #include <sys/types.h>
 
 #include "quota/settings.h"
-#include "system/journal.h"
 
 /* How an error is answered where the answer is a number. */
 enum on_error {

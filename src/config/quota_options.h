@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "cli/options_table.h"
+#include "config/options_table.h"
 #include "quota/settings.h"
 
 /* What a limit may be, for people. */

@@ -6,8 +6,8 @@
 
 #include <stdbool.h>
 
-#include "cli/options_table.h"
-#include "server/settings.h"
+#include "config/options_table.h"
+#include "config/settings.h"
 
 enum options_action {
     OPTIONS_SERVE,

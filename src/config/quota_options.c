@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "cli/quota_options.h"
+#include "config/quota_options.h"
 
 #include <errno.h>
 #include <string.h>
 
-#include "cli/option_value.h"
+#include "config/option_value.h"
 #include "quota/address.h"
 
 static int read_root(void *target, const char *value)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "cli/option_value.h"
+#include "config/option_value.h"
 
 #include <errno.h>
 #include <stdio.h>

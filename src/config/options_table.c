@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "cli/options_table.h"
+#include "config/options_table.h"
 
 #include <errno.h>
 #include <getopt.h>

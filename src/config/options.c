@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "options.h"
+#include "config/options.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/option_value.h"
-#include "cli/options_table.h"
-#include "cli/quota_options.h"
+#include "config/option_value.h"
+#include "config/options_table.h"
+#include "config/quota_options.h"
 #include "system/cleanup.h"
 #include "system/clock.h"
 
