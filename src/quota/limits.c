@@ -2,19 +2,18 @@
 #include "quota/limits.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "quota/ascii.h"
 #include "quota/hash.h"
 #include "quota/lsearch.h"
 #include "system/cleanup.h"
+#include "system/file.h"
+#include "system/utf8.h"
 
 /* A place in the table. It names an entry by its offset in the text plus 1; 0 is a free place. */
 struct slot {
@@ -44,86 +43,12 @@ struct limits {
     struct limits_faults faults;
 };
 
-static int fail(char *error, int r, const char *why)
-{
-    (void)snprintf(error, LIMITS_ERROR_BYTES_MAX, "%s", why);
-    return r;
-}
-
-/* As fail(), for an errno: says what could not be done, and why. */
+/* Says what could not be done, and why. */
 static int fail_errno(char *error, int error_number, const char *what)
 {
     errno = error_number;
     (void)snprintf(error, LIMITS_ERROR_BYTES_MAX, "%s: %m", what);
     return -error_number;
-}
-
-/*
- * Opens path if it is a regular file of a size that we take. Returns a descriptor and the size, or
- * a negative errno.
- */
-static int open_file(const char *path, size_t *ret_length, char *error)
-{
-    _cleanup_(closep) int fd = -1;
-    struct stat status;
-
-    /* O_NONBLOCK: a FIFO is refused below, and must not keep us waiting here. */
-    fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-    if (fd < 0)
-        return fail_errno(error, errno, "cannot be opened");
-    if (fstat(fd, &status) < 0)
-        return fail_errno(error, errno, "cannot be examined");
-    if (!S_ISREG(status.st_mode))
-        return fail(error, -EINVAL, "is not a regular file");
-    if ((uint64_t)status.st_size > LIMITS_FILE_BYTES_MAX)
-        return fail(error, -EFBIG, "is larger than 1 GiB");
-    *ret_length = (size_t)status.st_size;
-    return steal_fd(&fd);
-}
-
-/* Reads until the end of the file or until buffer[0..size) is full. Returns 0 and the length. */
-static int read_all(int fd, char *buffer, size_t size, size_t *ret_length)
-{
-    size_t used = 0;
-
-    while (used < size) {
-        ssize_t got = read(fd, buffer + used, size - used);
-
-        if (got == 0)
-            break;
-        if (got < 0 && errno != EINTR)
-            return -errno;
-        used += got > 0 ? (size_t)got : 0;
-    }
-    *ret_length = used;
-    return 0;
-}
-
-/*
- * Reads the file into memory. Returns 0 and the text with its length, and room for two bytes
- * more, or a negative errno.
- */
-static int read_file(const char *path, char **ret_text, size_t *ret_length, char *error)
-{
-    _cleanup_(closep) int fd = -1;
-    _cleanup_(freep) char *text = NULL;
-    size_t length = 0, got = 0;
-    int r;
-
-    fd = open_file(path, &length, error);
-    if (fd < 0)
-        return fd;
-    text = malloc(length + 2);
-    if (!text)
-        return fail_errno(error, ENOMEM, "cannot be held in memory");
-    r = read_all(fd, text, length + 1, &got);
-    if (r < 0)
-        return fail_errno(error, -r, "cannot be read");
-    if (got != length)
-        return fail(error, -EAGAIN, "changed its size while it was read");
-    *ret_text = steal_pointer(&text);
-    *ret_length = length;
-    return 0;
 }
 
 /* Notes what is wrong with a line, unless enough is noted. */
@@ -235,7 +160,7 @@ static bool check_value(struct limits *limits, const struct lsearch_entry *entry
 /*
  * Appends part[0..length) and its end to the squeezed text, which lies in the same memory before
  * it. It never catches up with what is still to be appended or read: between a key and its value
- * there is a byte, and behind an entry the end of a line or a byte that read_file() left room for.
+ * there is a byte, and behind an entry the end of a line or a byte that file_read() left room for.
  */
 static void append_squeezed(struct limits *limits, const char *part, size_t length, char end)
 {
@@ -261,18 +186,10 @@ static void add_entry(struct limits *limits, struct lsearch_entry *entry)
     limits->count++;
 }
 
-/* Returns the length of the byte order mark that text[0..length) begins with, or 0. */
-static size_t byte_order_mark(const char *text, size_t length)
-{
-    static const char mark[3] = "\xef\xbb\xbf";
-
-    return length >= sizeof(mark) && memcmp(text, mark, sizeof(mark)) == 0 ? sizeof(mark) : 0;
-}
-
 /* Reads and checks every entry of the file that limits->text holds, and squeezes them. */
 static void limits_parse(struct limits *limits, size_t length)
 {
-    size_t mark = byte_order_mark(limits->text, length);
+    size_t mark = utf8_byte_order_mark(limits->text, length);
     struct lsearch lsearch = lsearch_begin(limits->text + mark, length - mark);
     struct lsearch_entry entry;
     const char *why = NULL;
@@ -358,7 +275,7 @@ int limits_load(const char *path, struct limits **ret, char error[static LIMITS_
     limits = calloc(1, sizeof(*limits));
     if (!limits)
         return fail_errno(error, ENOMEM, "cannot be held in memory");
-    r = read_file(path, &limits->text, &length, error);
+    r = file_read(path, LIMITS_FILE_BYTES_MAX, &limits->text, &length, error);
     if (r < 0)
         return r;
     limits_parse(limits, length);

@@ -33,12 +33,13 @@
 
 #include "quota/address.h"
 #include "quota/size.h"
+#include "system/file.h"
 
 /* A larger file is refused. */
 #define LIMITS_FILE_BYTES_MAX (UINT64_C(1) << 30)
 
 /* Room for why a file was not loaded. */
-#define LIMITS_ERROR_BYTES_MAX 128
+#define LIMITS_ERROR_BYTES_MAX FILE_ERROR_BYTES_MAX
 
 /* So many faults are kept, and so many lines at most are said about them. */
 #define LIMITS_FAULTS_MAX 20

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "system/utf8.h"
 
+#include <string.h>
+
 /* Returns the length of a sequence that begins with that byte, or 0 if none does. */
 static size_t length_by_lead(unsigned char lead)
 {
@@ -41,4 +43,11 @@ size_t utf8_prefix(const char *text, size_t length, size_t max)
         if (length_by_lead((unsigned char)text[max - back]) > 0)
             return length_by_lead((unsigned char)text[max - back]) > back ? max - back : max;
     return max;
+}
+
+size_t utf8_byte_order_mark(const char *text, size_t length)
+{
+    static const char mark[3] = "\xef\xbb\xbf";
+
+    return length >= sizeof(mark) && memcmp(text, mark, sizeof(mark)) == 0 ? sizeof(mark) : 0;
 }

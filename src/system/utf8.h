@@ -17,3 +17,6 @@ size_t utf8_decode(const char *text, size_t length, uint32_t *ret);
  * many as do not end within a character. No more than max bytes are read.
  */
 size_t utf8_prefix(const char *text, size_t length, size_t max);
+
+/* Returns the length of the byte order mark that text[0..length) begins with, or 0. */
+size_t utf8_byte_order_mark(const char *text, size_t length);

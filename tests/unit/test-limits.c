@@ -813,7 +813,7 @@ static void files_that_are_none_are_refused(void **state)
 
     /* The end of a file that is all hole is found without reading it. */
     assert_int_equal(truncate(path, (off_t)LIMITS_FILE_BYTES_MAX + 1), 0);
-    check_failure(path, -EFBIG, "is larger than 1 GiB");
+    check_failure(path, -EFBIG, "is larger than 1024 MiB");
 
     /* A file of /proc says that it is empty, and is not; address 0 of our memory cannot be read. */
     check_failure("/proc/self/status", -EAGAIN, "changed its size while it was read");
