@@ -64,10 +64,14 @@ static int check_limits(const char *path, bool quiet)
     return 0;
 }
 
-int check_config(struct quota_settings *settings, bool quiet)
+int check_config(struct options *options, bool quiet)
 {
-    int r = check_roots(settings, quiet);
+    struct quota_settings *settings = &options->settings.quota;
+    int r;
 
+    if (options->file_text && !quiet)
+        printable_line(stdout, "%s: read", options_config_path(options));
+    r = check_roots(settings, quiet);
     if (settings->limits_path && check_limits(settings->limits_path, quiet) < 0)
         r = -1;
     return r;

@@ -6,12 +6,12 @@
 
 #include <stdbool.h>
 
-#include "quota/settings.h"
+#include "config/options.h"
 
 /*
- * Opens the roots of the settings and reads the limits file. Says what it finds on standard output,
+ * Opens the roots of the options and reads the limits file. Says what it finds on standard output,
  * and on standard error what is wrong; with quiet, as in a reload, whose service reports the rest,
  * only what makes the service useless. Returns 0, or -1 if a root cannot be opened or the limits
  * file not be read.
  */
-int check_config(struct quota_settings *settings, bool quiet);
+int check_config(struct options *options, bool quiet);

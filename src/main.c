@@ -47,6 +47,8 @@
 
 /* Everything that is released at the end. */
 struct program {
+    int argc;
+    char **argv;
     struct options options;
     struct journal *journal;
     struct sockets sockets;
@@ -307,6 +309,8 @@ static int fill_sandbox(const struct program *program, struct sandbox *sandbox)
     for (size_t i = 0; r == 0 && confine && i < confine_roots(confine); i++)
         r = allow_root(program, sandbox, confine_root_fd(confine, i));
     /* These are opened again, or removed, by name; a file of that name may be another by then. */
+    if (r == 0)
+        r = allow_file(sandbox, options_config_path(options), SANDBOX_READ_FILE);
     if (r == 0 && settings->quota.limits_path)
         r = allow_file(sandbox, settings->quota.limits_path, SANDBOX_READ_FILE);
     if (r == 0 && options->log_path)
@@ -350,7 +354,7 @@ static int enter_sandbox(struct program *program)
     return r < 0 ? r : 0;
 }
 
-static int on_prepared(void *userdata)
+static int prepared(void *userdata)
 {
     struct program *program = userdata;
     int r = enter_sandbox(program);
@@ -378,11 +382,19 @@ static void block_signals(void)
     signal(SIGPIPE, SIG_IGN);
 }
 
+static int reread(void *userdata, char *error)
+{
+    const struct program *program = userdata;
+
+    return options_reread(program->argc, program->argv, &program->options, error);
+}
+
 static int serve(struct program *program)
 {
+    const struct server_calls calls = {prepared, reread, program};
     char error[SERVER_ERROR_BYTES_MAX];
-    int r = server_run(&program->options.settings, &program->sockets, program->journal, on_prepared,
-                       program, error);
+    int r =
+        server_run(&program->options.settings, &program->sockets, program->journal, &calls, error);
 
     if (r < 0 && program->why[0] == '\0')
         complain(error);
@@ -492,7 +504,7 @@ static void open_standard_streams(void)
 
 int main(int argc, char **argv)
 {
-    struct program program = {.daemon = DAEMON_NULL};
+    struct program program = {.argc = argc, .argv = argv, .daemon = DAEMON_NULL};
     int status = EXIT_SUCCESS;
     int r;
 
@@ -517,7 +529,9 @@ int main(int argc, char **argv)
         puts("exim-quotad " PROJECT_VERSION);
         break;
     case OPTIONS_CHECK_CONFIG:
-        if (check_config(&program.options.settings.quota, stderr_is_the_journal()) < 0)
+        if (r < 0)
+            status = r == -EINVAL ? EXIT_USAGE : EXIT_FAILURE;
+        else if (check_config(&program.options, stderr_is_the_journal()) < 0)
             status = EXIT_FAILURE;
         break;
     case OPTIONS_SERVE:

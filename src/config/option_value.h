@@ -12,6 +12,9 @@
 /* What option_value_msecs() accepts, for people. */
 #define OPTION_VALUE_MSECS "milliseconds from 1 to 86400000 (a day)"
 
+/* What a path may be that the configuration file can set, for people. */
+#define OPTION_VALUE_PATH "a path (absolute in a file)"
+
 /* Reads a decimal number from min to max. */
 int option_value_range(const char *value, uint64_t min, uint64_t max, uint64_t *ret);
 

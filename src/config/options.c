@@ -6,11 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config.h"
+#include "config/config_file.h"
 #include "config/option_value.h"
 #include "config/options_table.h"
 #include "config/quota_options.h"
 #include "system/cleanup.h"
 #include "system/clock.h"
+#include "system/printable.h"
 
 static int read_socket(void *target, const char *value)
 {
@@ -75,6 +78,8 @@ static int read_log(void *target, const char *value)
 
     if (strcmp(value, "syslog") == 0) {
         options->log = OPTIONS_LOG_SYSLOG;
+        free(options->log_path);
+        options->log_path = NULL;
         return 0;
     }
     options->log = OPTIONS_LOG_FILE;
@@ -171,6 +176,13 @@ static int read_exit_idle_time(void *target, const char *value)
     return -EINVAL;
 }
 
+static int read_config(void *target, const char *value)
+{
+    struct options *options = target;
+
+    return option_value_path(value, &options->config_path);
+}
+
 static int read_check_config(void *target, const char *value)
 {
     struct options *options = target;
@@ -200,69 +212,99 @@ static int read_version(void *target, const char *value)
 
 static const struct option_spec specs[] = {
     {"on-error", 0, "accept|defer", "accept or defer",
-     "reply 0 on an error, or as if full (default: accept)", read_on_error},
+     "reply 0 on an error, or as if full (default: accept)", .read = read_on_error},
     {"scan-threads", 0, "NUMBER", "a number from 1 to 64",
-     "worker threads that probe and count mailboxes (default: 4)", read_scan_threads},
+     "worker threads that probe and count mailboxes (default: 4)", .read = read_scan_threads},
     {"scan-timeout", 0, "MSECS", OPTION_VALUE_MSECS,
-     "how long a query waits for a mailbox (default: 5000)", read_scan_timeout},
+     "how long a query waits for a mailbox (default: 5000)", .read = read_scan_timeout},
     {"cache-size", 0, "SIZE", "a size such as 512K or 16M, or 0",
-     "size of the cache; 0 disables it (default: 16M)", read_cache_size},
+     "size of the cache; 0 disables it (default: 16M)", .read = read_cache_size},
     {"timeout", 't', "MSECS", OPTION_VALUE_MSECS,
-     "how long a client may take for its request (default: 10000)", read_timeout},
+     "how long a client may take for its request (default: 10000)", .read = read_timeout},
     {"max-connections", 'c', "NUMBER", "a number from 1 to 65536",
-     "connections at a time (default: 12000)", read_connections},
-    {"max-children", 0, "NUMBER", "a number from 1 to 65536", NULL, read_connections},
+     "connections at a time (default: 12000)", .read = read_connections},
+    {"max-children", 0, "NUMBER", "a number from 1 to 65536", NULL, .read = read_connections},
     {"exit-idle-time", 0, "TIME", "a time above 0, such as 500ms, 30s, 10min or 2h, or infinity",
-     "end when idle for so long, under systemd (default: infinity)", read_exit_idle_time},
-    {"socket", 's', "PATH", "a path", "make a socket at PATH, without systemd", read_socket},
+     "end when idle for so long, under systemd (default: infinity)", .read = read_exit_idle_time},
+    {"socket", 's', "PATH", OPTION_VALUE_PATH, "make a socket at PATH, without systemd",
+     .read = read_socket, .path_or = ""},
     {"socketmode", 'm', "MODE", "an octal mode from 0 to 777",
-     "the mode of that socket (default: 666)", read_mode},
-    {"mode", 0, "MODE", "an octal mode from 0 to 777", NULL, read_mode},
+     "the mode of that socket (default: 666)", .read = read_mode},
+    {"mode", 0, "MODE", "an octal mode from 0 to 777", NULL, .read = read_mode},
     {"user", 'u', "USER", "the name or number of a user",
-     "become USER (default with --socket, as root: mail)", read_user},
-    {"pidfile", 'p', "PATH", "a path", "write the process number to PATH", read_pidfile},
-    {"foreground", 'f', NULL, NULL, "stay in the foreground", read_foreground},
-    {"debug", 'd', NULL, NULL, "log every reply, and how it was determined", read_debug},
-    {"log", 'l', "PATH|syslog", "a path, or syslog", "where to log (default: journal, or stderr)",
-     read_log},
+     "become USER (default with --socket, as root: mail)", .read = read_user},
+    {"pidfile", 'p', "PATH", OPTION_VALUE_PATH, "write the process number to PATH",
+     .read = read_pidfile, .path_or = ""},
+    {"foreground", 'f', NULL, NULL, "stay in the foreground", .read = read_foreground},
+    {"debug", 'd', NULL, NULL, "log every reply, and how it was determined", .read = read_debug},
+    {"log", 'l', "PATH|syslog", OPTION_VALUE_PATH ", or syslog",
+     "where to log (default: journal, or stderr)", .read = read_log, .path_or = "syslog"},
+    {"config", 0, "FILE", "a path", "configuration file (default: " CONFIG_PATH ")",
+     .read = read_config, .command_line_only = true},
     {"check-config", 0, NULL, NULL, "check the options, print what is found, and exit",
-     read_check_config},
-    {"help", 'h', NULL, NULL, "print this help", read_help},
-    {"version", 'V', NULL, NULL, "print the version", read_version},
+     .read = read_check_config, .command_line_only = true},
+    {"help", 'h', NULL, NULL, "print this help", .read = read_help, .command_line_only = true},
+    {"version", 'V', NULL, NULL, "print the version", .read = read_version,
+     .command_line_only = true},
 };
 
 enum { GROUP_QUOTA, GROUP_DAEMON, GROUPS_COUNT };
 
-static void make_groups(struct options *options, struct option_group groups[GROUPS_COUNT])
+static void make_groups(struct options *options, struct options *outranked,
+                        struct option_group groups[GROUPS_COUNT])
 {
     groups[GROUP_QUOTA] = quota_options_group(&options->settings.quota);
+    groups[GROUP_QUOTA].outranked = &outranked->settings.quota;
     groups[GROUP_DAEMON] = (struct option_group){
         .specs = specs,
         .count = sizeof(specs) / sizeof(specs[0]),
         .target = options,
+        .outranked = outranked,
     };
 }
 
-static int read_all(int argc, char **argv, struct options *options, char *error)
+static int read_command_line(int argc, char **argv, struct option_group *groups, char *error)
 {
-    struct option_group groups[GROUPS_COUNT];
-    int r;
+    int r = options_table_read(groups, GROUPS_COUNT, argc, argv, error);
 
-    make_groups(options, groups);
-    r = options_table_read(groups, GROUPS_COUNT, argc, argv, error);
     if (r >= 0 && r < argc)
         return options_fail(
             error, "\"%s\" is not an option; no other arguments are accepted; see --help", argv[r]);
     return r < 0 ? r : 0;
 }
 
+static void say_fault(const char *line, void *userdata)
+{
+    (void)userdata;
+    printable_line(stderr, "exim-quotad: %s", line);
+}
+
+/* Keeps the first line. */
+static void keep_fault(const char *line, void *userdata)
+{
+    char *error = userdata;
+
+    if (error[0] == '\0')
+        (void)options_fail(error, "%s", line);
+}
+
+const char *options_config_path(const struct options *options)
+{
+    return options->config_path ? options->config_path : CONFIG_PATH;
+}
+
+/* Reads the file at path, or if that is NULL the default one, which may be missing. */
+static int read_file(const char *path, const struct option_group *groups, config_fault_fn say,
+                     void *userdata, char **ret_text)
+{
+    return config_file_read(path ? path : CONFIG_PATH, !path, groups, GROUPS_COUNT, say, userdata,
+                            ret_text);
+}
+
 /* Options that make no sense without another. */
 static int check_together(const struct options *options, char *error)
 {
-    bool is_for_service =
-        options->action == OPTIONS_SERVE || options->action == OPTIONS_CHECK_CONFIG;
-
-    if (!is_for_service || options->settings.socket_path)
+    if (options->settings.socket_path)
         return 0;
     if (options->pidfile)
         return options_fail(error,
@@ -288,15 +330,35 @@ static struct options default_options(void)
     };
 }
 
+/* Reads what the command line leaves to the configuration file. */
+static int complete(struct options *options, const struct option_group *groups, char *error)
+{
+    config_fault_fn say = options->action == OPTIONS_CHECK_CONFIG ? say_fault : keep_fault;
+    int r = read_file(options->config_path, groups, say, error, &options->file_text);
+
+    if (r < 0)
+        return r;
+    r = check_together(options, error);
+    if (r < 0)
+        say(error, error);
+    return r;
+}
+
 int options_parse(int argc, char **argv, struct options *ret, char *error)
 {
-    _cleanup_(options_deinit) struct options options = default_options();
+    _cleanup_(options_deinit) struct options options = default_options(), outranked = {};
+    struct option_group groups[GROUPS_COUNT];
     int r;
 
+    error[0] = '\0';
     *ret = default_options();
-    r = read_all(argc, argv, &options, error);
-    if (r == 0)
-        r = check_together(&options, error);
+    make_groups(&options, &outranked, groups);
+    r = read_command_line(argc, argv, groups, error);
+    if (r < 0)
+        return r;
+    if (options.action == OPTIONS_SERVE || options.action == OPTIONS_CHECK_CONFIG)
+        r = complete(&options, groups, error);
+    ret->action = options.action;
     if (r < 0)
         return r;
     *ret = options;
@@ -304,10 +366,37 @@ int options_parse(int argc, char **argv, struct options *ret, char *error)
     return 0;
 }
 
+int options_reread(int argc, char **argv, const struct options *options, char *error)
+{
+    _cleanup_(options_deinit) struct options now = {};
+    int r = options_parse(argc, argv, &now, error);
+
+    if (r < 0)
+        return r;
+    if (!now.file_text || !options->file_text)
+        return now.file_text != options->file_text;
+    return strcmp(now.file_text, options->file_text) != 0;
+}
+
+int options_read_quota(const char *path, const struct option_group *quota, char *error)
+{
+    _cleanup_(options_deinit) struct options others = default_options();
+    _cleanup_(freep) char *text = NULL;
+    struct option_group groups[GROUPS_COUNT];
+
+    error[0] = '\0';
+    make_groups(&others, &others, groups);
+    groups[GROUP_QUOTA].target = quota->target;
+    groups[GROUP_QUOTA].given = quota->given;
+    return read_file(path, groups, keep_fault, error, &text);
+}
+
 void options_deinit(struct options *options)
 {
     quota_settings_deinit(&options->settings.quota);
     free(options->settings.socket_path);
+    free(options->config_path);
+    free(options->file_text);
     free(options->user);
     free(options->pidfile);
     free(options->log_path);
@@ -319,7 +408,7 @@ void options_print_help(void)
     struct options options = {};
     struct option_group groups[GROUPS_COUNT];
 
-    make_groups(&options, groups);
+    make_groups(&options, &options, groups);
     puts("Usage: exim-quotad [OPTION]...\n"
          "\n"
          "Tells Exim how full a mailbox is. systemd passes the sockets, or standard input is one,\n"

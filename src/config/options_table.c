@@ -113,19 +113,32 @@ static int fail_option(const struct table *table, int result, const char *word, 
                         word);
 }
 
-static int read_one(struct option_group *group, const struct option_spec *spec, const char *value,
-                    char *error)
+int options_table_read_value(const struct option_spec *spec, void *target, const char *prefix,
+                             const char *separator, const char *value, char *error)
 {
-    int r = spec->read(group->target, value);
+    int r = spec->read(target, value);
 
-    if (!group->given)
-        group->given = spec;
     if (r == -EINVAL)
-        return options_fail(error, "--%s=%s is not accepted: it takes %s", spec->name, value,
-                            spec->accepted);
-    if (r < 0 && r != -ENOMEM)
-        (void)options_fail(error, "--%s=%s: %s", spec->name, value, strerror(-r));
+        return options_fail(error, "%s%s%s%s is not accepted: it takes %s", prefix, spec->name,
+                            separator, value, spec->accepted);
+    if (r == -ENOMEM)
+        (void)options_fail(error, "out of memory");
+    else if (r < 0)
+        (void)options_fail(error, "%s%s%s%s: %s", prefix, spec->name, separator, value,
+                           strerror(-r));
     return r;
+}
+
+size_t options_table_index(const struct option_group *group, const struct option_spec *spec)
+{
+    while (!spec->help)
+        spec--;
+    return (size_t)(spec - group->specs);
+}
+
+const struct option_spec *options_table_given(const struct option_group *group)
+{
+    return group->given ? &group->specs[__builtin_ctzll(group->given)] : NULL;
 }
 
 static int read_all(const struct table *table, int argc, char **argv, char *error)
@@ -142,7 +155,8 @@ static int read_all(const struct table *table, int argc, char **argv, char *erro
         if (option == ':' || option == '?')
             return fail_option(table, option, argv[optind - 1], error);
         spec = find_spec(table, option, &group);
-        r = read_one(group, spec, optarg, error);
+        group->given |= UINT64_C(1) << options_table_index(group, spec);
+        r = options_table_read_value(spec, group->target, "--", "=", optarg, error);
         if (r < 0)
             return r;
     }
@@ -155,11 +169,11 @@ int options_table_read(struct option_group *groups, size_t groups_count, int arg
     _cleanup_(table_deinit) struct table table = {.groups = groups, .groups_count = groups_count};
     int r = table_init(&table);
 
-    if (r == 0)
-        r = read_all(&table, argc, argv, error);
-    if (r == -ENOMEM)
+    if (r < 0) {
         (void)options_fail(error, "out of memory");
-    return r;
+        return r;
+    }
+    return read_all(&table, argc, argv, error);
 }
 
 static void print_spec(const struct option_spec *spec)

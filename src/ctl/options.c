@@ -8,6 +8,7 @@
 
 #include "config.h"
 #include "config/option_value.h"
+#include "config/options.h"
 #include "config/quota_options.h"
 #include "ctl/client.h"
 #include "system/cleanup.h"
@@ -22,6 +23,13 @@ static int read_direct(void *target, const char *value)
     (void)value;
     options->direct = true;
     return 0;
+}
+
+static int read_config(void *target, const char *value)
+{
+    struct ctl_options *options = target;
+
+    return option_value_path(value, &options->config_path);
 }
 
 static int read_json(void *target, const char *value)
@@ -112,27 +120,30 @@ static int read_timeout(void *target, const char *value)
 }
 
 static const struct option_spec general_specs[] = {
-    {"direct", 0, NULL, NULL, "look into the mailboxes here, without the service", read_direct},
-    {"json", 0, NULL, NULL, "print an array of objects", read_json},
-    {"raw", 0, NULL, NULL, "print the service's lines as they come", read_raw},
+    {"direct", 0, NULL, NULL, "look into the mailboxes here, without the service",
+     .read = read_direct},
+    {"config", 0, "FILE", "a path", "configuration file (default: " CONFIG_PATH ")",
+     .read = read_config},
+    {"json", 0, NULL, NULL, "print an array of objects", .read = read_json},
+    {"raw", 0, NULL, NULL, "print the service's lines as they come", .read = read_raw},
     {"color", 0, "auto|always|never", "auto, always or never",
-     "colour the tables (default: auto, on a terminal)", read_color},
-    {"help", 'h', NULL, NULL, "print this help", read_help},
-    {"version", 'V', NULL, NULL, "print the version", read_version},
+     "colour the tables (default: auto, on a terminal)", .read = read_color},
+    {"help", 'h', NULL, NULL, "print this help", .read = read_help},
+    {"version", 'V', NULL, NULL, "print the version", .read = read_version},
 };
 
 static const struct option_spec check_specs[] = {
     {"size", 0, "SIZE", "a size in bytes, which may have K, M, G or T behind it",
-     "of the message that is to fit (default: unknown)", read_size},
+     "of the message that is to fit (default: unknown)", .read = read_size},
     {"quota", 0, "LIMIT", QUOTA_OPTIONS_LIMIT, "the limit, instead of the one that holds",
-     read_quota},
+     .read = read_quota},
 };
 
 static const struct option_spec socket_specs[] = {
     {"socket", 's', "PATH", "a path of at most 107 bytes",
-     "where the service answers (default: " SOCKET_PATH ")", read_socket},
+     "where the service answers (default: " SOCKET_PATH ")", .read = read_socket},
     {"timeout", 't', "MSECS", OPTION_VALUE_MSECS, "how long to wait for an answer (default: 10000)",
-     read_timeout},
+     .read = read_timeout},
 };
 
 enum { GROUP_GENERAL, GROUP_CHECK, GROUP_SOCKET, GROUP_QUOTA, GROUPS_COUNT };
@@ -155,9 +166,9 @@ static void make_groups(struct ctl_options *options, struct option_group groups[
 static int check_together(const struct ctl_options *options, const struct option_group *groups,
                           char *error)
 {
-    const struct option_spec *check = groups[GROUP_CHECK].given;
-    const struct option_spec *socket = groups[GROUP_SOCKET].given;
-    const struct option_spec *quota = groups[GROUP_QUOTA].given;
+    const struct option_spec *check = options_table_given(&groups[GROUP_CHECK]);
+    const struct option_spec *socket = options_table_given(&groups[GROUP_SOCKET]);
+    const struct option_spec *quota = options_table_given(&groups[GROUP_QUOTA]);
 
     if (check && options->question.type != REQUEST_CHECK)
         return options_fail(error, "--%s goes with check", check->name);
@@ -167,6 +178,8 @@ static int check_together(const struct ctl_options *options, const struct option
     if (options->direct && socket)
         return options_fail(error, "--%s is about the service: it does not go with --direct",
                             socket->name);
+    if (!options->direct && options->config_path)
+        return options_fail(error, "--config goes with --direct: the service has its own");
     if (!options->direct && quota)
         return options_fail(error, "--%s goes with --direct: the service has its own", quota->name);
     return 0;
@@ -215,6 +228,8 @@ int ctl_options_parse(int argc, char **argv, struct ctl_options *ret, char *erro
         r = take_words(&options, argv + first, (size_t)(argc - first), error);
     if (options.action == CTL_ASK && r == 0)
         r = check_together(&options, groups, error);
+    if (options.action == CTL_ASK && r == 0 && options.direct)
+        r = options_read_quota(options.config_path, &groups[GROUP_QUOTA], error);
     if (r < 0)
         return r;
     *ret = options;
@@ -225,6 +240,7 @@ int ctl_options_parse(int argc, char **argv, struct ctl_options *ret, char *erro
 void ctl_options_deinit(struct ctl_options *options)
 {
     quota_settings_deinit(&options->quota);
+    free(options->config_path);
     free(options->socket_path);
     *options = (struct ctl_options){};
 }

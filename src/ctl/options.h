@@ -35,15 +35,16 @@ struct ctl_options {
     enum screen_colour colour;
 
     bool direct;
+    char *config_path; /* NULL: not given */
     char *socket_path; /* NULL: not given */
     uint64_t timeout_usec;
     struct quota_settings quota; /* for direct; but for the roots, which are not open yet */
 };
 
 /*
- * Reads the command line, whose words must outlive *ret. Returns 0 and *ret, which the caller
- * releases with ctl_options_deinit(); or -EINVAL or -ENOMEM, with a line for people in
- * error[0..OPTIONS_ERROR_BYTES_MAX).
+ * Reads the command line, whose words must outlive *ret, and for --direct the configuration file.
+ * Returns 0 and *ret, which the caller releases with ctl_options_deinit(); or a negative errno, with
+ * a line for people in error[0..OPTIONS_ERROR_BYTES_MAX).
  */
 int ctl_options_parse(int argc, char **argv, struct ctl_options *ret, char *error);
 void ctl_options_deinit(struct ctl_options *options);

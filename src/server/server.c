@@ -18,6 +18,7 @@
 #include "server/manager.h"
 #include "server/paths_report.h"
 #include "server/query.h"
+#include "server/reread.h"
 #include "system/cleanup.h"
 #include "system/clock.h"
 #include "system/confine.h"
@@ -40,6 +41,7 @@ struct server {
     struct connections *connections;
     struct listeners *listeners;
     struct paths_report *paths_report;
+    struct reread *reread;
     struct manager *manager;
     sd_event_source *status;
     sd_event_source *idle;
@@ -48,9 +50,12 @@ struct server {
     unsigned int stuck;      /* counts that hung when STATUS= was told last */
     bool started;            /* all sockets were taken */
     bool reloading;
-    bool leaving; /* idle for long enough, if the limits can be read by whoever comes after us */
-    bool let_go;  /* of the roots, once nobody is being answered */
-    bool must_go; /* a root is one that our Landlock does not allow */
+    bool rereading; /* the options are being read again */
+    bool leaving;   /* idle for long enough, if the limits can be read by whoever comes after us */
+    bool let_go;    /* of the roots, once nobody is being answered */
+    bool must_go;  /* a root is one that our Landlock does not allow, or the options have changed */
+    bool outdated; /* the options are not those that the service was started with */
+    bool broken;   /* the options could not be read again */
     bool stopping;
 };
 
@@ -107,6 +112,9 @@ static void tell_status(struct server *server, const char *state)
                  group_digits(counters->errors, errors),
                  group_digits(query_mailboxes(server->service), mailboxes), p99_usec / 1000,
                  p99_usec / 100 % 10, in_vain, hang);
+    if (server->outdated)
+        snprintf(status + strlen(status), sizeof(status) - strlen(status),
+                 "; the options have changed");
     if (!manager_tell(server->manager, state, status))
         set_timer(server->status, RETRY_USEC);
 }
@@ -171,8 +179,9 @@ static bool must_stay(const struct server *server)
     /* A process that hangs in a file system may not go when it is told, and holds up the next. */
     if (query_stuck(server->service) > 0)
         return true;
-    /* The next could not start: our limits are the last good ones. */
-    return limits_store_is_old(query_limits(server->service));
+    /* The next could not start: our options, or limits, are the last good ones. */
+    return server->broken ||
+           (limits_store_is_old(query_limits(server->service)) && !server->outdated);
 }
 
 /*
@@ -280,6 +289,15 @@ static bool is_idle(struct server *server)
     return false;
 }
 
+/* Tells the service manager that everything was read again, unless more is to be read. */
+static void finish_reload(struct server *server)
+{
+    if (!server->reloading || server->rereading)
+        return;
+    tell_status(server, "READY=1\n");
+    server->reloading = false;
+}
+
 /* The limits file was read: again, or to find out whether it can be, or both. */
 static void on_limits_read(void *userdata)
 {
@@ -288,9 +306,7 @@ static void on_limits_read(void *userdata)
     bool again = server->settings->misconfigured && server->reloading;
     bool leaving = (server->leaving || again) && !server->stopping;
 
-    if (server->reloading)
-        tell_status(server, "READY=1\n");
-    server->reloading = false;
+    finish_reload(server);
     server->leaving = false;
     if (!leaving || !is_idle(server))
         return;
@@ -299,6 +315,52 @@ static void on_limits_read(void *userdata)
                     ? "ending: the next query starts a process that reads the options again"
                     : "idle for long enough (--exit-idle-time)");
     stop(server);
+}
+
+/*
+ * The options were read again. If they have changed, Landlock, threads and the cache cannot be
+ * changed in a running process: where systemd starts another one, this one makes room for it.
+ */
+static void on_reread(int result, const char *error, void *userdata)
+{
+    struct server *server = userdata;
+    bool systemd = server->sockets->origin == SOCKETS_SYSTEMD;
+    bool leaves = result > 0 && systemd && server->reloading;
+
+    server->rereading = false;
+    server->outdated = result > 0;
+    server->broken = result < 0;
+    server->must_go |= leaves;
+    if (result < 0)
+        journal_log(server->journal, LOG_ERR, "%s; the old options and limits stay in force",
+                    error);
+    else if (result > 0 && server->reloading)
+        journal_log(server->journal, systemd ? LOG_NOTICE : LOG_WARNING,
+                    "the options in the configuration file have changed; %s",
+                    systemd ? "ending: the next query starts a process that has them"
+                            : "they take effect after a restart");
+    if (result < 0 && server->leaving) {
+        server->leaving = false;
+        (void)is_idle(server); /* later, maybe */
+    }
+    if (result < 0 || leaves)
+        finish_reload(server);
+    else if (!server->reloading)
+        limits_store_probe(query_limits(server->service), on_limits_read, server);
+    else
+        limits_store_reload(query_limits(server->service), on_limits_read, server);
+    if (leaves)
+        (void)check_roots(server); /* it makes it end, before anybody else connects */
+}
+
+/* Reads the options, and then the limits: to have them, or to find out whether they can be read. */
+static void read_again(struct server *server)
+{
+    server->rereading = !server->settings->misconfigured;
+    if (server->rereading)
+        reread_start(server->reread);
+    else
+        on_limits_read(server);
 }
 
 static int on_hangup(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata)
@@ -310,7 +372,7 @@ static int on_hangup(sd_event_source *source, const struct signalfd_siginfo *inf
     manager_tell_reload(server->manager);
     journal_reopen(server->journal);
     server->reloading = true;
-    limits_store_reload(query_limits(server->service), on_limits_read, server);
+    read_again(server);
     return 0;
 }
 
@@ -322,7 +384,7 @@ static int on_idle(sd_event_source *source, uint64_t usec, void *userdata)
     (void)usec;
     server->leaving = !server->stopping && is_idle(server);
     if (server->leaving)
-        limits_store_probe(query_limits(server->service), on_limits_read, server);
+        read_again(server); /* so that the next process can start */
     return 0;
 }
 
@@ -432,7 +494,7 @@ static int take_connections(struct server *server)
     return r;
 }
 
-static int start(struct server *server)
+static int start(struct server *server, const struct server_calls *calls)
 {
     const struct settings *settings = server->settings;
     size_t connections_max = settings->connections_max;
@@ -452,6 +514,10 @@ static int start(struct server *server)
     if (r < 0)
         return r;
     r = listeners_new(server->event, server->connections, server->journal, &server->listeners);
+    if (r < 0)
+        return r;
+    r = reread_new(query_pool(server->service), calls->reread, calls->userdata, on_reread, server,
+                   &server->reread);
     if (r < 0)
         return r;
     r = manager_new(server->event, server->journal, &server->manager);
@@ -481,9 +547,10 @@ static bool release(struct server *server)
     sd_event_source_disable_unref(server->mounts);
     if (server->service)
         ended = query_service_end(server->service);
-    if (ended)
+    if (ended) {
         paths_report_free(server->paths_report);
-    else
+        reread_free(server->reread);
+    } else
         journal_log(
             server->journal, LOG_WARNING,
             "leaving while a thread is still at work, which ends with its file system's answer");
@@ -510,7 +577,7 @@ static int run_loop(struct server *server, char *error)
 }
 
 int server_run(const struct settings *settings, struct sockets *sockets, struct journal *journal,
-               int (*on_prepared)(void *userdata), void *userdata, char *error)
+               const struct server_calls *calls, char *error)
 {
     struct server server = {.settings = settings, .sockets = sockets, .journal = journal};
     struct query_counters counters;
@@ -518,13 +585,13 @@ int server_run(const struct settings *settings, struct sockets *sockets, struct 
     int r;
 
     error[0] = '\0';
-    r = start(&server);
+    r = start(&server, calls);
     if (r == 0)
         load_limits(&server);
     if (r == 0)
         r = add_listeners(&server);
     if (r == 0)
-        r = on_prepared(userdata);
+        r = calls->prepared(calls->userdata);
     if (r == 0)
         r = take_connections(&server);
     if (r < 0) {

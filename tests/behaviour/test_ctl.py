@@ -755,7 +755,7 @@ class CommandLineTest(CtlTestCase):
         return re.findall(r'^  (?:-\w,|   ) (--[a-z-]+)', ended.stdout, re.MULTILINE)
 
     def test_help_comes_whatever_else_is_asked(self):
-        self.assertEqual(len(self.help_options()), 22)
+        self.assertEqual(len(self.help_options()), 23)
         self.assertEqual(self.ctl('--help', 'nonsense').status, FITS)
         self.assertEqual(self.ctl('-h').stdout, self.ctl('--help').stdout)
         self.assertEqual(self.ctl('-V').stdout, self.ctl('--version').stdout)

@@ -25,12 +25,13 @@ NUMBERS = ('-1', '+1', '1.5', 'x', '', ' 1', '1 ', '0x10', '18446744073709551617
 MODES = ('', '8', '778', '1000', '0778', 'rw', '-1', '0x1ff', '00666', '4755', ' 666')
 
 OPTIONS = (
+    Option('--config', ('',), 'a path'),
     Option('--socket', ('',), 'a path', '-s'),
     Option('--socketmode', MODES, 'octal mode from 0 to 777', '-m'),
     Option('--mode', MODES, 'octal mode from 0 to 777'),
     Option('--user', ('',), 'name or number of a user', '-u'),
     Option('--pidfile', ('',), 'a path', '-p'),
-    Option('--log', ('',), 'a path, or syslog', '-l'),
+    Option('--log', ('',), 'a path (absolute in a file), or syslog', '-l'),
     Option('--timeout', MILLISECONDS, 'milliseconds from 1 to 86400000', '-t'),
     Option('--max-connections', ('0', '65537', *NUMBERS), 'a number from 1 to 65536', '-c'),
     Option('--max-children', ('0', '65537', *NUMBERS), 'a number from 1 to 65536'),
