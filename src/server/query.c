@@ -490,16 +490,6 @@ const struct query_counters *query_counters(const struct query_service *service)
     return &service->counters;
 }
 
-const struct lookups *query_lookups(const struct query_service *service)
-{
-    return &service->lookups;
-}
-
-size_t query_mailboxes(const struct query_service *service)
-{
-    return cache_count(service->cache);
-}
-
 unsigned int query_stuck(struct query_service *service)
 {
     return scanner_stuck(service->scanner);
@@ -520,7 +510,24 @@ struct pool *query_pool(const struct query_service *service)
     return service->aside;
 }
 
-uint64_t query_p99_usec(const struct query_service *service)
+void query_status(struct query_service *service, char text[static QUERY_STATUS_BYTES_MAX])
 {
-    return latency_quantile_usec(&service->latency, 990);
+    const struct query_counters *counters = &service->counters;
+    uint64_t p99_usec = latency_quantile_usec(&service->latency, 990);
+    unsigned int stuck = query_stuck(service);
+    char hang[64] = "";
+
+    if (service->settings->misconfigured) {
+        snprintf(text, QUERY_STATUS_BYTES_MAX, "%s", service->settings->misconfigured);
+        return;
+    }
+    if (stuck > 0)
+        snprintf(hang, sizeof(hang), "; %u counts hang in a file system", stuck);
+    snprintf(text, QUERY_STATUS_BYTES_MAX,
+             "%" PRIu64 " queries, %" PRIu64 " over quota, %" PRIu64
+             " errors; %zu mailboxes cached; p99 %" PRIu64 ".%" PRIu64 " ms%s%s",
+             counters->queries, counters->over, counters->errors, cache_count(service->cache),
+             p99_usec / 1000, p99_usec / 100 % 10,
+             lookups_are_in_vain(&service->lookups) ? "; addresses do not lead to mailboxes" : "",
+             hang);
 }

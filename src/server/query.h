@@ -49,6 +49,9 @@ struct query_counters {
 
 struct query_service;
 
+/* Room for the line of query_status(). */
+#define QUERY_STATUS_BYTES_MAX 512
+
 /*
  * Makes what queries need: worker threads, the cache and the scanner. settings and journal stay the
  * caller's and must outlive it. connections_max is how many queries there may be at a time, which
@@ -97,17 +100,11 @@ const struct reply *query_reply(const struct query_service *service);
 /* Returns the counters, which stay the service's. */
 const struct query_counters *query_counters(const struct query_service *service);
 
-/* Returns how many mailboxes are in the cache. */
-size_t query_mailboxes(const struct query_service *service);
-
-/* Returns the counters of addresses that led to mailboxes, which stay the service's. */
-const struct lookups *query_lookups(const struct query_service *service);
-
 /* Returns whether a scan is under way, even if no query waits for it any longer. */
 bool query_is_busy(const struct query_service *service);
 
 /* Returns how many scans hang in a file system. */
 unsigned int query_stuck(struct query_service *service);
 
-/* Returns the 99th percentile of the time that replies took, approximately. */
-uint64_t query_p99_usec(const struct query_service *service);
+/* Writes the counters, and anything that is amiss, as one line for people. */
+void query_status(struct query_service *service, char text[static QUERY_STATUS_BYTES_MAX]);

@@ -28,9 +28,6 @@
 /* How soon what matters is tried again: telling the service manager, going on without memory. */
 #define RETRY_USEC (100 * USEC_PER_MSEC)
 
-/* Enough for STATUS=. */
-#define STATUS_BYTES_MAX 512
-
 struct server {
     const struct settings *settings;
     struct sockets *sockets;
@@ -54,23 +51,6 @@ struct server {
     bool stopping;
 };
 
-/* Enough for a number of 64 bits with its commas. */
-#define GROUPED_BYTES_MAX 32
-
-/* Writes a number with a comma between each three digits. Returns where it begins in buffer. */
-static const char *group_digits(uint64_t number, char buffer[GROUPED_BYTES_MAX])
-{
-    char *at = &buffer[GROUPED_BYTES_MAX - 1];
-
-    *at = '\0';
-    for (unsigned int digits = 0; digits == 0 || number > 0; digits++, number /= 10) {
-        if (digits > 0 && digits % 3 == 0)
-            *--at = ',';
-        *--at = (char)('0' + number % 10);
-    }
-    return at;
-}
-
 static void set_timer(sd_event_source *timer, uint64_t after_usec)
 {
     sd_event_source_set_time_relative(timer, after_usec);
@@ -80,33 +60,15 @@ static void set_timer(sd_event_source *timer, uint64_t after_usec)
 /* Tells the service manager about us, and what it could not be told before. */
 static void tell_status(struct server *server, const char *state)
 {
-    const struct query_counters *counters = query_counters(server->service);
-    uint64_t p99_usec = query_p99_usec(server->service);
     unsigned int stuck = query_stuck(server->service);
-    char queries[GROUPED_BYTES_MAX], over[GROUPED_BYTES_MAX], errors[GROUPED_BYTES_MAX],
-        mailboxes[GROUPED_BYTES_MAX];
-    const char *in_vain = lookups_are_in_vain(query_lookups(server->service))
-                              ? "; addresses do not lead to mailboxes"
-                              : "";
-    char hang[64] = "", status[STATUS_BYTES_MAX];
+    char status[QUERY_STATUS_BYTES_MAX];
 
-    if (stuck > 0)
-        snprintf(hang, sizeof(hang), "; %u counts hang in a file system", stuck);
     if (stuck > server->stuck)
         journal_event(server->journal, JOURNAL_SCAN_STUCK, NULL,
                       "%u counts take longer than --scan-timeout and still wait for a file system",
                       stuck);
     server->stuck = stuck;
-    if (server->settings->misconfigured)
-        snprintf(status, sizeof(status), "%s", server->settings->misconfigured);
-    else
-        snprintf(status, sizeof(status),
-                 "%s queries, %s over quota, %s errors; %s mailboxes cached; p99 %" PRIu64
-                 ".%" PRIu64 " ms%s%s",
-                 group_digits(counters->queries, queries), group_digits(counters->over, over),
-                 group_digits(counters->errors, errors),
-                 group_digits(query_mailboxes(server->service), mailboxes), p99_usec / 1000,
-                 p99_usec / 100 % 10, in_vain, hang);
+    query_status(server->service, status);
     if (!manager_tell(server->manager, state, status))
         set_timer(server->status, RETRY_USEC);
 }
