@@ -205,10 +205,9 @@ static ssize_t send_some(const struct connection *connection, const char *bytes,
     return n;
 }
 
-/* Sends the service's reply, and keeps what the socket does not take at once. */
-static void send_reply(struct connection *connection)
+/* Sends the reply, and keeps what the socket does not take at once. */
+static void send_reply(struct connection *connection, const struct reply *reply)
 {
-    const struct reply *reply = query_reply(connection->connections->service);
     ssize_t n = send_some(connection, reply->bytes, reply->length);
     char *rest;
     int r;
@@ -254,9 +253,9 @@ static void send_rest(struct connection *connection)
         finish(connection);
 }
 
-static void on_query_done(struct query *query)
+static void on_query_done(struct query *query, const struct reply *reply)
 {
-    send_reply((struct connection *)((char *)query - offsetof(struct connection, query)));
+    send_reply((struct connection *)((char *)query - offsetof(struct connection, query)), reply);
 }
 
 /* Answers a request that never became one. */
@@ -267,7 +266,6 @@ static void refuse(struct connection *connection, const char *line, size_t lengt
 
     deadline_stop(&connections->deadlines, &connection->deadline);
     query_refuse(connections->service, &connection->query, line, length, reason, text);
-    send_reply(connection);
 }
 
 static void answer(struct connection *connection, char *line, size_t length)
@@ -277,13 +275,12 @@ static void answer(struct connection *connection, char *line, size_t length)
     connection->state = ANSWERING;
     deadline_stop(&connections->deadlines, &connection->deadline);
     if (query_start(connections->service, &connection->query, line, length))
-        send_reply(connection);
-    else
-        /*
-         * Of the socket only the client's leaving matters now, which is always reported; and that
-         * sending the reply would report, too.
-         */
-        (void)wait_for(connection, 0);
+        return;
+    /*
+     * Of the socket only the client's leaving matters now, which is always reported; and that
+     * sending the reply would report, too.
+     */
+    (void)wait_for(connection, 0);
 }
 
 /* Answers, instead of the request that is still coming, that we are at our limits. */

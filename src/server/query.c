@@ -45,7 +45,6 @@ struct query_service {
     bool listens;
     uint64_t started_usec;
     struct mailbox_memory memory;
-    struct reply reply;
 };
 
 static enum filesystem_kind device_kind(dev_t device, void *userdata)
@@ -162,40 +161,41 @@ static struct report_entry report_entry(const struct query *query, const char *s
     };
 }
 
-/* Makes the reply for an error. */
-static void answer_error(struct query_service *service, const struct query *query,
-                         enum reason reason, const char *text)
+static void done_error(struct query_service *service, struct query *query, enum reason reason,
+                       const char *text)
 {
     bool accept = service->settings->on_error == ON_ERROR_ACCEPT;
+    struct reply reply;
 
     if (query->type == REQUEST_PATH)
-        reply_number(&service->reply, accept ? 0 : SIZE_BYTES_MAX);
+        reply_number(&reply, accept ? 0 : SIZE_BYTES_MAX);
     else
-        reply_error(&service->reply, reason, text);
+        reply_error(&reply, reason, text);
     service->counters.queries++;
     service->counters.errors++;
+    query->done(query, &reply);
 }
 
 /*
- * Makes the reply for an error, and the one journal entry that says why. what is the mailbox's
- * path, or else whatever was asked.
+ * Replies with an error, and makes the one journal entry that says why. what is the mailbox's path,
+ * or else whatever was asked.
  */
-static void finish_error(struct query_service *service, const struct query *query,
-                         enum reason reason, const char *what, const char *text)
+static void finish_error(struct query_service *service, struct query *query, enum reason reason,
+                         const char *what, const char *text)
 {
     bool accept = service->settings->on_error == ON_ERROR_ACCEPT;
     struct report_entry entry = report_entry(query, what);
 
-    answer_error(service, query, reason, text);
     latency_add(&service->latency, entry.usec);
     report_error(service->report, &entry, reason, text,
                  query->type != REQUEST_PATH ? "an error"
                  : accept                    ? "0: the mail is accepted"
                                              : "that it is full: the mail is deferred");
+    done_error(service, query, reason, text);
 }
 
 /* As finish_error(), for a probe or a count that failed; detail, unless NULL, says more. */
-static void finish_errno(struct query_service *service, const struct query *query, int error,
+static void finish_errno(struct query_service *service, struct query *query, int error,
                          const char *mailbox, const char *detail)
 {
     const char *why;
@@ -218,19 +218,20 @@ static void note_lookup(struct query_service *service, const char *mailbox, bool
         report_no_mailboxes(service->report, &service->lookups, mailbox);
 }
 
-static void finish_usage(struct query_service *service, const struct query *query,
-                         const char *mailbox, const struct usage *usage)
+static void finish_usage(struct query_service *service, struct query *query, const char *mailbox,
+                         const struct usage *usage)
 {
     bool check = query->type == REQUEST_CHECK;
     struct target_judgement judgement;
     struct report_entry entry;
+    struct reply reply;
 
     target_judge(&query->target, &service->settings->quota, mailbox, usage, &judgement);
     entry = report_entry(query, judgement.mailbox);
     if (query->type == REQUEST_PATH)
-        reply_number(&service->reply, usage->bytes);
+        reply_number(&reply, usage->bytes);
     else
-        reply_judgement(&service->reply, check, &judgement);
+        reply_judgement(&reply, check, &judgement);
     service->counters.queries++;
     if (judgement.verdict == VERDICT_OVER || judgement.verdict == VERDICT_TOOLARGE)
         service->counters.over++;
@@ -238,11 +239,12 @@ static void finish_usage(struct query_service *service, const struct query *quer
     report_answer(service->report, &entry, &judgement);
     if (!target_is_path(&query->target))
         note_lookup(service, judgement.mailbox, usage->source != USAGE_NONE);
+    query->done(query, &reply);
 }
 
 /* What became of a candidate, the mailbox at one path. */
 enum outcome {
-    OUTCOME_ANSWERED,
+    OUTCOME_DONE,    /* the query may be gone */
     OUTCOME_NOTHING, /* nothing is there, but there are other candidates */
     OUTCOME_WAITS,   /* a worker thread has to find out */
 };
@@ -279,7 +281,7 @@ static enum outcome probe(struct query_service *service, struct query *query, co
         finish_usage(service, query, path, &mailbox.usage);
     else
         finish_errno(service, query, r, path, mailbox.detail[0] != '\0' ? mailbox.detail : NULL);
-    return OUTCOME_ANSWERED;
+    return OUTCOME_DONE;
 }
 
 /*
@@ -302,10 +304,10 @@ static enum outcome probe_or_scan(struct query_service *service, struct query *q
         finish_usage(service, query, path, &query->waiter.usage);
     else
         finish_errno(service, query, r, path, NULL);
-    return OUTCOME_ANSWERED;
+    return OUTCOME_DONE;
 }
 
-/* Probes one mailbox of an address after the other. Returns whether the reply is there. */
+/* Probes one mailbox of an address after the other. Returns whether the query is done. */
 static bool try_candidates(struct query_service *service, struct query *query)
 {
     char path[PATH_MAX];
@@ -321,7 +323,7 @@ static bool try_candidates(struct query_service *service, struct query *query)
         }
         outcome = probe_or_scan(service, query, path);
         if (outcome != OUTCOME_NOTHING)
-            return outcome == OUTCOME_ANSWERED;
+            return outcome == OUTCOME_DONE;
     }
 }
 
@@ -333,8 +335,7 @@ static void on_scan_done(struct scan_waiter *waiter, const struct scan_result *r
     if (target_goes_on(&query->target, &service->settings->quota, result->error,
                        result->usage.source)) {
         query->target.candidate++;
-        if (!try_candidates(service, query))
-            return;
+        (void)try_candidates(service, query);
     } else if (result->error < 0) {
         finish_errno(service, query, result->error, result->path, result->detail);
     } else {
@@ -346,7 +347,6 @@ static void on_scan_done(struct scan_waiter *waiter, const struct scan_result *r
         }
         finish_usage(service, query, result->path, &result->usage);
     }
-    query->done(query);
 }
 
 static bool answer_mailbox(struct query_service *service, struct query *query,
@@ -373,25 +373,22 @@ static bool answer_mailbox(struct query_service *service, struct query *query,
         return true;
     }
     if (target_is_path(&query->target))
-        return probe_or_scan(service, query, request->target) == OUTCOME_ANSWERED;
+        return probe_or_scan(service, query, request->target) == OUTCOME_DONE;
     return try_candidates(service, query);
 }
 
-static void answer_ping(struct query_service *service)
+static void answer_ping(struct reply *reply)
 {
-    reply_init(&service->reply);
-    reply_add_text(&service->reply, "status", "ok");
-    reply_add_text(&service->reply, "version", PROJECT_VERSION);
-    reply_end(&service->reply);
-    service->counters.queries++;
+    reply_init(reply);
+    reply_add_text(reply, "status", "ok");
+    reply_add_text(reply, "version", PROJECT_VERSION);
+    reply_end(reply);
 }
 
-static void answer_stats(struct query_service *service)
+static void answer_stats(struct query_service *service, struct reply *reply)
 {
     const struct scan_counters *scans = scanner_counters(service->scanner);
-    struct reply *reply = &service->reply;
 
-    service->counters.queries++;
     reply_init(reply);
     reply_add_text(reply, "status", "ok");
     reply_add_number(reply, "queries", service->counters.queries);
@@ -410,7 +407,7 @@ static void answer_stats(struct query_service *service)
 }
 
 /* As finish_error(), for a line that is no request. The journal shows the beginning of it. */
-static void refuse_line(struct query_service *service, const struct query *query, const char *line,
+static void refuse_line(struct query_service *service, struct query *query, const char *line,
                         size_t length, enum reason reason, const char *text)
 {
     char shown[SHOWN_BYTES_MAX + 3];
@@ -432,6 +429,7 @@ bool query_admit(struct query_service *service, int fd)
 bool query_start(struct query_service *service, struct query *query, char *line, size_t length)
 {
     struct request request;
+    struct reply reply;
     const char *text;
     enum reason reason;
 
@@ -440,23 +438,22 @@ bool query_start(struct query_service *service, struct query *query, char *line,
     query->type = request.type;
     if (service->settings->misconfigured && request.type != REQUEST_STATS) {
         /* The journal has one entry about it, not one for each query. */
-        answer_error(service, query, REASON_MISCONFIGURED, service->settings->misconfigured);
+        done_error(service, query, REASON_MISCONFIGURED, service->settings->misconfigured);
         return true;
     }
     if (reason != REASON_NONE) {
         refuse_line(service, query, line, length, reason, text);
         return true;
     }
-    switch (request.type) {
-    case REQUEST_PING:
-        answer_ping(service);
-        return true;
-    case REQUEST_STATS:
-        answer_stats(service);
-        return true;
-    default:
+    if (request.target)
         return answer_mailbox(service, query, &request);
-    }
+    service->counters.queries++;
+    if (request.type == REQUEST_PING)
+        answer_ping(&reply);
+    else
+        answer_stats(service, &reply);
+    query->done(query, &reply);
+    return true;
 }
 
 void query_refuse(struct query_service *service, struct query *query, const char *line,
@@ -478,11 +475,6 @@ void query_lost(struct query_service *service, const struct query *query, int er
 void query_cancel(struct query_service *service, struct query *query)
 {
     scanner_leave(service->scanner, &query->waiter);
-}
-
-const struct reply *query_reply(const struct query_service *service)
-{
-    return &service->reply;
 }
 
 const struct query_counters *query_counters(const struct query_service *service)

@@ -26,11 +26,13 @@ struct query_peer {
 };
 
 struct query;
-typedef void (*query_done_fn)(struct query *query);
+
+/* Called once, with the reply, which is valid during the call. It may release the query. */
+typedef void (*query_done_fn)(struct query *query, const struct reply *reply);
 
 /* One query, embedded in its connection. All zeroes is a query that was not started. */
 struct query {
-    query_done_fn done;     /* set by the caller; called when a waiting query has its reply */
+    query_done_fn done;     /* set by the caller */
     struct query_peer peer; /* set by the caller */
 
     struct scan_waiter waiter;
@@ -75,13 +77,13 @@ bool query_admit(struct query_service *service, int fd);
 
 /*
  * Starts the query for the request line[0..length) (the byte after it may be overwritten). Returns
- * true if the reply is ready, or false if done() will be called later; line is not needed then.
+ * whether done() has been called; if not, it will be called later, and line is not needed then.
  */
 bool query_start(struct query_service *service, struct query *query, char *line, size_t length);
 
 /*
- * Makes the reply to an incomplete or oversized request, with the reason; text says for people what
- * was wrong. line[0..length) is the part that was received.
+ * Calls done() with the reply to an incomplete or oversized request: the reason, and text, which
+ * says for people what was wrong. line[0..length) is the part that was received.
  */
 void query_refuse(struct query_service *service, struct query *query, const char *line,
                   size_t length, enum reason reason, const char *text);
@@ -91,11 +93,6 @@ void query_lost(struct query_service *service, const struct query *query, int er
 
 /* Cancels a waiting query: done() is not called. */
 void query_cancel(struct query_service *service, struct query *query);
-
-/*
- * Returns the reply, valid until the next query is started or finished. It stays the service's.
- */
-const struct reply *query_reply(const struct query_service *service);
 
 /* Returns the counters, which stay the service's. */
 const struct query_counters *query_counters(const struct query_service *service);
