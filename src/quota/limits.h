@@ -23,7 +23,7 @@
  * `example.org.`); and what lsearch.h names.
  *
  * The file is read once, whole, and checked whole; it is not mapped, so that nobody who truncates
- * it can harm us. A lookup takes as long among many entries as among few, whoever chose the keys.
+ * it can harm us. A lookup is a binary search.
  */
 #pragma once
 

@@ -183,19 +183,6 @@ int mailbox_probe(const struct mailbox_settings *settings, const struct mailbox_
     return probe;
 }
 
-int mailbox_memory_init(struct mailbox_memory *memory, size_t bytes_max,
-                        mailbox_device_kind_fn device_kind, void *userdata)
-{
-    *memory = (struct mailbox_memory){.device_kind = device_kind, .userdata = userdata};
-    return maildirsize_memory_new(bytes_max, &memory->maildirsizes);
-}
-
-void mailbox_memory_done(struct mailbox_memory *memory)
-{
-    maildirsize_memory_free(memory->maildirsizes);
-    *memory = (struct mailbox_memory){};
-}
-
 static struct usage usage_of_count(const struct mailbox *mailbox, const struct maildir_count *count,
                                    uint64_t now_usec)
 {

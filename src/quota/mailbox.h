@@ -14,10 +14,10 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "quota/cache.h"
 #include "quota/effective_limit.h"
 #include "quota/maildir.h"
 #include "quota/maildirsize.h"
-#include "quota/maildirsize_memory.h"
 #include "quota/usage.h"
 #include "system/confine.h"
 #include "system/filesystem.h"
@@ -80,11 +80,11 @@ struct mailbox {
 /* Tells what kind of file system a device is: on which files may be opened. Must not wait. */
 typedef enum filesystem_kind (*mailbox_device_kind_fn)(dev_t device, void *userdata);
 
-/* What the probes of an event loop keep from one to the next. Not for several threads. */
+/* What a probe that must not wait may use. Not for several threads. */
 struct mailbox_memory {
+    struct cache *cache;
     mailbox_device_kind_fn device_kind;
-    void *userdata;
-    struct maildirsize_memory *maildirsizes;
+    void *userdata; /* of device_kind() */
 };
 
 /*
@@ -126,17 +126,6 @@ enum mailbox_probe mailbox_decide(const struct mailbox *mailbox,
 
 /* Releases what mailbox_probe() opened. */
 void mailbox_close(struct mailbox *mailbox);
-
-/*
- * Makes a memory that caches maildirsize files in up to bytes_max, as maildirsize_memory_new()
- * does. device_kind() is called with userdata. Returns 0, or the negative errno of that function.
- * Must be released with mailbox_memory_done() in either case.
- */
-int mailbox_memory_init(struct mailbox_memory *memory, size_t bytes_max,
-                        mailbox_device_kind_fn device_kind, void *userdata);
-
-/* Releases what the memory holds. One of zeroes holds nothing. */
-void mailbox_memory_done(struct mailbox_memory *memory);
 
 /*
  * Counts the messages (or the files) of a mailbox for which mailbox_probe() returned

@@ -13,6 +13,7 @@
 
 #include "quota/arrivals.h"
 #include "quota/entries.h"
+#include "quota/maildirsize_cache.h"
 #include "quota/stamp.h"
 #include "system/cleanup.h"
 #include "system/clock.h"
@@ -72,7 +73,7 @@ static int stat_descriptor(const struct opener *opener, int fd, struct statx *re
 {
     int flags = AT_EMPTY_PATH | (opener->memory ? AT_STATX_DONT_SYNC : 0);
 
-    if (statx(fd, "", flags, STATX_TYPE | MAILDIRSIZE_MEMORY_STATX_MASK, ret) < 0)
+    if (statx(fd, "", flags, STATX_TYPE | MAILDIRSIZE_CACHE_STATX_MASK, ret) < 0)
         return -errno;
     return 0;
 }
@@ -215,12 +216,8 @@ static int load_maildirsize(const struct opener *opener, const char *path, struc
     int r = take_maildirsize(opener, mailbox, fd, &st);
 
     if (r == 0 && must_not_wait(opener, mailbox->device) &&
-        mailbox->maildirsize_state == USAGE_RULE_TRUSTED) {
-        struct maildirsize_memory *memory = opener->memory->maildirsizes;
-
-        maildirsize_memory_put(memory, maildirsize_memory_id(memory, path), &st, read_sec,
-                               &mailbox->maildirsize);
-    }
+        mailbox->maildirsize_state == USAGE_RULE_TRUSTED)
+        maildirsize_cache_put(opener->memory->cache, path, &st, read_sec, &mailbox->maildirsize);
     return r;
 }
 
@@ -488,24 +485,24 @@ static int open_once(struct opener *opener, const char *path, uint64_t now_usec,
 }
 
 /*
- * Takes in the maildirsize of the directory, known by that id, from memory: it is neither opened
- * for reading nor read. Returns whether it is known and did not change. Whether somebody keeps it
- * is not found out so, but when it is read, which is once a day at least.
+ * Takes the maildirsize of the directory at path from the cache: it is neither opened for reading
+ * nor read. Returns whether it is cached and did not change. Whether somebody keeps it is not found
+ * out so, but when it is read, which is once a day at least.
  */
 static bool recall_maildirsize(const struct opener *opener, const struct confine_target *directory,
-                               uint64_t id, uint64_t now_usec, struct mailbox *mailbox)
+                               const char *path, uint64_t now_usec, struct mailbox *mailbox)
 {
-    struct maildirsize_memory *memory = opener->memory->maildirsizes;
+    const struct maildirsize_cached *cached = maildirsize_cache_find(opener->memory->cache, path);
     _cleanup_(closep) int fd = -1;
     struct statx st;
 
-    if (!maildirsize_memory_has(memory, id))
+    if (!cached)
         return false;
     fd = confine_open_entry(opener->settings->confine, directory, "maildirsize");
     if (fd < 0 || stat_descriptor(opener, fd, &st) < 0 ||
         kind_of(opener, statx_device(&st)) == FILESYSTEM_UNKNOWN ||
-        !maildirsize_memory_recall(memory, id, &st, (int64_t)(now_usec / USEC_PER_SEC),
-                                   &mailbox->maildirsize))
+        !maildirsize_cached_get(cached, &st, (int64_t)(now_usec / USEC_PER_SEC),
+                                &mailbox->maildirsize))
         return false;
     mailbox->device = statx_device(&st);
     mailbox->maildirsize_state = USAGE_RULE_TRUSTED;
@@ -533,9 +530,7 @@ static bool open_remembered(const struct opener *opener, const char *path, uint6
     struct confine_target directory;
 
     if (confine_find(opener->settings->confine, path, &directory) < 0 ||
-        !recall_maildirsize(opener, &directory,
-                            maildirsize_memory_id(opener->memory->maildirsizes, path), now_usec,
-                            &mailbox) ||
+        !recall_maildirsize(opener, &directory, path, now_usec, &mailbox) ||
         (folder_parent_length(path) > 0 && !is_no_folder(opener, &directory)))
         return false;
     *ret = mailbox;

@@ -12,7 +12,6 @@
 #include "quota/budget.h"
 #include "quota/entries.h"
 #include "quota/folders.h"
-#include "quota/hash.h"
 #include "quota/inode_set.h"
 #include "quota/maildir_access.h"
 #include "quota/size.h"
@@ -105,7 +104,7 @@ static int note_met(struct counter *counter, const struct dirent64 *entry, uint6
     uint64_t name;
     int r;
 
-    if (!counter->is_second || counter->met.count >= MET_MAX)
+    if (!counter->is_second || counter->met.table.count >= MET_MAX)
         return 0;
     name = hash_bytes(&key, entry->d_name, strcspn(entry->d_name, ":"));
     r = inode_set_add(&counter->met, name >> 1, entry->d_ino); /* a set of pairs of numbers */

@@ -13,7 +13,7 @@ static uint64_t id_of(const struct effort *effort, const char *path)
 int effort_init(struct effort *effort)
 {
     *effort = (struct effort){};
-    return hash_key_init_random(&effort->key);
+    return hash_key_init(&effort->key);
 }
 
 enum effort_size effort_get(const struct effort *effort, const char *path, uint64_t now_usec)

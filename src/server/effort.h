@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-#include "quota/hash.h"
+#include "system/hash_table.h"
 
 #define EFFORT_MAILBOXES 4096
 

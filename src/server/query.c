@@ -19,9 +19,6 @@
 /* Scans that wait for a thread. Each takes a few hundred bytes, and its client a connection. */
 #define QUEUE_MAX 1024
 
-/* The part of --cache-size that is for maildirsize; the rest is for counts. */
-#define MAILDIRSIZES_PART 4
-
 /* Threads for jobs that concern no mailbox: the limits file, and the paths of the options. */
 #define ASIDE_THREADS 2
 
@@ -34,7 +31,6 @@ struct query_service {
     struct pool *fast;
     struct pool *slow;
     struct pool *aside; /* separate, so that neither mailboxes nor these jobs delay each other */
-    struct cache *cache;
     struct scanner *scanner;
     struct limits_store *limits;
     struct report *report;
@@ -84,14 +80,11 @@ static int service_init(sd_event *event, struct query_service *service, size_t c
     r = report_new(event, service->journal, &service->report);
     if (r < 0)
         return r;
-    r = cache_new(settings->cache_bytes - settings->cache_bytes / MAILDIRSIZES_PART,
-                  &service->cache);
+    r = cache_new(settings->cache_bytes, &service->memory.cache);
     if (r < 0)
         return r;
-    r = mailbox_memory_init(&service->memory, settings->cache_bytes / MAILDIRSIZES_PART,
-                            device_kind, service);
-    if (r < 0)
-        return r;
+    service->memory.device_kind = device_kind;
+    service->memory.userdata = service;
     r = pool_new(event, settings->scan_threads, QUEUE_MAX, &service->fast);
     if (r == 0)
         r = pool_new(event, slow_threads(settings), QUEUE_MAX, &service->slow);
@@ -103,8 +96,8 @@ static int service_init(sd_event *event, struct query_service *service, size_t c
                          &service->limits);
     if (r < 0)
         return r;
-    return scanner_new(event, &scanner_settings, service->fast, service->slow, service->cache,
-                       &service->devices, &service->scanner);
+    return scanner_new(event, &scanner_settings, service->fast, service->slow,
+                       service->memory.cache, &service->devices, &service->scanner);
 }
 
 int query_service_new(sd_event *event, const struct settings *settings, size_t connections_max,
@@ -145,8 +138,7 @@ bool query_service_end(struct query_service *service)
         scanner_free(service->scanner);
     limits_store_free(service->limits);
     report_free(service->report);
-    cache_free(service->cache);
-    mailbox_memory_done(&service->memory);
+    cache_free(service->memory.cache);
     devices_deinit(&service->devices);
     free(service);
     return true;
@@ -400,7 +392,7 @@ static void answer_stats(struct query_service *service, struct reply *reply)
     reply_add_number(reply, "shared", scans->shared);
     reply_add_number(reply, "timeouts", scans->timeouts);
     reply_add_number(reply, "stuck", scanner_stuck(service->scanner));
-    reply_add_number(reply, "mailboxes", cache_count(service->cache));
+    reply_add_number(reply, "mailboxes", cache_count(service->memory.cache, CACHE_COUNT));
     reply_add_number(reply, "uptime",
                      (clock_usec(CLOCK_MONOTONIC) - service->started_usec) / USEC_PER_SEC);
     reply_end(reply);
@@ -518,8 +510,8 @@ void query_status(struct query_service *service, char text[static QUERY_STATUS_B
     snprintf(text, QUERY_STATUS_BYTES_MAX,
              "%" PRIu64 " queries, %" PRIu64 " over quota, %" PRIu64
              " errors; %zu mailboxes cached; p99 %" PRIu64 ".%" PRIu64 " ms%s%s",
-             counters->queries, counters->over, counters->errors, cache_count(service->cache),
-             p99_usec / 1000, p99_usec / 100 % 10,
+             counters->queries, counters->over, counters->errors,
+             cache_count(service->memory.cache, CACHE_COUNT), p99_usec / 1000, p99_usec / 100 % 10,
              lookups_are_in_vain(&service->lookups) ? "; addresses do not lead to mailboxes" : "",
              hang);
 }

@@ -250,6 +250,15 @@ static struct scan *find_scan(const struct scanner *scanner, const char *path)
     return NULL;
 }
 
+/* Gives back what is cached of the mailbox. */
+static void cache_count_of(struct scan *scan)
+{
+    struct maildir_memory *memory = steal_pointer(&scan->memory);
+
+    cache_put(scan->scanner->cache, CACHE_COUNT, scan->asked_path, memory,
+              maildir_memory_bytes(memory));
+}
+
 static void on_finished(struct pool_job *job);
 
 static int start_scan(struct scanner *scanner, const char *path, dev_t device,
@@ -274,12 +283,11 @@ static int start_scan(struct scanner *scanner, const char *path, dev_t device,
     if (!scan->asked_path || !scan->path)
         return -ENOMEM;
     scan->job = (struct pool_job){.device = device, .work = on_work, .finished = on_finished};
-    scan->memory = cache_take(scanner->cache, path);
+    scan->memory = cache_take(scanner->cache, CACHE_COUNT, path);
     scan->mount_changes = devices_changes(scanner->devices);
     r = submit(scan);
     if (r < 0) {
-        cache_put(scanner->cache, path, scan->memory);
-        scan->memory = NULL;
+        cache_count_of(scan);
         return r == -EAGAIN ? -EBUSY : r;
     }
     LIST_INSERT_HEAD(&scanner->in_flight, scan, link);
@@ -452,8 +460,7 @@ static void on_finished(struct pool_job *job)
     if (scan->mailbox.device_kind != FILESYSTEM_UNKNOWN)
         devices_learn(scanner->devices, scan->mailbox.device, scan->mailbox.device_kind,
                       scan->mount_changes);
-    cache_put(scanner->cache, scan->asked_path, scan->memory);
-    scan->memory = NULL;
+    cache_count_of(scan);
     if (scan->counted && scan->usage.source == USAGE_CACHE)
         scanner->counters.cached++;
     else if (scan->counted)
