@@ -8,16 +8,16 @@
 #include <string.h>
 
 #include "protocol/reply.h"
+#include "protocol/words.h"
 #include "system/cleanup.h"
 
 /* As much of what is no answer is shown. */
 #define SHOWN_BYTES_MAX 60
 
-static const char *const statuses[] = {
-    [ANSWER_OK] = "ok",       [ANSWER_WARN] = "warn",
-    [ANSWER_OVER] = "over",   [ANSWER_TOOLARGE] = "toolarge",
-    [ANSWER_ERROR] = "error",
-};
+static const char *status_word(int status)
+{
+    return status == ANSWER_ERROR ? STATUS_ERROR : verdict_to_string((enum verdict)status);
+}
 
 static const struct {
     const char *key;
@@ -50,7 +50,7 @@ int answer_fail(struct answer *answer, const char *reason, const char *format, .
     vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
     reply_init(&reply);
-    reply_add_text(&reply, "status", statuses[ANSWER_ERROR]);
+    reply_add_text(&reply, "status", STATUS_ERROR);
     reply_add_text(&reply, "reason", reason);
     reply_add_text(&reply, "text", text);
     free(answer->line);
@@ -72,12 +72,11 @@ static bool take_status(struct answer *answer)
 {
     const char *word = pairs_find(&answer->pairs, "status");
 
-    for (size_t i = 0; word && i < sizeof(statuses) / sizeof(statuses[0]); i++) {
-        if (strcmp(statuses[i], word) == 0) {
-            answer->status = (enum answer_status)i;
+    for (int status = ANSWER_OK; word && status <= ANSWER_ERROR; status++)
+        if (strcmp(status_word(status), word) == 0) {
+            answer->status = (enum answer_status)status;
             return true;
         }
-    }
     return false;
 }
 

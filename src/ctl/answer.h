@@ -11,6 +11,7 @@
 
 #include "protocol/pairs.h"
 #include "protocol/request.h"
+#include "quota/verdict.h"
 
 /*
  * Why there is no answer: words beside those of the protocol, in reason=.
@@ -20,11 +21,11 @@
 #define ANSWER_BAD         "bad-answer"  /* it is none of exim-quotad's */
 
 enum answer_status {
-    ANSWER_OK,
-    ANSWER_WARN,
-    ANSWER_OVER,
-    ANSWER_TOOLARGE,
-    ANSWER_ERROR,
+    ANSWER_OK = VERDICT_OK,
+    ANSWER_WARN = VERDICT_WARN,
+    ANSWER_OVER = VERDICT_OVER,
+    ANSWER_TOOLARGE = VERDICT_TOOLARGE,
+    ANSWER_ERROR = VERDICT_COUNT_,
 };
 
 /* All zero is an answer that holds nothing. */

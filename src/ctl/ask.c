@@ -10,6 +10,7 @@
 
 #include "ctl/client.h"
 #include "protocol/reply.h"
+#include "protocol/words.h"
 #include "quota/size.h"
 #include "system/cleanup.h"
 #include "system/clock.h"

@@ -11,9 +11,7 @@
 #include <stdint.h>
 
 #include "quota/reason.h"
-#include "quota/size.h"
 #include "quota/target.h"
-#include "quota/usage.h"
 
 /* Enough for every reply: the quoted path of a mailbox, and a text. */
 #define REPLY_BYTES_MAX 24576
@@ -24,26 +22,11 @@ struct reply {
     char bytes[REPLY_BYTES_MAX];
 };
 
-/* What `usage` and `check` answer. */
-struct reply_usage {
-    const char *status; /* the verdict's word */
-    const struct usage *usage;
-    enum usage_rule rule;
-    struct quota_limit limit; /* the one that counts */
-    enum limit_source limit_from;
-    uint64_t percent;
-    const char *mailbox; /* its path */
-    const char *text;    /* for people; NULL: no such pair */
-};
-
 /* Empties the reply. */
 void reply_init(struct reply *reply);
 
 /* Makes the reply a number and LF. */
 void reply_number(struct reply *reply, uint64_t number);
-
-/* Makes the reply what `usage` and `check` answer. */
-void reply_usage(struct reply *reply, const struct reply_usage *answer);
 
 /*
  * Makes the reply what `check` answers, or without check what `usage` does: all but the verdict.

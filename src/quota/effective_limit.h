@@ -11,7 +11,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "quota/limit_source.h"
 #include "quota/size.h"
 #include "quota/verdict.h"
 
@@ -24,6 +23,15 @@
  */
 #define HEADER_LIMIT_BELIEVED_USEC (UINT64_C(24) * 3600 * 1000 * 1000)
 #define HEADER_LIMIT_TRIED_USEC    (UINT64_C(2) * 3600 * 1000 * 1000)
+
+/* Where a limit comes from. */
+enum limit_source {
+    LIMIT_SOURCE_NONE,    /* there is no limit */
+    LIMIT_SOURCE_REQUEST, /* quota= of the request */
+    LIMIT_SOURCE_FILE,    /* --limits */
+    LIMIT_SOURCE_HEADER,  /* the first line of maildirsize */
+    LIMIT_SOURCE_DEFAULT, /* --default-quota */
+};
 
 /* What is known of the limit apart from the mailbox, and what is to fit. */
 struct mailbox_policy {

@@ -65,9 +65,3 @@ enum verdict verdict_decide(uint64_t bytes, uint64_t messages, struct quota_limi
  * in bytes. Messages play no part in it.
  */
 uint64_t verdict_percent(uint64_t bytes, struct quota_limit limit);
-
-/* Returns the protocol's word for the verdict, a constant string. */
-const char *verdict_to_string(enum verdict verdict);
-
-/* Returns the verdict in a few words for people, a constant string. */
-const char *verdict_text(enum verdict verdict);

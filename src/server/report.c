@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "protocol/words.h"
 #include "server/throttle.h"
 #include "system/cleanup.h"
 #include "system/clock.h"
@@ -44,7 +45,7 @@ static const char *status_of(enum journal_message message)
     case JOURNAL_OUTSIDE_ROOT:
     case JOURNAL_MAILBOX_UNREADABLE:
     case JOURNAL_OVERLOADED:
-        return "error";
+        return STATUS_ERROR;
     default:
         return NULL;
     }
@@ -141,7 +142,7 @@ void report_error(struct report *report, const struct report_entry *entry, enum 
     if (!throttle_admit(report->throttle, (int)message, entry->subject))
         return;
     fields = fields_of(entry);
-    fields.status = "error";
+    fields.status = STATUS_ERROR;
     fields.reason = reason_to_string(reason);
     /* What is longer than any path is cut, lest the reason is. */
     journal_event(report->journal, message, &fields, "%.*s: %s; answered %s",

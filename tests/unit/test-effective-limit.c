@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "protocol/words.h"
 #include "quota/effective_limit.h"
 #include "quota/target.h"
 

@@ -3,6 +3,7 @@
  * When the sums of a maildirsize answer, and when the messages must be counted.
  */
 #include "probe.h"
+#include "protocol/words.h"
 
 #include "same_mailbox.h"
 

@@ -285,7 +285,7 @@ static void a_full_queue_refuses(void **state)
     assert_int_equal(ask(fixture, 3, "@/m2", 0), -EBUSY);
     assert_null(fixture->askers[2].waiter.scan);
     assert_int_equal(cache_count(fixture->cache, CACHE_COUNT), 1); /* nothing is forgotten for it */
-    must_ask(fixture, 4, "~/m0", 0);                  /* looks in flight have room */
+    must_ask(fixture, 4, "~/m0", 0);                               /* looks in flight have room */
     must_ask(fixture, 5, "~/m1", 0);
     hangfs_say(&fixture->hangfs, "wake");
     run_until(fixture, 5);

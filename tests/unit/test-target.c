@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "protocol/words.h"
 #include "quota/target.h"
 #include "system/cleanup.h"
 
