@@ -100,11 +100,6 @@ void cache_free(struct cache *cache)
     free(cache);
 }
 
-void cache_freep(struct cache **cache)
-{
-    cache_free(*cache);
-}
-
 const void *cache_find(const struct cache *cache, enum cache_kind kind, const char *path)
 {
     const struct entry *entry = find(cache, kind, path);

@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "system/cleanup.h"
+
 struct cache;
 
 /* What a value is: there may be one of each kind for a mailbox. */
@@ -30,7 +32,7 @@ int cache_new(size_t bytes_max, struct cache **ret);
 
 /* Releases the cache and everything that it holds. NULL is allowed. */
 void cache_free(struct cache *cache);
-void cache_freep(struct cache **cache);
+DEFINE_FREEP(cache)
 
 /* Returns the value, which stays the cache's until the next call that puts or takes; or NULL. */
 const void *cache_find(const struct cache *cache, enum cache_kind kind, const char *path);

@@ -350,11 +350,6 @@ void limits_free(struct limits *limits)
     free(limits);
 }
 
-void limits_freep(struct limits **limits)
-{
-    limits_free(*limits);
-}
-
 const struct limits_faults *limits_faults(const struct limits *limits)
 {
     return &limits->faults;

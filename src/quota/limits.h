@@ -33,6 +33,7 @@
 
 #include "quota/address.h"
 #include "quota/size.h"
+#include "system/cleanup.h"
 
 /* A larger file is refused. */
 #define LIMITS_FILE_BYTES_MAX (UINT64_C(1) << 30)
@@ -75,7 +76,7 @@ int limits_load(const char *path, struct limits **ret, char error[static LIMITS_
 
 /* Releases the limits. NULL is allowed. */
 void limits_free(struct limits *limits);
-void limits_freep(struct limits **limits);
+DEFINE_FREEP(limits)
 
 /* Returns what is wrong with the file. It stays the limits' own. */
 const struct limits_faults *limits_faults(const struct limits *limits);

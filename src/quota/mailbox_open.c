@@ -484,13 +484,22 @@ static int open_once(struct opener *opener, const char *path, uint64_t now_usec,
     return r;
 }
 
+/* Opens an entry of the directory at path from memory, whatever it is. */
+static int open_entry(const struct opener *opener, const char *path, const char *name)
+{
+    char text[PATH_MAX + sizeof("/maildirfolder")];
+
+    (void)snprintf(text, sizeof(text), "%s/%s", path, name);
+    return confine_open_cached(opener->settings->confine, text, O_PATH | O_NOFOLLOW, NULL);
+}
+
 /*
  * Takes the maildirsize of the directory at path from the cache: it is neither opened for reading
  * nor read. Returns whether it is cached and did not change. Whether somebody keeps it is not found
  * out so, but when it is read, which is once a day at least.
  */
-static bool recall_maildirsize(const struct opener *opener, const struct confine_target *directory,
-                               const char *path, uint64_t now_usec, struct mailbox *mailbox)
+static bool recall_maildirsize(const struct opener *opener, const char *path, uint64_t now_usec,
+                               struct mailbox *mailbox)
 {
     const struct maildirsize_cached *cached = maildirsize_cache_find(opener->memory->cache, path);
     _cleanup_(closep) int fd = -1;
@@ -498,7 +507,7 @@ static bool recall_maildirsize(const struct opener *opener, const struct confine
 
     if (!cached)
         return false;
-    fd = confine_open_entry(opener->settings->confine, directory, "maildirsize");
+    fd = open_entry(opener, path, "maildirsize");
     if (fd < 0 || stat_descriptor(opener, fd, &st) < 0 ||
         kind_of(opener, statx_device(&st)) == FILESYSTEM_UNKNOWN ||
         !maildirsize_cached_get(cached, &st, (int64_t)(now_usec / USEC_PER_SEC),
@@ -511,10 +520,9 @@ static bool recall_maildirsize(const struct opener *opener, const struct confine
 }
 
 /* Whether the directory is known to be no folder of a mailbox. */
-static bool is_no_folder(const struct opener *opener, const struct confine_target *directory)
+static bool is_no_folder(const struct opener *opener, const char *path)
 {
-    _cleanup_(closep) int fd =
-        confine_open_entry(opener->settings->confine, directory, "maildirfolder");
+    _cleanup_(closep) int fd = open_entry(opener, path, "maildirfolder");
 
     return fd == -ENOENT;
 }
@@ -527,11 +535,9 @@ static bool open_remembered(const struct opener *opener, const char *path, uint6
                             struct mailbox *ret)
 {
     struct mailbox mailbox = {.kind = MAILBOX_MAILDIR, .fd = -1, .path_length = strlen(path)};
-    struct confine_target directory;
 
-    if (confine_find(opener->settings->confine, path, &directory) < 0 ||
-        !recall_maildirsize(opener, &directory, path, now_usec, &mailbox) ||
-        (folder_parent_length(path) > 0 && !is_no_folder(opener, &directory)))
+    if (!recall_maildirsize(opener, path, now_usec, &mailbox) ||
+        (folder_parent_length(path) > 0 && !is_no_folder(opener, path)))
         return false;
     *ret = mailbox;
     return true;

@@ -114,11 +114,6 @@ void maildir_memory_free(struct maildir_memory *memory)
     free(memory);
 }
 
-void maildir_memory_freep(struct maildir_memory **memory)
-{
-    maildir_memory_free(*memory);
-}
-
 size_t maildir_memory_bytes(const struct maildir_memory *memory)
 {
     return memory ? memory->bytes : 0;

@@ -15,6 +15,7 @@
 
 #include "quota/folder_list.h"
 #include "quota/stamp.h"
+#include "system/cleanup.h"
 
 /* The mailbox itself and each of its folders have two directories, counted in this order. */
 enum maildir_part {
@@ -65,7 +66,7 @@ struct maildir_directory *maildir_memory_directories(struct maildir_memory *memo
 
 /* Releases it. NULL is allowed. */
 void maildir_memory_free(struct maildir_memory *memory);
-void maildir_memory_freep(struct maildir_memory **memory);
+DEFINE_FREEP(maildir_memory)
 
 /* Returns how many bytes it takes, itself included; 0 for NULL. */
 size_t maildir_memory_bytes(const struct maildir_memory *memory);

@@ -71,11 +71,6 @@ struct connections {
     char input[INPUT_BYTES]; /* of the connection that is being read: most come whole */
 };
 
-static struct connection *connection_of_deadline(struct deadline *deadline)
-{
-    return (struct connection *)((char *)deadline - offsetof(struct connection, deadline));
-}
-
 /* Takes a connection that is being closed off the list of those whose turn is to come. */
 static void forget_ready(struct connections *connections, const struct connection *connection)
 {
@@ -255,7 +250,7 @@ static void send_rest(struct connection *connection)
 
 static void on_query_done(struct query *query, const struct reply *reply)
 {
-    send_reply((struct connection *)((char *)query - offsetof(struct connection, query)), reply);
+    send_reply(container_of(query, struct connection, query), reply);
 }
 
 /* Answers a request that never became one. */
@@ -391,7 +386,7 @@ static void give_up(struct connection *connection, enum reason reason, const cha
 static void on_deadline(struct deadline *deadline, void *userdata)
 {
     (void)userdata;
-    give_up(connection_of_deadline(deadline), REASON_TIMEOUT,
+    give_up(container_of(deadline, struct connection, deadline), REASON_TIMEOUT,
             "no complete request came in time (--timeout)");
 }
 
@@ -491,9 +486,11 @@ static struct connection *find_in_vain(struct connections *connections, size_t c
     struct deadline *first;
 
     while (connections->count >= count && (first = deadline_first(&connections->deadlines))) {
-        on_ready(connection_of_deadline(first));
+        struct connection *connection = container_of(first, struct connection, deadline);
+
+        on_ready(connection);
         if (deadline_first(&connections->deadlines) == first)
-            return connection_of_deadline(first);
+            return connection;
     }
     return NULL;
 }

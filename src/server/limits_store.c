@@ -2,10 +2,11 @@
 #include "server/limits_store.h"
 
 #include <errno.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "system/cleanup.h"
 
 struct limits_store {
     struct pool *pool;
@@ -88,15 +89,10 @@ void limits_store_load(struct limits_store *store, bool quiet)
         report(store);
 }
 
-static struct limits_store *store_of_job(struct pool_job *job)
-{
-    return (struct limits_store *)((char *)job - offsetof(struct limits_store, job));
-}
-
 /* On a thread of the pool. */
 static void on_work(struct pool_job *job)
 {
-    struct limits_store *store = store_of_job(job);
+    struct limits_store *store = container_of(job, struct limits_store, job);
 
     store->result = limits_load(store->path, &store->loaded, store->error);
 }
@@ -117,7 +113,7 @@ static void take_loaded(struct limits_store *store)
 
 static void on_finished(struct pool_job *job)
 {
-    struct limits_store *store = store_of_job(job);
+    struct limits_store *store = container_of(job, struct limits_store, job);
 
     store->loading = false;
     if (store->again) {

@@ -321,7 +321,7 @@ static bool try_candidates(struct query_service *service, struct query *query)
 
 static void on_scan_done(struct scan_waiter *waiter, const struct scan_result *result)
 {
-    struct query *query = (struct query *)((char *)waiter - offsetof(struct query, waiter));
+    struct query *query = container_of(waiter, struct query, waiter);
     struct query_service *service = waiter->userdata;
 
     if (target_goes_on(&query->target, &service->settings->quota, result->error,

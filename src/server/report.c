@@ -73,10 +73,7 @@ void report_free(struct report *report)
     free(report);
 }
 
-static void report_freep(struct report **report)
-{
-    report_free(*report);
-}
+DEFINE_FREEP(report)
 
 int report_new(sd_event *event, struct journal *journal, struct report **ret)
 {

@@ -100,6 +100,8 @@ struct scanner {
 
 static void scan_free(struct scan *scan)
 {
+    if (!scan)
+        return;
     maildir_memory_free(scan->memory);
     pthread_mutex_destroy(&scan->lock);
     free(scan->asked_path);
@@ -107,11 +109,7 @@ static void scan_free(struct scan *scan)
     free(scan);
 }
 
-static void scan_freep(struct scan **scan)
-{
-    if (*scan)
-        scan_free(*scan);
-}
+DEFINE_FREEP(scan)
 
 /* Publishes what the probe found to those who wait, before the count is done. */
 static void publish(struct scan *scan, const struct mailbox *mailbox, bool is_probed)
@@ -473,8 +471,7 @@ static void on_finished(struct pool_job *job)
 static void on_deadline(struct deadline *deadline, void *userdata)
 {
     struct scanner *scanner = userdata;
-    struct scan_waiter *waiter =
-        (struct scan_waiter *)((char *)deadline - offsetof(struct scan_waiter, deadline));
+    struct scan_waiter *waiter = container_of(deadline, struct scan_waiter, deadline);
     struct scan_result result = late_result(waiter->scan, waiter, -ETIMEDOUT);
 
     scanner->counters.timeouts++;

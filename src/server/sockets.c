@@ -36,10 +36,7 @@ static void own_socket_free(struct own_socket *own)
     free(own);
 }
 
-static void own_socket_freep(struct own_socket **own)
-{
-    own_socket_free(*own);
-}
+DEFINE_FREEP(own_socket)
 
 void sockets_deinit(struct sockets *sockets)
 {

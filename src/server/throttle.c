@@ -44,15 +44,10 @@ static bool sum_up(struct throttle *throttle, struct subject *subject)
     return true;
 }
 
-static struct subject *subject_of_deadline(struct deadline *deadline)
-{
-    return (struct subject *)((char *)deadline - offsetof(struct subject, deadline));
-}
-
 static void on_window_over(struct deadline *deadline, void *userdata)
 {
     struct throttle *throttle = userdata;
-    struct subject *subject = subject_of_deadline(deadline);
+    struct subject *subject = container_of(deadline, struct subject, deadline);
 
     /* What goes on is told once a window; what has ended is forgotten. */
     if (sum_up(throttle, subject))
@@ -64,7 +59,8 @@ static void on_window_over(struct deadline *deadline, void *userdata)
 /* Forgets the subject that was first told longest ago. */
 static void forget_oldest(struct throttle *throttle)
 {
-    struct subject *oldest = subject_of_deadline(deadline_first(&throttle->windows));
+    struct subject *oldest =
+        container_of(deadline_first(&throttle->windows), struct subject, deadline);
 
     (void)sum_up(throttle, oldest);
     subject_free(throttle, oldest);

@@ -431,12 +431,10 @@ int confine_open_cached(struct confine *confine, const char *path, int flags, de
 {
     _cleanup_(lookup_end) struct lookup lookup = {.confine = confine};
     struct confine_target target;
-    dev_t device = 0;
     int fd;
 
-    if (!ret_device)
-        ret_device = &device;
-    *ret_device = 0;
+    if (ret_device)
+        *ret_device = 0;
     if (!flags_are_sound(flags) || !(flags & O_PATH))
         return -EINVAL;
     fd = confine_find(confine, path, &target);
@@ -445,7 +443,7 @@ int confine_open_cached(struct confine *confine, const char *path, int flags, de
     if (fd < 0)
         return fd;
     fd = lookup_open_cached(&lookup, target.rest, flags);
-    if (fd == -EAGAIN)
+    if (fd == -EAGAIN && ret_device)
         *ret_device = lookup_device(&lookup, target.rest);
     return fd == -ELOOP ? -EAGAIN : fd;
 }
@@ -465,34 +463,4 @@ int confine_open_name(int directory_fd, const char *name, int flags, enum confin
              ? confine_openat2_cached(directory_fd, name, flags, RESOLVE_NO_XDEV)
              : confine_openat2(directory_fd, name, flags, RESOLVE_NO_XDEV);
     return fd == -EXDEV ? -EAGAIN : fd;
-}
-
-/* Writes the path of name in the directory into text. Returns 0 or -ENAMETOOLONG. */
-static int join_path(const char *directory, const char *name, char text[static PATH_MAX])
-{
-    size_t length = strlen(directory), name_size = strlen(name) + 1;
-
-    if (length + 1 + name_size > PATH_MAX)
-        return -ENAMETOOLONG;
-    memcpy(text, directory, length);
-    text[length] = '/';
-    memcpy(text + length + 1, name, name_size);
-    return 0;
-}
-
-int confine_open_entry(struct confine *confine, const struct confine_target *directory,
-                       const char *name)
-{
-    _cleanup_(lookup_end) struct lookup lookup = {.confine = confine};
-    char text[PATH_MAX];
-    int fd;
-
-    if (!is_name(name))
-        return -EINVAL;
-    fd = join_path(directory->rest, name, text);
-    if (fd == 0)
-        fd = lookup_enter(&lookup, directory->root, true);
-    if (fd == 0)
-        fd = lookup_open_itself(&lookup, text, true);
-    return fd == -ELOOP ? -EAGAIN : fd;
 }

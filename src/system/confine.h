@@ -20,8 +20,9 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#include "system/cleanup.h"
+
 struct confine;
-struct confine_root;
 
 /* The error message for -ENOSYS of confine_new(). */
 #define CONFINE_UNAVAILABLE                                                                        \
@@ -36,7 +37,7 @@ int confine_new(struct confine **ret);
 
 /* Releases the set and closes its roots. NULL is allowed. */
 void confine_free(struct confine *confine);
-void confine_freep(struct confine **confine);
+DEFINE_FREEP(confine)
 
 /*
  * Opens the directory path and adds it as a root. Symbolic links in the name of the root itself are
@@ -66,22 +67,6 @@ bool confine_release(struct confine *confine);
  * kernel cannot resolve from memory, is checked again by a later call.
  */
 const char *confine_moved(struct confine *confine);
-
-/*
- * A path and its root, found once for several calls. Valid as long as the set and the path are, and
- * no root is added.
- */
-struct confine_target {
-    struct confine_root *root;
-    const char *rest; /* what follows the root in the path, never empty nor absolute */
-};
-
-/*
- * Finds the root of path. Returns 0 and *ret, or
- * -EXDEV         the path is not absolute or lies beneath no root,
- * -ENAMETOOLONG  it has PATH_MAX bytes or more.
- */
-int confine_find(const struct confine *confine, const char *path, struct confine_target *ret);
 
 /*
  * Opens path beneath its root. flags are those of open(2): O_RDONLY with any of O_DIRECTORY,
@@ -125,7 +110,8 @@ int confine_open_visiting(struct confine *confine, const char *path, int flags,
  *            number of the file system on which the resolution would have waited, as far as memory
  *            tells, or 0, unknown, where a symbolic link is in the way.
  * -EOPNOTSUPP  this system cannot tell (Linux before 5.12).
- * ret_device may be NULL; otherwise *ret_device is 0 unless -EAGAIN is returned.
+ * ret_device may be NULL; otherwise *ret_device is 0 unless -EAGAIN is returned. With O_NOFOLLOW, a
+ * symbolic link at the end is opened itself.
  */
 int confine_open_cached(struct confine *confine, const char *path, int flags, dev_t *ret_device);
 
@@ -149,13 +135,3 @@ enum confine_reach {
  * -ELOOP, -ENOTDIR, -ENOENT, ... as open(2).
  */
 int confine_open_name(int directory_fd, const char *name, int flags, enum confine_reach reach);
-
-/*
- * Opens with O_PATH the entry called name, one component, in the directory: what is there itself,
- * be it a symbolic link. Never waits. Returns a descriptor that the caller closes, or
- * -EINVAL    name is empty, `..` or a path,
- * -EAGAIN, -EOPNOTSUPP  as confine_open_cached(),
- * -EXDEV, -ENOTDIR, -ENOENT, -ENAMETOOLONG, ... as confine_open().
- */
-int confine_open_entry(struct confine *confine, const struct confine_target *directory,
-                       const char *name);

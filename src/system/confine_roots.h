@@ -41,6 +41,19 @@ struct confine {
     unsigned int releases; /* how often all were let go of; guarded by the lock */
 };
 
+/* A path and its root. */
+struct confine_target {
+    struct confine_root *root;
+    const char *rest; /* what follows the root in the path, never empty nor absolute */
+};
+
+/*
+ * Finds the root of path. Returns 0 and *ret, or
+ * -EXDEV         the path is not absolute or lies beneath no root,
+ * -ENAMETOOLONG  it has PATH_MAX bytes or more.
+ */
+int confine_find(const struct confine *confine, const char *path, struct confine_target *ret);
+
 /*
  * Finds the next component of a path, those named `.` left out. Returns where it begins and its
  * length, 0 at the end.

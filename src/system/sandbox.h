@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "system/cleanup.h"
+
 /* What may be done beneath a directory. */
 enum sandbox_access {
     SANDBOX_READ,      /* read files and directories */
@@ -24,7 +26,7 @@ int sandbox_new(struct sandbox **ret);
 
 /* Releases it, entered or not. NULL is allowed. */
 void sandbox_free(struct sandbox *sandbox);
-void sandbox_freep(struct sandbox **sandbox);
+DEFINE_FREEP(sandbox)
 
 /*
  * Allows the access beneath the directory that directory_fd is open on (O_PATH suffices); it stays
