@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "protocol/words.h"
+#include "quota/ascii.h"
 
 static void add_bytes(struct reply *reply, const char *bytes, size_t length)
 {
@@ -30,17 +31,12 @@ static void add_decimal(struct reply *reply, uint64_t number)
     add_bytes(reply, digits + at, sizeof(digits) - at);
 }
 
-static bool is_control(char c)
-{
-    return (unsigned char)c < ' ' || c == '\x7f';
-}
-
 static bool needs_quotes(const char *value)
 {
     if (*value == '\0')
         return true;
     for (const char *c = value; *c; c++)
-        if (is_control(*c) || *c == ' ' || *c == '"' || *c == '\\')
+        if (ascii_is_control(*c) || *c == ' ' || *c == '"' || *c == '\\')
             return true;
     return false;
 }
@@ -49,7 +45,7 @@ static void add_quoted(struct reply *reply, const char *value)
 {
     add_char(reply, '"');
     for (const char *c = value; *c; c++) {
-        if (is_control(*c)) {
+        if (ascii_is_control(*c)) {
             add_char(reply, '\\');
             add_char(reply, (char)('0' + ((unsigned char)*c >> 6)));
             add_char(reply, (char)('0' + ((unsigned char)*c >> 3 & 7)));

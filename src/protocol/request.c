@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "quota/ascii.h"
+
 static const struct {
     const char *word;
     enum request_type type;
@@ -32,7 +34,7 @@ static size_t letters(const char *text, size_t length)
 {
     size_t n = 0;
 
-    while (n < length && ((text[n] >= 'a' && text[n] <= 'z') || (text[n] >= 'A' && text[n] <= 'Z')))
+    while (n < length && ascii_is_letter(text[n]))
         n++;
     return n;
 }

@@ -148,6 +148,15 @@ enum mailbox_probe mailbox_decide(const struct mailbox *mailbox,
     }
 }
 
+bool mailbox_fits(const struct usage *usage, const struct mailbox_policy *policy)
+{
+    const struct effective_limit limit = effective_limit(policy, &usage->header);
+
+    return policy->verdict_alone && usage->rule != USAGE_RULE_TOOLARGE &&
+           !verdict_is_over(usage->bytes, usage->messages, limit.limit, policy->size_bytes,
+                            policy->grace);
+}
+
 /*
  * Tells whether sums that say "over" may be believed: they are fresh, and no message was added or
  * removed since, as the stamps of `new` and `cur` tell. What cannot be told, was: within one tick
@@ -230,7 +239,7 @@ static bool is_too_old(const struct usage *usage, const struct mailbox_policy *p
 {
     return usage->count.directories_remembered > 0 && memory &&
            clock_usec(CLOCK_MONOTONIC) - memory->since_usec > MAILBOX_REMEMBERED_USEC &&
-           !usage_fits(usage, policy);
+           !mailbox_fits(usage, policy);
 }
 
 static int count_messages(const struct mailbox *mailbox, const char *path,

@@ -124,6 +124,9 @@ enum mailbox_probe mailbox_decide(const struct mailbox *mailbox,
                                   const struct mailbox_policy *policy, uint64_t now_usec,
                                   struct usage *ret_usage);
 
+/* Returns whether the policy's message fits by this usage, and the policy asks for nothing else. */
+bool mailbox_fits(const struct usage *usage, const struct mailbox_policy *policy);
+
 /* Releases what mailbox_probe() opened. */
 void mailbox_close(struct mailbox *mailbox);
 

@@ -47,6 +47,3 @@ struct usage {
     bool is_unkept; /* messages arrived after maildirsize was last written: nobody keeps it */
     struct maildir_count count; /* if messages were counted */
 };
-
-/* Returns whether the policy's message fits by this usage, and the policy asks for nothing else. */
-bool usage_fits(const struct usage *usage, const struct mailbox_policy *policy);

@@ -443,6 +443,11 @@ void connections_free(struct connections *connections)
     free(connections);
 }
 
+static bool is_full(const struct connections *connections)
+{
+    return connections->count >= connections->max;
+}
+
 int connections_take(struct connections *connections, int fd)
 {
     struct connection *connection;
@@ -451,7 +456,7 @@ int connections_take(struct connections *connections, int fd)
         closep(&fd);
         return 0;
     }
-    if (connections_full(connections))
+    if (is_full(connections))
         (void)connections_make_room(
             connections,
             "made room for another client (--max-connections), no complete request had come");
@@ -469,11 +474,6 @@ int connections_take(struct connections *connections, int fd)
         connections->crowd = connections->count;
     receive(connection);
     return 0;
-}
-
-bool connections_full(const struct connections *connections)
-{
-    return connections->count >= connections->max;
 }
 
 /*
@@ -497,8 +497,8 @@ static struct connection *find_in_vain(struct connections *connections, size_t c
 
 bool connections_blocked(struct connections *connections)
 {
-    return connections_full(connections) && !find_in_vain(connections, connections->max) &&
-           connections_full(connections);
+    return is_full(connections) && !find_in_vain(connections, connections->max) &&
+           is_full(connections);
 }
 
 bool connections_make_room(struct connections *connections, const char *text)

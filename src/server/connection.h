@@ -36,9 +36,6 @@ void connections_free(struct connections *connections);
  */
 int connections_take(struct connections *connections, int fd);
 
-/* Returns whether every place is taken. */
-bool connections_full(const struct connections *connections);
-
 /*
  * Returns whether every place is taken, and by connections that wait for us alone. Those whose
  * clients were waited for are looked at, lest one that has asked by now is taken for one that can

@@ -235,7 +235,7 @@ static bool answers(const struct scan *scan, const struct scan_waiter *waiter,
     if (!scan->counted && !same_question(&scan->policy, waiter->policy) &&
         !is_answered(scan, waiter, &result->usage))
         return false;
-    return !waiter->came_late || usage_fits(&result->usage, waiter->policy);
+    return !waiter->came_late || mailbox_fits(&result->usage, waiter->policy);
 }
 
 static struct scan *find_scan(const struct scanner *scanner, const char *path)

@@ -37,4 +37,3 @@ int pidfile_write(struct pidfile *pidfile, pid_t pid);
  * be removed; then unlocks it. NULL is allowed.
  */
 void pidfile_release(struct pidfile *pidfile);
-void pidfile_releasep(struct pidfile **pidfile);
