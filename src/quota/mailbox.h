@@ -3,9 +3,8 @@
  * From the path of a mailbox to its usage: which mailbox a path means, what its maildirsize says,
  * and when its messages must be counted instead. Nothing here writes.
  *
- * mailbox_probe() opens a mailbox, applies the rules, and says whether that answers. The event
- * loop, the worker threads and exim-quotactl all call it; with a mailbox_memory it never waits for
- * a disk or a server, without one it may. mailbox_count() always may.
+ * The event loop, the worker threads and exim-quotactl all call mailbox_probe(), which opens a
+ * mailbox and applies the rules, and then mailbox_count() if that is needed.
  */
 #pragma once
 
@@ -94,18 +93,17 @@ struct mailbox_memory {
 void mailbox_normalise_path(char *path);
 
 /*
- * Probes the mailbox at path, which must be normalised. A path is that of a folder, and the mailbox
- * is its parent, if its name begins with a dot, it holds `maildirfolder`, and the parent has `cur`
- * or `new`. (Dovecot also writes a maildirfolder into mailboxes themselves.)
+ * Probes the mailbox at path, which must be normalised. The path is that of a folder, and the
+ * mailbox is its parent, if its name begins with a dot, it holds `maildirfolder`, and the parent
+ * has `cur` or `new`. (Dovecot also writes a maildirfolder into mailboxes themselves.)
  *
- * memory NULL: may wait for a disk or a server. Otherwise only what is in memory is used, the
- * kernel's and ours, and MAILBOX_WOULD_BLOCK is returned where that is not enough: for symbolic
- * links, for folders, and for directories without a maildirsize, among others. If a maildirsize on
- * a disk has changed neither its stamp nor its size since it was read, and its stamp was settled
- * then (quota/stamp.h), it is not read again, and the mailbox's descriptor is -1. What is written
- * through a mapping may never change the stamp; no known program does that.
+ * With memory NULL, it may wait for a disk or a server. Otherwise it uses only what the kernel and
+ * the cache hold, and returns MAILBOX_WOULD_BLOCK where that is not enough: for symbolic links,
+ * folders, and directories without a maildirsize, among others. A maildirsize on a disk that is
+ * cached and has not changed is not read again; the mailbox's descriptor is -1 then. (A write
+ * through a mapping may not change the stamp; no known program does that.)
  *
- * In any case the caller releases *ret with mailbox_close(). Returns one of enum mailbox_probe, or
+ * The caller releases *ret with mailbox_close() in any case. Returns one of enum mailbox_probe, or
  * -EXDEV, -ELOOP  path leads outside the roots,
  * -ENOLINK        path leads through a symbolic link to nothing,
  * -EMEDIUMTYPE    neither a mailbox nor a regular file; ret->detail says what was seen,
@@ -134,11 +132,9 @@ void mailbox_close(struct mailbox *mailbox);
  * Counts the messages (or the files) of a mailbox for which mailbox_probe() returned
  * MAILBOX_NEEDS_COUNT. path is the mailbox's own; memory is as maildir_count() takes it. May wait.
  *
- * Sums that say "over" are overruled by a count that fits; if the mailbox has folders that the
- * layout does not count, only by one that fits with them.
- *
- * If the cached count is older than MAILBOX_REMEMBERED_USEC and might refuse a message, it is not
- * used: not every change of a message changes its directory.
+ * A count that fits overrules sums that say "over"; if the mailbox has folders that the layout
+ * does not count, it must fit with them. A cached count older than MAILBOX_REMEMBERED_USEC that
+ * might refuse a message is not used: not every change of a message changes its directory.
  *
  * Returns 0 and *ret, -EMEDIUMTYPE and mailbox->detail, or the negative errno of the count.
  */

@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Would this message fit? The rule alone: numbers in, a verdict out.
- *
- * Every sum is computed in 128 bits and none is rounded before it is compared, so that the verdict
- * is right for every number that the arguments can hold: no sum near 2^63 or 2^64 turns "full" into
- * "fits" or the reverse.
+ * Would this message fit? Numbers in, a verdict out. Sums are not rounded before they are compared:
+ * the verdict is right for every number that the arguments can hold.
  */
 #pragma once
 
@@ -22,9 +19,8 @@ enum verdict {
 };
 
 /*
- * By how much one message may lead past a limit in bytes: so many bytes, and so many percent of the
- * limit (rounded down). An administrator gives one of the two; the other is 0. A mailbox that is
- * past its limit already has no grace.
+ * How far a single message may exceed the limit in bytes: by so many bytes, and by so many percent
+ * of the limit (rounded down). One of the two is 0. A mailbox over its limit has no grace.
  */
 struct verdict_grace {
     uint64_t bytes;
