@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/*
- * Finding users and groups, where "there is none" is told apart from "nobody could say".
- */
+/* Finds users and groups, and says whether there is none or that could not be found out. */
 #pragma once
 
 #include <grp.h>
