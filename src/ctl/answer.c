@@ -11,7 +11,7 @@
 #include "protocol/words.h"
 #include "system/cleanup.h"
 
-/* As much of what is no answer is shown. */
+/* Bytes of an invalid reply to show. */
 #define SHOWN_BYTES_MAX 60
 
 static const char *status_word(int status)
@@ -30,7 +30,7 @@ static const struct {
     {"percent", offsetof(struct answer, percent)},
 };
 
-/* Copies a line without LF, and takes the copy apart. Returns 0, -EBADMSG or -ENOMEM. */
+/* Parses a copy of a line without LF. Returns 0, -EBADMSG or -ENOMEM. */
 static int take_line(struct answer *answer, const char *line, size_t length)
 {
     answer->line = malloc(length + 1);
@@ -80,7 +80,6 @@ static bool take_status(struct answer *answer)
     return false;
 }
 
-/* Whether what every answer about a mailbox has is there. */
 static bool take_mailbox(struct answer *answer)
 {
     for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
@@ -92,7 +91,6 @@ static bool take_mailbox(struct answer *answer)
     return pairs_find(&answer->pairs, "source") && pairs_find(&answer->pairs, "mailbox");
 }
 
-/* Whether the pairs answer a question of that type; takes what is of use out of them. */
 static bool take_pairs(struct answer *answer, enum request_type type)
 {
     if (!take_status(answer))

@@ -33,7 +33,6 @@ static const char *group_of(const char *path)
     return group ? group->gr_name : NULL;
 }
 
-/* Says why nobody could be asked, and what may help. */
 static int fail_connect(struct answer *answer, const char *path, int error)
 {
     const char *group;

@@ -87,9 +87,7 @@ static int probe(const struct direct *direct, const struct mailbox_policy *polic
     return mailbox_count(mailbox, path, settings, policy, now_usec, NULL, ret);
 }
 
-/*
- * Probes what the target may mean, up to the first mailbox that there is, and makes the reply.
- */
+/* Probes the candidates up to the first mailbox that exists, and makes the reply. */
 static void answer_target(const struct direct *direct, struct target *target, char *text,
                           bool check, struct reply *reply)
 {

@@ -67,7 +67,7 @@ static int open_direct(struct program *program)
     return r;
 }
 
-/* Asks about each target, or once where the question has none. */
+/* Asks about each target, or once if there is none. */
 static int ask_all(struct program *program)
 {
     const struct ctl_options *options = &program->options;
@@ -144,7 +144,7 @@ static int complain_of(const struct program *program, const struct answer *answe
     return 0;
 }
 
-/* Says what went wrong everywhere, but only once that nobody can be asked. */
+/* Says what went wrong, but only once that the service cannot be reached. */
 static int complain_of_all(const struct program *program)
 {
     bool was_unreachable = false;
@@ -192,7 +192,6 @@ static int run(struct program *program)
     return exit_status(program->answers, program->answers_count);
 }
 
-/* Whatever could not be written was not said. */
 static int end_output(int status)
 {
     if (fflush(stdout) == 0 && !ferror(stdout))

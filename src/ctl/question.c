@@ -25,8 +25,8 @@ int question_from_verb(const char *verb, struct question *ret)
 }
 
 /*
- * Whether the beginning of the target could be taken for a pair before it, as in the address
- * `size=1 b@example.org`. It cannot where both pairs are there already.
+ * Whether the beginning of the target could be taken for a pair, as in the address
+ * `size=1 b@example.org`. It is not if both pairs come before it.
  */
 static bool is_ambiguous(const char *target)
 {

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/*
- * What is asked, as the line that asks it: exim-quotad-protocol(7).
- */
+/* A query as the line of its request: exim-quotad-protocol(7). */
 #pragma once
 
 #include <stdbool.h>
@@ -16,19 +14,18 @@
 struct question {
     const char *verb; /* the protocol's word */
     enum request_type type;
-    bool has_targets; /* whether it is asked about mailboxes */
+    bool has_targets; /* it is about mailboxes */
     bool have_size;
     uint64_t size_bytes;
     const char *quota; /* as it was given; NULL: not given */
 };
 
-/* Returns 0 and the question that the verb asks, or -EINVAL if it is none. */
+/* Returns 0 and the query of the verb, or -EINVAL if there is none. */
 int question_from_verb(const char *verb, struct question *ret);
 
 /*
- * Writes the line, and its length with the LF to *ret_length. target is NULL where the question has
- * none. Returns 0, -EINVAL if the target holds a line end, which would end the question within it,
- * or -EMSGSIZE if the line is too long.
+ * Writes the line, and its length with the LF to *ret_length. target NULL: none. Returns 0, -EINVAL
+ * if the target holds a line end, or -EMSGSIZE if the line is too long.
  */
 int question_write(const struct question *question, const char *target,
                    char line[QUESTION_BYTES_MAX], size_t *ret_length);

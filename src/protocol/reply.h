@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * From an answer to the bytes of its line. A line of pairs is made for Exim's ${extract}:
- * `key=value` separated by one space, in a fixed order; a value that needs it is in double quotes,
- * with backslash escapes, so that no control byte ever appears in a reply.
+ * Makes the line of a reply: a number, or pairs for Exim's ${extract}, `key=value` separated by one
+ * space, in a fixed order. A value that needs it is in double quotes, with backslash escapes: no
+ * control byte ever appears in a reply.
  */
 #pragma once
 
@@ -28,9 +28,7 @@ void reply_init(struct reply *reply);
 /* Makes the reply a number and LF. */
 void reply_number(struct reply *reply, uint64_t number);
 
-/*
- * Makes the reply what `check` answers, or without check what `usage` does: all but the verdict.
- */
+/* Makes the reply to `check`, or to `usage`: all but the verdict. */
 void reply_judgement(struct reply *reply, bool check, const struct target_judgement *judgement);
 
 /* Makes the reply `status=error reason=REASON text="TEXT"`. */

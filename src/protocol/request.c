@@ -96,10 +96,10 @@ static size_t find_pair(const char *text, size_t length)
 }
 
 /*
- * Takes the pairs before the target off the text. What looks like a pair but is the last word of
- * the line, or has an unknown key and an `@`, or comes a second time, or after all pairs that there
- * are, begins the target: a strange address (prvs=1a2b=joe@example.org) stays one, and no sender's
- * choice of words changes the pairs that the asker wrote before it.
+ * Parses the pairs before the target. What looks like a pair but is the last word of the line, has
+ * an unknown key and an `@`, is repeated, or follows all pairs that there are, begins the target: a
+ * strange address (prvs=1a2b=joe@example.org) stays one, and no sender can change the pairs before
+ * it.
  */
 static enum reason take_pairs(char **text, struct request *request, const char **ret_text)
 {
