@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the service caches of mailboxes, by their paths: counts (struct maildir_memory) and the
+ * What the service caches of mailboxes, by their paths: counts (struct maildir_cache) and the
  * contents of maildirsize files. The cache is bounded in bytes; what was put longest ago is dropped
  * first. Not thread-safe: the event loop owns it.
  *

@@ -172,11 +172,11 @@ static bool is_over_for_sure(const struct mailbox *mailbox, uint64_t now_usec)
 }
 
 int mailbox_probe(const struct mailbox_settings *settings, const struct mailbox_policy *policy,
-                  struct mailbox_memory *memory, const char *path, uint64_t now_usec,
+                  struct mailbox_nowait *nowait, const char *path, uint64_t now_usec,
                   struct mailbox *ret)
 {
     enum mailbox_probe probe;
-    int r = mailbox_open(settings, memory, path, now_usec, ret);
+    int r = mailbox_open(settings, nowait, path, now_usec, ret);
 
     if (r == -EAGAIN)
         return MAILBOX_WOULD_BLOCK;
@@ -184,7 +184,7 @@ int mailbox_probe(const struct mailbox_settings *settings, const struct mailbox_
         return r;
     probe = mailbox_decide(ret, settings, policy, now_usec, &ret->usage);
     ret->rule = ret->usage.rule;
-    if (probe == MAILBOX_NEEDS_COUNT && ret->rule == USAGE_RULE_OVER && !memory &&
+    if (probe == MAILBOX_NEEDS_COUNT && ret->rule == USAGE_RULE_OVER && !nowait &&
         is_over_for_sure(ret, now_usec)) {
         ret->usage.rule = USAGE_RULE_TRUSTED;
         return MAILBOX_ANSWERED;
@@ -195,7 +195,7 @@ int mailbox_probe(const struct mailbox_settings *settings, const struct mailbox_
 static struct usage usage_of_count(const struct mailbox *mailbox, const struct maildir_count *count,
                                    uint64_t now_usec)
 {
-    bool remembered = count->directories_read == 0 && count->directories_remembered > 0;
+    bool remembered = count->directories_read == 0 && count->directories_cached > 0;
 
     return (struct usage){
         .bytes = count->bytes,
@@ -235,16 +235,16 @@ static void judge_stray_folders(const struct mailbox *mailbox, const struct mail
  * might be used for that: by the verdict, or by a client that asks for the usage.
  */
 static bool is_too_old(const struct usage *usage, const struct mailbox_policy *policy,
-                       const struct maildir_memory *memory)
+                       const struct maildir_cache *cached)
 {
-    return usage->count.directories_remembered > 0 && memory &&
-           clock_usec(CLOCK_MONOTONIC) - memory->since_usec > MAILBOX_REMEMBERED_USEC &&
+    return usage->count.directories_cached > 0 && cached &&
+           clock_usec(CLOCK_MONOTONIC) - cached->since_usec > MAILBOX_CACHED_USEC &&
            !mailbox_fits(usage, policy);
 }
 
 static int count_messages(const struct mailbox *mailbox, const char *path,
                           const struct mailbox_settings *settings, uint64_t now_usec,
-                          struct maildir_memory **memory, struct usage *ret)
+                          struct maildir_cache **cached, struct usage *ret)
 {
     struct maildir_count count = {};
     int r;
@@ -253,7 +253,7 @@ static int count_messages(const struct mailbox *mailbox, const char *path,
         r = everything_count(mailbox->fd, path, settings->confine, settings->maildir.budget,
                              &count);
     else
-        r = maildir_count(mailbox->fd, path, settings->confine, &settings->maildir, memory, &count);
+        r = maildir_count(mailbox->fd, path, settings->confine, &settings->maildir, cached, &count);
     if (r == 0)
         *ret = usage_of_count(mailbox, &count, now_usec);
     return r;
@@ -261,13 +261,13 @@ static int count_messages(const struct mailbox *mailbox, const char *path,
 
 int mailbox_count(struct mailbox *mailbox, const char *path,
                   const struct mailbox_settings *settings, const struct mailbox_policy *policy,
-                  uint64_t now_usec, struct maildir_memory **memory, struct usage *ret)
+                  uint64_t now_usec, struct maildir_cache **cached, struct usage *ret)
 {
-    int r = count_messages(mailbox, path, settings, now_usec, memory, ret);
+    int r = count_messages(mailbox, path, settings, now_usec, cached, ret);
 
-    if (r == 0 && memory && is_too_old(ret, policy, *memory)) {
-        maildir_memory_free(steal_pointer(memory));
-        r = count_messages(mailbox, path, settings, now_usec, memory, ret);
+    if (r == 0 && cached && is_too_old(ret, policy, *cached)) {
+        maildir_cache_free(steal_pointer(cached));
+        r = count_messages(mailbox, path, settings, now_usec, cached, ret);
     }
     if (r < 0)
         return r;

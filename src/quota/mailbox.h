@@ -25,7 +25,7 @@
 #define MAILBOX_MAILDIRSIZE_FRESH_USEC (UINT64_C(15) * 60 * 1000 * 1000)
 
 /* A cached count may refuse a message only while it is younger than this. */
-#define MAILBOX_REMEMBERED_USEC (UINT64_C(15) * 60 * 1000 * 1000)
+#define MAILBOX_CACHED_USEC (UINT64_C(15) * 60 * 1000 * 1000)
 
 /* Messages that arrived this much later than maildirsize was written were not added to it. */
 #define MAILBOX_UNKEPT_USEC (UINT64_C(24) * 3600 * 1000 * 1000)
@@ -80,7 +80,7 @@ struct mailbox {
 typedef enum filesystem_kind (*mailbox_device_kind_fn)(dev_t device, void *userdata);
 
 /* What a probe that must not wait may use. Not for several threads. */
-struct mailbox_memory {
+struct mailbox_nowait {
     struct cache *cache;
     mailbox_device_kind_fn device_kind;
     void *userdata; /* of device_kind() */
@@ -97,7 +97,7 @@ void mailbox_normalise_path(char *path);
  * mailbox is its parent, if its name begins with a dot, it holds `maildirfolder`, and the parent
  * has `cur` or `new`. (Dovecot also writes a maildirfolder into mailboxes themselves.)
  *
- * With memory NULL, it may wait for a disk or a server. Otherwise it uses only what the kernel and
+ * With nowait NULL, it may wait for a disk or a server. Otherwise it uses only what the kernel and
  * the cache hold, and returns MAILBOX_WOULD_BLOCK where that is not enough: for symbolic links,
  * folders, and directories without a maildirsize, among others. A maildirsize on a disk that is
  * cached and has not changed is not read again; the mailbox's descriptor is -1 then. (A write
@@ -110,7 +110,7 @@ void mailbox_normalise_path(char *path);
  * or another negative errno of open(2); of *ret only detail means anything then.
  */
 int mailbox_probe(const struct mailbox_settings *settings, const struct mailbox_policy *policy,
-                  struct mailbox_memory *memory, const char *path, uint64_t now_usec,
+                  struct mailbox_nowait *nowait, const char *path, uint64_t now_usec,
                   struct mailbox *ret);
 
 /*
@@ -130,14 +130,14 @@ void mailbox_close(struct mailbox *mailbox);
 
 /*
  * Counts the messages (or the files) of a mailbox for which mailbox_probe() returned
- * MAILBOX_NEEDS_COUNT. path is the mailbox's own; memory is as maildir_count() takes it. May wait.
+ * MAILBOX_NEEDS_COUNT. path is the mailbox's own; cached is as maildir_count() takes it. May wait.
  *
  * A count that fits overrules sums that say "over"; if the mailbox has folders that the layout
- * does not count, it must fit with them. A cached count older than MAILBOX_REMEMBERED_USEC that
+ * does not count, it must fit with them. A cached count older than MAILBOX_CACHED_USEC that
  * might refuse a message is not used: not every change of a message changes its directory.
  *
  * Returns 0 and *ret, -EMEDIUMTYPE and mailbox->detail, or the negative errno of the count.
  */
 int mailbox_count(struct mailbox *mailbox, const char *path,
                   const struct mailbox_settings *settings, const struct mailbox_policy *policy,
-                  uint64_t now_usec, struct maildir_memory **memory, struct usage *ret);
+                  uint64_t now_usec, struct maildir_cache **cached, struct usage *ret);

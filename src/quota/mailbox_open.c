@@ -24,7 +24,7 @@
 /* How a mailbox is opened: from memory alone, or not. */
 struct opener {
     const struct mailbox_settings *settings;
-    struct mailbox_memory *memory; /* NULL: waiting is allowed */
+    struct mailbox_nowait *nowait; /* NULL: waiting is allowed */
     dev_t waits_for;               /* the device that it would have had to wait for */
 };
 
@@ -34,14 +34,14 @@ static const char *const leaf_names[] = {"new", "cur"};
 
 static enum filesystem_kind kind_of(const struct opener *opener, dev_t device)
 {
-    return opener->memory->device_kind(device, opener->memory->userdata);
+    return opener->nowait->device_kind(device, opener->nowait->userdata);
 }
 
 static int open_path(struct opener *opener, const char *path)
 {
     struct confine *confine = opener->settings->confine;
 
-    if (opener->memory)
+    if (opener->nowait)
         return confine_open_cached(confine, path, O_PATH, &opener->waits_for);
     return budget_open(opener->settings->maildir.budget, confine, path, O_PATH);
 }
@@ -52,7 +52,7 @@ static int open_path(struct opener *opener, const char *path)
  */
 static bool must_not_wait(const struct opener *opener, dev_t device)
 {
-    return opener->memory && kind_of(opener, device) != FILESYSTEM_MEMORY;
+    return opener->nowait && kind_of(opener, device) != FILESYSTEM_MEMORY;
 }
 
 /*
@@ -64,14 +64,14 @@ static int open_name(const struct opener *opener, dev_t device, int directory_fd
 {
     enum confine_reach reach = CONFINE_ANYWHERE;
 
-    if (opener->memory)
+    if (opener->nowait)
         reach = must_not_wait(opener, device) ? CONFINE_CACHED : CONFINE_SAME_MOUNT;
     return confine_open_name(directory_fd, name, flags, reach);
 }
 
 static int stat_descriptor(const struct opener *opener, int fd, struct statx *ret)
 {
-    int flags = AT_EMPTY_PATH | (opener->memory ? AT_STATX_DONT_SYNC : 0);
+    int flags = AT_EMPTY_PATH | (opener->nowait ? AT_STATX_DONT_SYNC : 0);
 
     if (statx(fd, "", flags, STATX_TYPE | MAILDIRSIZE_CACHE_STATX_MASK, ret) < 0)
         return -errno;
@@ -161,7 +161,7 @@ static bool is_passing(const struct opener *opener, int error)
 {
     switch (error) {
     case -EAGAIN:
-        return opener->memory != NULL;
+        return opener->nowait != NULL;
     case -EINTR:
     case -EMFILE:
     case -ENFILE:
@@ -217,7 +217,7 @@ static int load_maildirsize(const struct opener *opener, const char *path, struc
 
     if (r == 0 && must_not_wait(opener, mailbox->device) &&
         mailbox->maildirsize_state == USAGE_RULE_TRUSTED)
-        maildirsize_cache_put(opener->memory->cache, path, &st, read_sec, &mailbox->maildirsize);
+        maildirsize_cache_put(opener->nowait->cache, path, &st, read_sec, &mailbox->maildirsize);
     return r;
 }
 
@@ -266,7 +266,7 @@ static int suspect_maildirsize(const struct opener *opener, struct mailbox *mail
         return is_passing(opener, r) ? r : 0;
     mailbox->is_suspect =
         changed_usec > written_usec && changed_usec - written_usec > MAILBOX_UNKEPT_USEC;
-    if (mailbox->is_suspect && !opener->memory)
+    if (mailbox->is_suspect && !opener->nowait)
         mailbox->is_unkept =
             arrivals_after(mailbox->fd, (written_usec + MAILBOX_UNKEPT_USEC) / USEC_PER_SEC);
     return 0;
@@ -289,9 +289,9 @@ static int open_target(struct opener *opener, const char *path, struct mailbox *
     if (r < 0)
         return r;
     mailbox->device = statx_device(&st);
-    if (opener->memory && kind_of(opener, mailbox->device) == FILESYSTEM_UNKNOWN)
+    if (opener->nowait && kind_of(opener, mailbox->device) == FILESYSTEM_UNKNOWN)
         return -EAGAIN;
-    if (!opener->memory)
+    if (!opener->nowait)
         mailbox->device_kind = filesystem_kind(fd);
     if (S_ISREG(st.stx_mode)) {
         mailbox->kind = MAILBOX_MBOX;
@@ -351,7 +351,7 @@ static int go_to_parent(struct opener *opener, const char *path, size_t parent_l
 
     if (r <= 0)
         return r == -EACCES ? 0 : r;
-    if (opener->memory)
+    if (opener->nowait)
         return -EAGAIN;
     (void)snprintf(text, sizeof(text), "%.*s", (int)parent_length, path);
     r = open_target(opener, text, &parent);
@@ -464,7 +464,7 @@ static int examine_maildir(const struct opener *opener, const char *path, uint64
     if (r < 0)
         return r;
     /* Without one it has to be looked into, and may be no mailbox. */
-    if (opener->memory)
+    if (opener->nowait)
         return mailbox->maildirsize_state == USAGE_RULE_MISSING ? -EAGAIN : 0;
     return check_maildir(opener, mailbox);
 }
@@ -501,7 +501,7 @@ static int open_entry(const struct opener *opener, const char *path, const char 
 static bool recall_maildirsize(const struct opener *opener, const char *path, uint64_t now_usec,
                                struct mailbox *mailbox)
 {
-    const struct maildirsize_cached *cached = maildirsize_cache_find(opener->memory->cache, path);
+    const struct maildirsize_cached *cached = maildirsize_cache_find(opener->nowait->cache, path);
     _cleanup_(closep) int fd = -1;
     struct statx st;
 
@@ -528,10 +528,10 @@ static bool is_no_folder(const struct opener *opener, const char *path)
 }
 
 /*
- * Opens the Maildir at path by what is remembered of its maildirsize, which takes half of the
+ * Opens the Maildir at path by what is cached of its maildirsize, which takes half of the
  * system calls. Returns whether that answers; all else, errors too, is the other way's.
  */
-static bool open_remembered(const struct opener *opener, const char *path, uint64_t now_usec,
+static bool open_from_cache(const struct opener *opener, const char *path, uint64_t now_usec,
                             struct mailbox *ret)
 {
     struct mailbox mailbox = {.kind = MAILBOX_MAILDIR, .fd = -1, .path_length = strlen(path)};
@@ -543,12 +543,12 @@ static bool open_remembered(const struct opener *opener, const char *path, uint6
     return true;
 }
 
-static int open_from_memory(struct opener *opener, const char *path, uint64_t now_usec,
-                            struct mailbox *ret)
+static int open_nowait(struct opener *opener, const char *path, uint64_t now_usec,
+                       struct mailbox *ret)
 {
     int r;
 
-    if (open_remembered(opener, path, now_usec, ret))
+    if (open_from_cache(opener, path, now_usec, ret))
         return 0;
     r = open_once(opener, path, now_usec, ret);
     if (r == -EOPNOTSUPP || r == -ESTALE)
@@ -558,15 +558,15 @@ static int open_from_memory(struct opener *opener, const char *path, uint64_t no
     return r;
 }
 
-int mailbox_open(const struct mailbox_settings *settings, struct mailbox_memory *memory,
+int mailbox_open(const struct mailbox_settings *settings, struct mailbox_nowait *nowait,
                  const char *path, uint64_t now_usec, struct mailbox *ret)
 {
-    struct opener opener = {.settings = settings, .memory = memory};
+    struct opener opener = {.settings = settings, .nowait = nowait};
     int r = -ESTALE;
 
     *ret = (struct mailbox)MAILBOX_NULL;
-    if (memory)
-        return open_from_memory(&opener, path, now_usec, ret);
+    if (nowait)
+        return open_nowait(&opener, path, now_usec, ret);
     for (int i = 0; i < STALE_ATTEMPTS && r == -ESTALE; i++) {
         mailbox_close(ret);
         r = open_once(&opener, path, now_usec, ret);

@@ -8,11 +8,11 @@
 #include "quota/mailbox.h"
 
 /*
- * Opens the mailbox at path, as mailbox_probe() says, and reads its maildirsize. With memory it
- * never waits. Returns 0, or the negative errno of mailbox_probe(), or with memory -EAGAIN where
+ * Opens the mailbox at path, as mailbox_probe() says, and reads its maildirsize. With nowait it
+ * never waits. Returns 0, or the negative errno of mailbox_probe(), or with nowait -EAGAIN where
  * that is not enough. *ret is to be released with mailbox_close() either way.
  */
-int mailbox_open(const struct mailbox_settings *settings, struct mailbox_memory *memory,
+int mailbox_open(const struct mailbox_settings *settings, struct mailbox_nowait *nowait,
                  const char *path, uint64_t now_usec, struct mailbox *ret);
 
 /*

@@ -187,7 +187,7 @@ static int directory_read_open(struct maildir_directory *directory, struct count
         return r;
     is_settled = stamp_equal(&directory->stamp, &after) && stamp_is_settled(&after, read_sec);
     if (is_settled && !counter->is_unsteady)
-        directory->state = MAILDIR_REMEMBERED;
+        directory->state = MAILDIR_CACHED;
     /* Messages get another name when their flags change, which they have in `cur` alone. */
     if (is_settled || location->part == MAILDIR_NEW)
         return OUTCOME_DONE;
@@ -215,10 +215,9 @@ static int directory_try(struct maildir_directory *directory, struct counter *co
     if (r >= 0 &&
         inode_set_has(&counter->seen, stamp_device(&directory->stamp), directory->stamp.inode))
         return OUTCOME_SEEN;
-    if (r >= 0 && before.state == MAILDIR_REMEMBERED &&
-        stamp_equal(&before.stamp, &directory->stamp)) {
+    if (r >= 0 && before.state == MAILDIR_CACHED && stamp_equal(&before.stamp, &directory->stamp)) {
         *directory = before;
-        counter->count.directories_remembered++;
+        counter->count.directories_cached++;
         return OUTCOME_DONE;
     }
     if (r >= 0)
@@ -299,7 +298,7 @@ static int directory_count(struct maildir_directory *directory, struct counter *
     if (r <= 0)
         return r;
     if (is_current)
-        counter->count.directories_remembered++;
+        counter->count.directories_cached++;
     sums->bytes = size_add(sums->bytes, directory->bytes);
     sums->messages = size_add(sums->messages, directory->messages);
     return 1;
@@ -398,20 +397,20 @@ static int folder_count(struct maildir_directory directories[static MAILDIR_PART
 }
 
 /* Says whether the list of folders that is remembered still holds. */
-static bool mailbox_is_current(const struct counter *counter, const struct maildir_memory *memory)
+static bool mailbox_is_current(const struct counter *counter, const struct maildir_cache *cached)
 {
     struct stamp now;
 
-    return memory && stamp_get(counter->access.fd, "", &now) == 0 &&
-           stamp_equal(&memory->stamp, &now);
+    return cached && stamp_get(counter->access.fd, "", &now) == 0 &&
+           stamp_equal(&cached->stamp, &now);
 }
 
 /* Lists the entries of the mailbox as they are remembered. */
-static int mailbox_recall(const struct maildir_memory *memory, struct folder_list *list)
+static int mailbox_recall(const struct maildir_cache *cached, struct folder_list *list)
 {
-    const char *entry = maildir_memory_entries(memory);
+    const char *entry = maildir_cache_entries(cached);
 
-    for (size_t i = 0; i < memory->folders; i++, entry += folder_entry_size(entry)) {
+    for (size_t i = 0; i < cached->folders; i++, entry += folder_entry_size(entry)) {
         const char *path = folder_entry_path(entry);
         int r = 0;
 
@@ -456,71 +455,71 @@ static int mailbox_list(struct counter *counter, struct folder_list *list, struc
 }
 
 /* Brings the list of folders up to date, once. */
-static int mailbox_try(struct counter *counter, struct maildir_memory **memory)
+static int mailbox_try(struct counter *counter, struct maildir_cache **cached)
 {
     _cleanup_(folder_list_done) struct folder_list list = folder_list_for(counter->options->budget);
-    struct maildir_memory *fresh;
+    struct maildir_cache *fresh;
     struct stamp stamp = {};
     int r;
 
-    if (mailbox_is_current(counter, *memory)) {
-        counter->count.directories_remembered++;
-        if (!(*memory)->has_plain)
+    if (mailbox_is_current(counter, *cached)) {
+        counter->count.directories_cached++;
+        if (!(*cached)->has_plain)
             return 0;
-        stamp = (*memory)->stamp;
-        r = mailbox_recall(*memory, &list);
+        stamp = (*cached)->stamp;
+        r = mailbox_recall(*cached, &list);
     } else {
         r = mailbox_list(counter, &list, &stamp);
     }
     if (r == 0)
         r = folders_add_strays(&counter->access, &counter->entries, counter->options, &list);
     if (r == 0)
-        r = maildir_memory_new(&list, *memory, &fresh);
+        r = maildir_cache_new(&list, *cached, &fresh);
     if (r < 0)
         return r;
     fresh->stamp = stamp;
-    maildir_memory_free(*memory);
-    *memory = fresh;
+    maildir_cache_free(*cached);
+    *cached = fresh;
     return 0;
 }
 
 /* Brings the list of folders up to date, and tries twice where a server has forgotten something. */
-static int mailbox_refresh(struct counter *counter, struct maildir_memory **memory)
+static int mailbox_refresh(struct counter *counter, struct maildir_cache **cached)
 {
     const struct maildir_count before = counter->count;
-    int r = mailbox_try(counter, memory);
+    int r = mailbox_try(counter, cached);
 
     if (r != -ESTALE)
         return r;
     counter->count = before;
-    return mailbox_try(counter, memory);
+    return mailbox_try(counter, cached);
 }
 
 /* Counts the directories of the mailbox itself. */
-static int mailbox_count_own(struct counter *counter, struct maildir_memory *memory)
+static int mailbox_count_own(struct counter *counter, struct maildir_cache *cached)
 {
     uint32_t left_out = counter->count.left_out;
-    int r = parts_count(memory->directories, counter, FOLDER_COUNTED, "", -1);
+    int r = parts_count(cached->directories, counter, FOLDER_COUNTED, "", -1);
 
     for (enum maildir_part part = 0; part < MAILDIR_PARTS; part++)
-        counter->count.is_mailbox |= memory->directories[part].state != MAILDIR_ABSENT;
+        counter->count.is_mailbox |= cached->directories[part].state != MAILDIR_ABSENT;
     counter->count.is_mailbox |= counter->count.left_out != left_out;
     return r;
 }
 
 /* Counts a mailbox whose list of folders is up to date. */
-static int mailbox_count_all(struct counter *counter, struct maildir_memory *memory)
+static int mailbox_count_all(struct counter *counter, struct maildir_cache *cached)
 {
-    const char *entry = maildir_memory_entries(memory);
+    const char *entry = maildir_cache_entries(cached);
     int r;
 
-    r = mailbox_count_own(counter, memory);
+    r = mailbox_count_own(counter, cached);
     if (r < 0)
         return r;
-    for (size_t i = 0; i < memory->folders; i++, entry += folder_entry_size(entry)) {
+    for (size_t i = 0; i < cached->folders; i++, entry += folder_entry_size(entry)) {
         if (counter->options->layout == MAILDIR_LAYOUT_FS)
             counter->count.is_mailbox = true;
-        r = folder_count(maildir_memory_directories(memory, i), counter, entry);
+        r = folder_count(maildir_cache_directories(cached, i), counter, entry);
         if (r < 0)
             return r;
     }
@@ -528,11 +527,11 @@ static int mailbox_count_all(struct counter *counter, struct maildir_memory *mem
 }
 
 int maildir_count(int mailbox_fd, const char *path, struct confine *confine,
-                  const struct maildir_options *options, struct maildir_memory **memory,
+                  const struct maildir_options *options, struct maildir_cache **cached,
                   struct maildir_count *ret)
 {
-    _cleanup_(maildir_memory_freep) struct maildir_memory *unwanted = NULL;
-    struct maildir_memory **slot = memory ? memory : &unwanted;
+    _cleanup_(maildir_cache_freep) struct maildir_cache *unwanted = NULL;
+    struct maildir_cache **slot = cached ? cached : &unwanted;
     struct counter counter = {
         .access = {.fd = mailbox_fd,
                    .path = path,

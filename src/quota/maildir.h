@@ -54,7 +54,7 @@
 #include <stdint.h>
 
 #include "quota/folder_list.h"
-#include "quota/maildir_memory.h"
+#include "quota/maildir_cache.h"
 #include "quota/maildir_name.h"
 
 struct budget;
@@ -110,22 +110,22 @@ struct maildir_count {
     uint64_t files_counted; /* messages in the directories that were read this time */
     uint64_t files_stat;    /* of these, those without a usable tag */
     uint32_t directories_read;
-    uint32_t directories_remembered;
+    uint32_t directories_cached;
 };
 
 /*
  * Counts the mailbox that mailbox_fd is open on (O_PATH suffices; it stays the caller's). path is
- * the mailbox's absolute path, used with confine only for symbolic links. *memory is what an
+ * the mailbox's absolute path, used with confine only for symbolic links. *cached is what an
  * earlier count of this mailbox with the same options left, or NULL; it is updated or replaced, and
- * the caller releases it with maildir_memory_free(). With memory NULL, nothing is cached. Waits for
+ * the caller releases it with maildir_cache_free(). With cached NULL, nothing is cached. Waits for
  * a disk or a server as long as they take.
  *
  * Returns 0; -E2BIG if there are more than MAILDIR_FOLDERS_MAX folders, or they take more bytes
  * than the budget allows; -ETIME or an error of enter_device() if the budget ends the count; the
  * negative errno of the first directory or message that could not be read (-EACCES, -EIO, -ESTALE
- * if it occurs twice in a row, ...); or -ENOMEM. After an error, *ret is not written and *memory is
+ * if it occurs twice in a row, ...); or -ENOMEM. After an error, *ret is not written and *cached is
  * still valid: what was counted so far need not be counted again.
  */
 int maildir_count(int mailbox_fd, const char *path, struct confine *confine,
-                  const struct maildir_options *options, struct maildir_memory **memory,
+                  const struct maildir_options *options, struct maildir_cache **cached,
                   struct maildir_count *ret);

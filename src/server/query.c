@@ -40,7 +40,7 @@ struct query_service {
     struct lookups lookups;
     bool listens;
     uint64_t started_usec;
-    struct mailbox_memory memory;
+    struct mailbox_nowait nowait;
 };
 
 static enum filesystem_kind device_kind(dev_t device, void *userdata)
@@ -80,11 +80,11 @@ static int service_init(sd_event *event, struct query_service *service, size_t c
     r = report_new(event, service->journal, &service->report);
     if (r < 0)
         return r;
-    r = cache_new(settings->cache_bytes, &service->memory.cache);
+    r = cache_new(settings->cache_bytes, &service->nowait.cache);
     if (r < 0)
         return r;
-    service->memory.device_kind = device_kind;
-    service->memory.userdata = service;
+    service->nowait.device_kind = device_kind;
+    service->nowait.userdata = service;
     r = pool_new(event, settings->scan_threads, QUEUE_MAX, &service->fast);
     if (r == 0)
         r = pool_new(event, slow_threads(settings), QUEUE_MAX, &service->slow);
@@ -97,7 +97,7 @@ static int service_init(sd_event *event, struct query_service *service, size_t c
     if (r < 0)
         return r;
     return scanner_new(event, &scanner_settings, service->fast, service->slow,
-                       service->memory.cache, &service->devices, &service->scanner);
+                       service->nowait.cache, &service->devices, &service->scanner);
 }
 
 int query_service_new(sd_event *event, const struct settings *settings, size_t connections_max,
@@ -138,7 +138,7 @@ bool query_service_end(struct query_service *service)
         scanner_free(service->scanner);
     limits_store_free(service->limits);
     report_free(service->report);
-    cache_free(service->memory.cache);
+    cache_free(service->nowait.cache);
     devices_deinit(&service->devices);
     free(service);
     return true;
@@ -257,7 +257,7 @@ static enum outcome probe(struct query_service *service, struct query *query, co
 {
     const struct quota_settings *settings = &service->settings->quota;
     _cleanup_(mailbox_close) struct mailbox mailbox = MAILBOX_NULL;
-    int r = mailbox_probe(&settings->mailbox, &query->target.policy, &service->memory, path,
+    int r = mailbox_probe(&settings->mailbox, &query->target.policy, &service->nowait, path,
                           clock_usec(CLOCK_REALTIME), &mailbox);
 
     query->waiter.have_usage = r == MAILBOX_ANSWERED;
@@ -392,7 +392,7 @@ static void answer_stats(struct query_service *service, struct reply *reply)
     reply_add_number(reply, "shared", scans->shared);
     reply_add_number(reply, "timeouts", scans->timeouts);
     reply_add_number(reply, "stuck", scanner_stuck(service->scanner));
-    reply_add_number(reply, "mailboxes", cache_count(service->memory.cache, CACHE_COUNT));
+    reply_add_number(reply, "mailboxes", cache_count(service->nowait.cache, CACHE_COUNT));
     reply_add_number(reply, "uptime",
                      (clock_usec(CLOCK_MONOTONIC) - service->started_usec) / USEC_PER_SEC);
     reply_end(reply);
@@ -511,7 +511,7 @@ void query_status(struct query_service *service, char text[static QUERY_STATUS_B
              "%" PRIu64 " queries, %" PRIu64 " over quota, %" PRIu64
              " errors; %zu mailboxes cached; p99 %" PRIu64 ".%" PRIu64 " ms%s%s",
              counters->queries, counters->over, counters->errors,
-             cache_count(service->memory.cache, CACHE_COUNT), p99_usec / 1000, p99_usec / 100 % 10,
+             cache_count(service->nowait.cache, CACHE_COUNT), p99_usec / 1000, p99_usec / 100 % 10,
              lookups_are_in_vain(&service->lookups) ? "; addresses do not lead to mailboxes" : "",
              hang);
 }

@@ -243,7 +243,7 @@ static void report_debug(struct report *report, const struct report_entry *entry
                        entry->subject, usage->bytes, usage->messages, fields.status, fields.source,
                        usage_rule_text(judgement->rule), usage->count.files_counted,
                        usage->count.files_stat, usage->count.directories_read,
-                       usage->count.directories_remembered, entry->usec);
+                       usage->count.directories_cached, entry->usec);
 }
 
 /* Whether the event about the mailbox is to be reported: once a day. */

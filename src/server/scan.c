@@ -70,7 +70,7 @@ struct scan {
     char *asked_path;
     char *path; /* the mailbox's own: shorter where asked_path is that of a folder */
     struct mailbox_policy policy;
-    struct maildir_memory *memory;
+    struct maildir_cache *cached;
     uint64_t mount_changes; /* before it began */
 
     struct budget budget;
@@ -102,7 +102,7 @@ static void scan_free(struct scan *scan)
 {
     if (!scan)
         return;
-    maildir_memory_free(scan->memory);
+    maildir_cache_free(scan->cached);
     pthread_mutex_destroy(&scan->lock);
     free(scan->asked_path);
     free(scan->path);
@@ -163,7 +163,7 @@ static void work(struct scan *scan)
         return;
     }
     scan->error = mailbox_count(&mailbox, scan->path, &settings, &scan->policy, now_usec,
-                                &scan->memory, &scan->usage);
+                                &scan->cached, &scan->usage);
     scan->counted = scan->error == 0 && scan->usage.rule != USAGE_RULE_LAYOUT;
     if (scan->error < 0)
         publish(scan, &mailbox, true); /* with what it says of the error */
@@ -251,10 +251,10 @@ static struct scan *find_scan(const struct scanner *scanner, const char *path)
 /* Gives back what is cached of the mailbox. */
 static void cache_count_of(struct scan *scan)
 {
-    struct maildir_memory *memory = steal_pointer(&scan->memory);
+    struct maildir_cache *cached = steal_pointer(&scan->cached);
 
-    cache_put(scan->scanner->cache, CACHE_COUNT, scan->asked_path, memory,
-              maildir_memory_bytes(memory));
+    cache_put(scan->scanner->cache, CACHE_COUNT, scan->asked_path, cached,
+              maildir_cache_bytes(cached));
 }
 
 static void on_finished(struct pool_job *job);
@@ -281,7 +281,7 @@ static int start_scan(struct scanner *scanner, const char *path, dev_t device,
     if (!scan->asked_path || !scan->path)
         return -ENOMEM;
     scan->job = (struct pool_job){.device = device, .work = on_work, .finished = on_finished};
-    scan->memory = cache_take(scanner->cache, CACHE_COUNT, path);
+    scan->cached = cache_take(scanner->cache, CACHE_COUNT, path);
     scan->mount_changes = devices_changes(scanner->devices);
     r = submit(scan);
     if (r < 0) {

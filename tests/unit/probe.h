@@ -166,7 +166,7 @@ static inline enum filesystem_kind on_device_kind(dev_t device, void *userdata)
 static inline int probe_cached_at(const struct fixture *fixture, const char *name,
                                   struct kinds kinds, uint64_t now_usec, struct mailbox *ret)
 {
-    struct mailbox_memory memory = {.device_kind = on_device_kind, .userdata = &kinds};
+    struct mailbox_nowait memory = {.device_kind = on_device_kind, .userdata = &kinds};
     char path[PATH_MAX];
     int r;
 

@@ -7,7 +7,7 @@
 #include "filter.h"
 #include "hoard.h"
 #include "quota/cache.h"
-#include "quota/maildir_memory.h"
+#include "quota/maildir_cache.h"
 #include "random.h"
 #include "system/cleanup.h"
 
@@ -36,18 +36,18 @@ static int teardown(void **state)
     return 0;
 }
 
-static struct maildir_memory *new_memory(const struct box *box)
+static struct maildir_cache *new_memory(const struct box *box)
 {
-    struct maildir_memory *memory = NULL;
+    struct maildir_cache *memory = NULL;
 
     (void)box_count(box, &memory);
     assert_non_null(memory);
     return memory;
 }
 
-static void put(struct cache *cache, const char *path, struct maildir_memory *memory)
+static void put(struct cache *cache, const char *path, struct maildir_cache *memory)
 {
-    cache_put(cache, CACHE_COUNT, path, memory, maildir_memory_bytes(memory));
+    cache_put(cache, CACHE_COUNT, path, memory, maildir_cache_bytes(memory));
 }
 
 static const char *path_of(unsigned int i, char path[static 64])
@@ -67,7 +67,7 @@ static void put_number(struct cache *cache, const struct box *box, unsigned int 
 static bool touch_number(struct cache *cache, unsigned int i)
 {
     char path[64];
-    struct maildir_memory *memory = cache_take(cache, CACHE_COUNT, path_of(i, path));
+    struct maildir_cache *memory = cache_take(cache, CACHE_COUNT, path_of(i, path));
 
     put(cache, path, memory);
     return memory != NULL;
@@ -104,7 +104,7 @@ static struct cache *cache_for(const struct box *box, size_t count)
 static void take_and_put(void **state)
 {
     _cleanup_(cache_freep) struct cache *cache = NULL;
-    struct maildir_memory *a = new_memory(*state), *b = new_memory(*state);
+    struct maildir_cache *a = new_memory(*state), *b = new_memory(*state);
 
     assert_int_equal(cache_new(ROOMY, &cache), 0);
     assert_null(cache_take(cache, CACHE_COUNT, "/a"));
@@ -125,7 +125,7 @@ static void take_and_put(void **state)
     put(cache, "/a", b);
     assert_int_equal(cache_count(cache, CACHE_COUNT), 1);
     assert_ptr_equal(cache_take(cache, CACHE_COUNT, "/a"), b);
-    maildir_memory_free(b);
+    maildir_cache_free(b);
 }
 
 static void each_kind_has_its_own(void **state)
@@ -141,7 +141,7 @@ static void each_kind_has_its_own(void **state)
     assert_ptr_equal(cache_find(cache, CACHE_MAILDIRSIZE, "/a"), text); /* it stays */
     assert_int_equal(cache_count(cache, CACHE_COUNT), 1);
     assert_int_equal(cache_count(cache, CACHE_MAILDIRSIZE), 1);
-    maildir_memory_free(cache_take(cache, CACHE_COUNT, "/a"));
+    maildir_cache_free(cache_take(cache, CACHE_COUNT, "/a"));
     assert_int_equal(cache_count(cache, CACHE_COUNT), 0);
     assert_int_equal(cache_count(cache, CACHE_MAILDIRSIZE), 1);
 }
@@ -185,13 +185,13 @@ static void the_least_recently_used_goes(void **state)
     assert_false(touch_number(cache, 1));
     assert_int_equal(cache_count(cache, CACHE_COUNT), BOUND);
     /* 3 4 ... 0 2 50: taken from the middle and both ends, then filled up. */
-    maildir_memory_free(cache_take(cache, CACHE_COUNT, path_of(0, path)));
+    maildir_cache_free(cache_take(cache, CACHE_COUNT, path_of(0, path)));
     put_number(cache, *state, 51);
     put_number(cache, *state, 52);
     assert_false(touch_number(cache, 3));
     assert_int_equal(cache_count(cache, CACHE_COUNT), BOUND);
-    maildir_memory_free(cache_take(cache, CACHE_COUNT, path_of(2, path)));
-    maildir_memory_free(cache_take(cache, CACHE_COUNT, path_of(52, path)));
+    maildir_cache_free(cache_take(cache, CACHE_COUNT, path_of(2, path)));
+    maildir_cache_free(cache_take(cache, CACHE_COUNT, path_of(52, path)));
     assert_int_equal(cache_count(cache, CACHE_COUNT), BOUND - 2);
     put_number(cache, *state, 53);
     put_number(cache, *state, 54);
@@ -236,10 +236,10 @@ static void a_random_history(void **state)
             at++;
         found = at < count;
         if (take) {
-            struct maildir_memory *memory = cache_take(cache, CACHE_COUNT, path_of(number, path));
+            struct maildir_cache *memory = cache_take(cache, CACHE_COUNT, path_of(number, path));
 
             assert_int_equal(memory != NULL, found);
-            maildir_memory_free(memory);
+            maildir_cache_free(memory);
         } else {
             put_number(cache, *state, number);
         }
@@ -288,7 +288,7 @@ static void a_large_cache(void **state)
     for (unsigned int i = 0; i < MANY; i++) {
         char path[64];
 
-        maildir_memory_free(cache_take(cache, CACHE_COUNT, path_of(i, path)));
+        maildir_cache_free(cache_take(cache, CACHE_COUNT, path_of(i, path)));
     }
     assert_int_equal(cache_count(cache, CACHE_COUNT), 0);
     /* The table stays for the next. */
@@ -299,7 +299,7 @@ static void a_large_cache(void **state)
 static void bytes(void **state)
 {
     _cleanup_(cache_freep) struct cache *cache = NULL;
-    struct maildir_memory *memory = new_memory(*state);
+    struct maildir_cache *memory = new_memory(*state);
     size_t empty_bytes, one_bytes;
 
     assert_int_equal(cache_new(ROOMY, &cache), 0);
@@ -307,13 +307,13 @@ static void bytes(void **state)
     one_bytes = cache_bytes(cache);
     memory = cache_take(cache, CACHE_COUNT, "/a");
     empty_bytes = cache_bytes(cache);
-    assert_int_equal(one_bytes - empty_bytes, 48 + maildir_memory_bytes(memory) + 24);
+    assert_int_equal(one_bytes - empty_bytes, 48 + maildir_cache_bytes(memory) + 24);
     for (int i = 0; i < 3; i++) {
         put(cache, "/b", memory);
         assert_int_equal(cache_bytes(cache), one_bytes);
         memory = new_memory(*state);
     }
-    maildir_memory_free(cache_take(cache, CACHE_COUNT, "/b"));
+    maildir_cache_free(cache_take(cache, CACHE_COUNT, "/b"));
     put(cache, "/longer", memory); /* the path takes no memory */
     assert_int_equal(cache_bytes(cache), one_bytes);
 }
@@ -328,7 +328,7 @@ struct shortage {
 static enum child_result put_without_memory(void *userdata)
 {
     const struct shortage *shortage = userdata;
-    struct maildir_memory *memory = new_memory(shortage->box);
+    struct maildir_cache *memory = new_memory(shortage->box);
     struct cache *cache = NULL, *none = NULL;
     char path[64];
     void *block;
@@ -346,7 +346,7 @@ static enum child_result put_without_memory(void *userdata)
     for (unsigned int i = 0; i < shortage->count_after; i++) {
         memory = cache_take(cache, CACHE_COUNT, path_of(i, path));
         CHECK(memory);
-        maildir_memory_free(memory);
+        maildir_cache_free(memory);
     }
     CHECK(cache_count(cache, CACHE_COUNT) == 0);
     cache_free(cache);

@@ -22,7 +22,7 @@ struct fixture {
     struct box box; /* beneath whose root the mailboxes are */
     enum filesystem_kind kind;
     struct mailbox_settings settings;
-    struct mailbox_memory memory;
+    struct mailbox_nowait memory;
 };
 
 static enum filesystem_kind on_device_kind(dev_t device, void *userdata)
@@ -104,7 +104,7 @@ static void make_mailbox(const struct fixture *fixture, const char *mailbox)
 }
 
 /* Probes a mailbox, with a memory from that alone. Returns as mailbox_probe() does. */
-static int probe_at(const struct fixture *fixture, struct mailbox_memory *memory,
+static int probe_at(const struct fixture *fixture, struct mailbox_nowait *memory,
                     const char *mailbox, uint64_t now_usec, struct mailbox *ret)
 {
     static const struct mailbox_policy policy;
@@ -114,7 +114,7 @@ static int probe_at(const struct fixture *fixture, struct mailbox_memory *memory
                          now_usec, ret);
 }
 
-static int probe(const struct fixture *fixture, struct mailbox_memory *memory, const char *mailbox,
+static int probe(const struct fixture *fixture, struct mailbox_nowait *memory, const char *mailbox,
                  struct mailbox *ret)
 {
     return probe_at(fixture, memory, mailbox, clock_usec(CLOCK_REALTIME), ret);
