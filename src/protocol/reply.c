@@ -99,23 +99,23 @@ void reply_end(struct reply *reply)
     add_char(reply, '\n');
 }
 
-void reply_judgement(struct reply *reply, bool check, const struct target_judgement *judgement)
+void reply_decision(struct reply *reply, bool check, const struct target_decision *decision)
 {
-    const struct usage *usage = judgement->usage;
-    enum verdict verdict = check ? judgement->verdict : VERDICT_OK;
-    enum usage_rule rule = check ? judgement->rule : usage->rule;
+    const struct usage *usage = decision->usage;
+    enum verdict verdict = check ? decision->verdict : VERDICT_OK;
+    enum usage_rule rule = check ? decision->rule : usage->rule;
 
     reply_init(reply);
     reply_add_text(reply, "status", verdict_to_string(verdict));
     reply_add_number(reply, "bytes", usage->bytes);
     reply_add_number(reply, "messages", usage->messages);
-    reply_add_number(reply, "limit", judgement->limit.bytes);
-    reply_add_number(reply, "message_limit", judgement->limit.messages);
-    reply_add_number(reply, "percent", judgement->percent);
+    reply_add_number(reply, "limit", decision->limit.bytes);
+    reply_add_number(reply, "message_limit", decision->limit.messages);
+    reply_add_number(reply, "percent", decision->percent);
     reply_add_text(reply, "source", usage_source_to_string(usage->source));
     reply_add_text(reply, "rule", usage_rule_to_string(rule));
-    reply_add_text(reply, "limit_from", limit_source_to_string(judgement->limit_from));
-    reply_add_text(reply, "mailbox", judgement->mailbox);
+    reply_add_text(reply, "limit_from", limit_source_to_string(decision->limit_from));
+    reply_add_text(reply, "mailbox", decision->mailbox);
     if (check) {
         add_key(reply, "text");
         add_quoted(reply, verdict_text(verdict));

@@ -29,7 +29,7 @@ void reply_init(struct reply *reply);
 void reply_number(struct reply *reply, uint64_t number);
 
 /* Makes the reply to `check`, or to `usage`: all but the verdict. */
-void reply_judgement(struct reply *reply, bool check, const struct target_judgement *judgement);
+void reply_decision(struct reply *reply, bool check, const struct target_decision *decision);
 
 /* Makes the reply `status=error reason=REASON text="TEXT"`. */
 void reply_error(struct reply *reply, enum reason reason, const char *text);

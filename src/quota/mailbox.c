@@ -212,7 +212,7 @@ static struct usage usage_of_count(const struct mailbox *mailbox, const struct m
  * Overrules sums that say "over" where the mailbox has folders that the layout does not count: if
  * all messages together do not fit either, the sums were right, and know more.
  */
-static void judge_stray_folders(const struct mailbox *mailbox, const struct mailbox_policy *policy,
+static void check_stray_folders(const struct mailbox *mailbox, const struct mailbox_policy *policy,
                                 struct usage *usage)
 {
     const struct effective_limit limit = effective_limit(policy, &usage->header);
@@ -274,6 +274,6 @@ int mailbox_count(struct mailbox *mailbox, const char *path,
     if (mailbox->is_unsure && !ret->count.is_mailbox)
         return mailbox_describe_directory(mailbox);
     if (mailbox->rule == USAGE_RULE_OVER && ret->count.stray_folders > 0)
-        judge_stray_folders(mailbox, policy, ret);
+        check_stray_folders(mailbox, policy, ret);
     return 0;
 }

@@ -12,7 +12,7 @@
  *
  *     target_begin()
  *     target_path(), probe it; while target_goes_on(): the next candidate
- *     target_judge()
+ *     target_decide()
  */
 #pragma once
 
@@ -42,8 +42,8 @@ struct target {
     size_t candidate;               /* which of the address's mailboxes is looked at */
 };
 
-/* What a question brings beside its target. */
-struct target_question {
+/* What a query brings beside its target. */
+struct target_terms {
     uint64_t size_bytes; /* of the message that is to fit; 0: unknown */
     bool verdict_alone;  /* what is wanted is the verdict */
     bool have_limit;     /* whether it brings a limit, which then outranks every other */
@@ -51,7 +51,7 @@ struct target_question {
 };
 
 /* What came of it. */
-struct target_judgement {
+struct target_decision {
     enum verdict verdict;
     const struct usage *usage;
     enum usage_rule rule;         /* the usage's, or USAGE_RULE_STALE_LIMIT */
@@ -69,8 +69,8 @@ struct target_judgement {
  * Returns REASON_NONE; else the reason, and in *ret_why a constant text for people.
  */
 enum reason target_begin(struct target *target, const struct quota_settings *settings,
-                         const struct limits *limits, const struct target_question *question,
-                         char *text, const char **ret_why);
+                         const struct limits *limits, const struct target_terms *terms, char *text,
+                         const char **ret_why);
 
 /* Returns whether the target is a path. */
 bool target_is_path(const struct target *target);
@@ -103,5 +103,5 @@ enum reason target_reason(const struct target *target, int error, const char **r
  * maildirsize gives refuses nothing. path and usage are the caller's and must outlive *ret, which
  * must not be copied.
  */
-void target_judge(const struct target *target, const struct quota_settings *settings,
-                  const char *path, const struct usage *usage, struct target_judgement *ret);
+void target_decide(const struct target *target, const struct quota_settings *settings,
+                   const char *path, const struct usage *usage, struct target_decision *ret);

@@ -214,23 +214,23 @@ static void finish_usage(struct query_service *service, struct query *query, con
                          const struct usage *usage)
 {
     bool check = query->type == REQUEST_CHECK;
-    struct target_judgement judgement;
+    struct target_decision decision;
     struct report_entry entry;
     struct reply reply;
 
-    target_judge(&query->target, &service->settings->quota, mailbox, usage, &judgement);
-    entry = report_entry(query, judgement.mailbox);
+    target_decide(&query->target, &service->settings->quota, mailbox, usage, &decision);
+    entry = report_entry(query, decision.mailbox);
     if (query->type == REQUEST_PATH)
         reply_number(&reply, usage->bytes);
     else
-        reply_judgement(&reply, check, &judgement);
+        reply_decision(&reply, check, &decision);
     service->counters.queries++;
-    if (judgement.verdict == VERDICT_OVER || judgement.verdict == VERDICT_TOOLARGE)
+    if (decision.verdict == VERDICT_OVER || decision.verdict == VERDICT_TOOLARGE)
         service->counters.over++;
     latency_add(&service->latency, entry.usec);
-    report_answer(service->report, &entry, &judgement);
+    report_answer(service->report, &entry, &decision);
     if (!target_is_path(&query->target))
-        note_lookup(service, judgement.mailbox, usage->source != USAGE_NONE);
+        note_lookup(service, decision.mailbox, usage->source != USAGE_NONE);
     query->done(query, &reply);
 }
 
@@ -344,7 +344,7 @@ static void on_scan_done(struct scan_waiter *waiter, const struct scan_result *r
 static bool answer_mailbox(struct query_service *service, struct query *query,
                            const struct request *request)
 {
-    const struct target_question question = {
+    const struct target_terms terms = {
         .size_bytes = request->size_bytes,
         .verdict_alone = request->type == REQUEST_CHECK,
         .have_limit = request->have_limit,
@@ -359,7 +359,7 @@ static bool answer_mailbox(struct query_service *service, struct query *query,
         .userdata = service,
     };
     reason = target_begin(&query->target, &service->settings->quota,
-                          limits_store_get(service->limits), &question, request->target, &why);
+                          limits_store_get(service->limits), &terms, request->target, &why);
     if (reason != REASON_NONE) {
         finish_error(service, query, reason, request->target, why);
         return true;

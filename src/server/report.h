@@ -43,7 +43,7 @@ void report_peer(struct report *report, int peer_fd);
  * part of it was not counted, or nothing.
  */
 void report_answer(struct report *report, const struct report_entry *entry,
-                   const struct target_judgement *judgement);
+                   const struct target_decision *decision);
 
 /*
  * Returns whether the mailbox at path is to be checked for messages that nobody adds to its

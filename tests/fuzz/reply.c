@@ -161,7 +161,7 @@ static void check_usage(char **values, size_t count)
 {
     static const char *const keys[] = {"mailbox"};
     const struct usage usage = {.bytes = UINT64_MAX, .source = (enum usage_source)(count % 6)};
-    const struct target_judgement judgement = {
+    const struct target_decision decision = {
         .verdict = VERDICT_OVER,
         .usage = &usage,
         .rule = (enum usage_rule)(count % USAGE_RULE_COUNT_),
@@ -170,7 +170,7 @@ static void check_usage(char **values, size_t count)
         .mailbox = values[0],
     };
 
-    reply_judgement(&reply, count > 1, &judgement);
+    reply_decision(&reply, count > 1, &decision);
     check_values(keys, values, 1, count > 1 ? 11 : 10);
 }
 

@@ -34,7 +34,7 @@ static void usage_has_its_keys_in_order(void **state)
 {
     static const struct {
         struct usage usage;
-        struct target_judgement judgement;
+        struct target_decision decision;
         bool check;
         const char *line;
     } cases[] = {
@@ -80,7 +80,7 @@ static void usage_has_its_keys_in_order(void **state)
          "status=toolarge bytes=0 messages=0 limit=0 message_limit=0 percent=0 source=unknown "
          "rule=toolarge limit_from=request mailbox=/x "
          "text=\"Message is larger than the mailbox may ever be\"\n"},
-        /* the rule is the one of the judgement, which need not be the usage's */
+        /* the rule is the one of the decision, which need not be the usage's */
         {{.source = USAGE_MBOX, .rule = USAGE_RULE_TRUSTED},
          {.rule = USAGE_RULE_STALE_LIMIT, .limit_from = LIMIT_SOURCE_HEADER, .mailbox = "/x"},
          true,
@@ -90,20 +90,20 @@ static void usage_has_its_keys_in_order(void **state)
 
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        struct target_judgement judgement = cases[i].judgement;
+        struct target_decision decision = cases[i].decision;
 
-        judgement.usage = &cases[i].usage;
-        reply_judgement(&reply, cases[i].check, &judgement);
+        decision.usage = &cases[i].usage;
+        reply_decision(&reply, cases[i].check, &decision);
         assert_reply(cases[i].line);
     }
 }
 
-/* Of a judgement, `usage` tells all but the verdict. */
-static void judgements(void **state)
+/* Of a decision, `usage` tells all but the verdict. */
+static void decisions(void **state)
 {
     const struct usage usage = {
         .bytes = 7, .messages = 1, .source = USAGE_SCAN, .rule = USAGE_RULE_OVER};
-    const struct target_judgement judgement = {
+    const struct target_decision decision = {
         .verdict = VERDICT_OVER,
         .usage = &usage,
         .rule = USAGE_RULE_OVER,
@@ -114,10 +114,10 @@ static void judgements(void **state)
     };
 
     (void)state;
-    reply_judgement(&reply, true, &judgement);
+    reply_decision(&reply, true, &decision);
     assert_reply("status=over bytes=7 messages=1 limit=5 message_limit=6 percent=140 source=scan "
                  "rule=over limit_from=file mailbox=/joe text=\"Mailbox is full\"\n");
-    reply_judgement(&reply, false, &judgement);
+    reply_decision(&reply, false, &decision);
     assert_reply("status=ok bytes=7 messages=1 limit=5 message_limit=6 percent=140 source=scan "
                  "rule=over limit_from=file mailbox=/joe\n");
 }
@@ -240,11 +240,11 @@ static void control_bytes_never_appear(void **state)
         if (error)
             reply_error(&reply, REASON_NONE, value);
         else
-            reply_judgement(&reply, true,
-                            &(struct target_judgement){
-                                .usage = &(struct usage){},
-                                .mailbox = value,
-                            });
+            reply_decision(&reply, true,
+                           &(struct target_decision){
+                               .usage = &(struct usage){},
+                               .mailbox = value,
+                           });
         assert_int_equal(reply.bytes[--reply.length], '\n');
         for (size_t i = 0; i < reply.length; i++)
             assert_false((unsigned char)reply.bytes[i] < ' ' || reply.bytes[i] == '\x7f');
@@ -258,18 +258,18 @@ static void the_longest_reply_fits(void **state)
     (void)state;
     memset(path, '\x01', sizeof(path) - 1);
     memset(text, '\x01', sizeof(text) - 1);
-    reply_judgement(&reply, true,
-                    &(struct target_judgement){
-                        .verdict = VERDICT_TOOLARGE,
-                        .usage = &(struct usage){.bytes = SIZE_BYTES_MAX,
-                                                 .messages = SIZE_BYTES_MAX,
-                                                 .source = USAGE_MAILDIRSIZE},
-                        .rule = USAGE_RULE_STALE_LIMIT,
-                        .limit_from = LIMIT_SOURCE_DEFAULT,
-                        .limit = {SIZE_BYTES_MAX, SIZE_BYTES_MAX},
-                        .percent = UINT64_MAX,
-                        .mailbox = path,
-                    });
+    reply_decision(&reply, true,
+                   &(struct target_decision){
+                       .verdict = VERDICT_TOOLARGE,
+                       .usage = &(struct usage){.bytes = SIZE_BYTES_MAX,
+                                                .messages = SIZE_BYTES_MAX,
+                                                .source = USAGE_MAILDIRSIZE},
+                       .rule = USAGE_RULE_STALE_LIMIT,
+                       .limit_from = LIMIT_SOURCE_DEFAULT,
+                       .limit = {SIZE_BYTES_MAX, SIZE_BYTES_MAX},
+                       .percent = UINT64_MAX,
+                       .mailbox = path,
+                   });
     assert_true(reply.length <= REPLY_BYTES_MAX);
     assert_int_equal(reply.bytes[reply.length - 1], '\n');
     reply_error(&reply, REASON_PERMISSION_DENIED, text);
@@ -410,15 +410,15 @@ static void exim_extracts_what_went_in(void **state)
 
         random_value(&random, mailbox, sizeof(mailbox));
         random_value(&random, text, sizeof(text));
-        reply_judgement(&reply, true,
-                        &(struct target_judgement){
-                            .usage = &usage,
-                            .rule = USAGE_RULE_IMPLAUSIBLE,
-                            .limit = {i, 7},
-                            .limit_from = LIMIT_SOURCE_FILE,
-                            .percent = 12,
-                            .mailbox = mailbox,
-                        });
+        reply_decision(&reply, true,
+                       &(struct target_decision){
+                           .usage = &usage,
+                           .rule = USAGE_RULE_IMPLAUSIBLE,
+                           .limit = {i, 7},
+                           .limit_from = LIMIT_SOURCE_FILE,
+                           .percent = 12,
+                           .mailbox = mailbox,
+                       });
         reply.bytes[--reply.length] = '\0'; /* readsocket takes the LF away */
         assert_extracted(reply.bytes, "status", "ok");
         (void)sprintf(number, "%" PRIu64, usage.bytes);
@@ -462,7 +462,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(numbers),
         cmocka_unit_test(usage_has_its_keys_in_order),
-        cmocka_unit_test(judgements),
+        cmocka_unit_test(decisions),
         cmocka_unit_test(every_rule_and_source_has_its_word),
         cmocka_unit_test(errors_have_their_keys_in_order),
         cmocka_unit_test(values_are_quoted_where_they_need_it),
