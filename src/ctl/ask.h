@@ -4,7 +4,7 @@
 
 #include "ctl/answer.h"
 #include "ctl/direct.h"
-#include "ctl/question.h"
+#include "ctl/query.h"
 
 struct asker {
     const struct direct *direct; /* NULL: ask the service */
@@ -13,4 +13,4 @@ struct asker {
 };
 
 /* Makes the query about answer->target, and fills answer. Returns 0 or -ENOMEM. */
-int ask(const struct asker *asker, const struct question *question, struct answer *answer);
+int ask(const struct asker *asker, const struct ctl_query *query, struct answer *answer);

@@ -84,8 +84,8 @@ static int ask_all(struct program *program)
         return -ENOMEM;
     program->answers_count = count;
     for (size_t i = 0; r == 0 && i < count; i++) {
-        program->answers[i].target = options->question.has_targets ? options->targets[i] : NULL;
-        r = ask(&asker, &options->question, &program->answers[i]);
+        program->answers[i].target = options->query.has_targets ? options->targets[i] : NULL;
+        r = ask(&asker, &options->query, &program->answers[i]);
     }
     return r;
 }
@@ -105,7 +105,7 @@ static void print_raw(const struct answer *answers, size_t count)
 
 static int print_table(const struct program *program)
 {
-    if (program->options.question.has_targets)
+    if (program->options.query.has_targets)
         return table_print_mailboxes(stdout, &program->screen, program->answers,
                                      program->answers_count);
     if (program->answers[0].status == ANSWER_ERROR)

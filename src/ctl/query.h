@@ -9,9 +9,9 @@
 #include "protocol/request.h"
 
 /* A line with its LF, and a NUL. */
-#define QUESTION_BYTES_MAX (REQUEST_BYTES_MAX + 2)
+#define CTL_QUERY_BYTES_MAX (REQUEST_BYTES_MAX + 2)
 
-struct question {
+struct ctl_query {
     const char *verb; /* the protocol's word */
     enum request_type type;
     bool has_targets; /* it is about mailboxes */
@@ -21,11 +21,11 @@ struct question {
 };
 
 /* Returns 0 and the query of the verb, or -EINVAL if there is none. */
-int question_from_verb(const char *verb, struct question *ret);
+int ctl_query_from_verb(const char *verb, struct ctl_query *ret);
 
 /*
  * Writes the line, and its length with the LF to *ret_length. target NULL: none. Returns 0, -EINVAL
  * if the target holds a line end, or -EMSGSIZE if the line is too long.
  */
-int question_write(const struct question *question, const char *target,
-                   char line[QUESTION_BYTES_MAX], size_t *ret_length);
+int ctl_query_write(const struct ctl_query *query, const char *target,
+                    char line[CTL_QUERY_BYTES_MAX], size_t *ret_length);
