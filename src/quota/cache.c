@@ -15,20 +15,20 @@
 /* No value takes more than this part of the cache: few mailboxes would drive out all others. */
 #define SHARE 32
 
-struct entry {
+struct cache_entry {
     struct hash_entry hash;
-    TAILQ_ENTRY(entry) link;
+    TAILQ_ENTRY(cache_entry) link;
     void *value;
     uint32_t bytes; /* of the entry and its value */
     enum cache_kind kind;
 };
 
-TAILQ_HEAD(entry_list, entry);
+TAILQ_HEAD(cache_entry_list, cache_entry);
 
 struct cache {
     struct hash_key key;
     struct hash_table table;
-    struct entry_list entries; /* what was put first comes first */
+    struct cache_entry_list entries; /* what was put first comes first */
     size_t counts[CACHE_KINDS];
     size_t bytes;
     size_t bytes_max;
@@ -39,13 +39,13 @@ static uint64_t id_of(const struct cache *cache, enum cache_kind kind, const cha
     return hash_bytes(&cache->key, path, strlen(path)) + kind;
 }
 
-static struct entry *find(const struct cache *cache, enum cache_kind kind, const char *path)
+static struct cache_entry *find(const struct cache *cache, enum cache_kind kind, const char *path)
 {
-    return (struct entry *)hash_table_find(&cache->table, id_of(cache, kind, path));
+    return (struct cache_entry *)hash_table_find(&cache->table, id_of(cache, kind, path));
 }
 
 /* Takes the entry out of the cache and releases it. Returns its value. */
-static void *cache_remove(struct cache *cache, struct entry *entry)
+static void *cache_remove(struct cache *cache, struct cache_entry *entry)
 {
     void *value = entry->value;
 
@@ -57,7 +57,7 @@ static void *cache_remove(struct cache *cache, struct entry *entry)
     return value;
 }
 
-static int cache_add(struct cache *cache, struct entry *entry)
+static int cache_add(struct cache *cache, struct cache_entry *entry)
 {
     size_t buckets = cache->table.buckets_count;
     int r = hash_table_add(&cache->table, &entry->hash);
@@ -89,7 +89,7 @@ int cache_new(size_t bytes_max, struct cache **ret)
 
 static void release(struct hash_entry *entry)
 {
-    free(((struct entry *)entry)->value);
+    free(((struct cache_entry *)entry)->value);
     free(entry);
 }
 
@@ -102,14 +102,14 @@ void cache_free(struct cache *cache)
 
 const void *cache_find(const struct cache *cache, enum cache_kind kind, const char *path)
 {
-    const struct entry *entry = find(cache, kind, path);
+    const struct cache_entry *entry = find(cache, kind, path);
 
     return entry ? entry->value : NULL;
 }
 
 void *cache_take(struct cache *cache, enum cache_kind kind, const char *path)
 {
-    struct entry *entry = find(cache, kind, path);
+    struct cache_entry *entry = find(cache, kind, path);
 
     return entry ? cache_remove(cache, entry) : NULL;
 }
@@ -118,7 +118,7 @@ void cache_put(struct cache *cache, enum cache_kind kind, const char *path, void
                size_t bytes)
 {
     _cleanup_(freep) void *owned = value;
-    _cleanup_(freep) struct entry *entry = NULL;
+    _cleanup_(freep) struct cache_entry *entry = NULL;
     size_t entry_bytes = sizeof(*entry) + bytes + MALLOC_BYTES;
 
     if (!value)
@@ -129,7 +129,7 @@ void cache_put(struct cache *cache, enum cache_kind kind, const char *path, void
     entry = malloc(sizeof(*entry));
     if (!entry)
         return;
-    *entry = (struct entry){
+    *entry = (struct cache_entry){
         .hash.id = id_of(cache, kind, path),
         .value = value,
         .bytes = (uint32_t)entry_bytes,

@@ -30,7 +30,7 @@ void mailbox_normalise_path(char *path)
     *to = '\0';
 }
 
-/* Tells whether it is time to try a limit that only maildirsize gives. */
+/* Whether it is time to try a limit that only maildirsize gives. */
 static bool is_tried(uint64_t written_usec, uint64_t now_usec)
 {
     uint64_t age_usec;
@@ -42,11 +42,10 @@ static bool is_tried(uint64_t written_usec, uint64_t now_usec)
            age_usec % HEADER_LIMIT_BELIEVED_USEC < HEADER_LIMIT_TRIED_USEC;
 }
 
-/* The first line of maildirsize, as far as it was read. */
 static struct limit_header header_of(const struct mailbox *mailbox, uint64_t now_usec)
 {
     uint64_t mtime_usec = mailbox->maildirsize_mtime_usec;
-    /* A time from the future says nothing of when it was written; the other cannot be set. */
+    /* If mtime is in the future, use ctime, which cannot be set. */
     uint64_t written_usec = mtime_usec <= now_usec ? mtime_usec : mailbox->maildirsize_ctime_usec;
 
     return (struct limit_header){
@@ -57,12 +56,11 @@ static struct limit_header header_of(const struct mailbox *mailbox, uint64_t now
     };
 }
 
-/* Tells whether sums that say "over" are too fresh to be out of date, but for what was removed. */
+/* Whether sums that say "over" are too fresh to be out of date, but for what was removed. */
 static bool is_fresh(const struct mailbox *mailbox, uint64_t now_usec)
 {
     uint64_t mtime_usec = mailbox->maildirsize_mtime_usec;
 
-    /* One from the future would hide every change until then. */
     return mailbox->maildirsize.entries <= 1 && mtime_usec <= now_usec &&
            now_usec - mtime_usec < MAILBOX_MAILDIRSIZE_FRESH_USEC;
 }
@@ -79,7 +77,6 @@ static struct usage usage_of_sums(const struct mailbox *mailbox, struct limit_he
     };
 }
 
-/* The usage of what is no Maildir. */
 static struct usage usage_of_other(const struct mailbox *mailbox)
 {
     return (struct usage){
@@ -158,16 +155,15 @@ bool mailbox_fits(const struct usage *usage, const struct mailbox_policy *policy
 }
 
 /*
- * Tells whether sums that say "over" may be believed: they are fresh, and no message was added or
- * removed since, as the stamps of `new` and `cur` tell. What cannot be told, was: within one tick
- * of the clock for one.
+ * Whether sums that say "over" may be believed: they are fresh, and `new` and `cur` have certainly
+ * not changed since.
  */
 static bool is_over_for_sure(const struct mailbox *mailbox, uint64_t now_usec)
 {
     uint64_t changed_usec;
 
     return mailbox->fd >= 0 && is_fresh(mailbox, now_usec) &&
-           mailbox_leaves_changed(mailbox, &changed_usec) == 0 && changed_usec > 0 &&
+           mailbox_parts_changed(mailbox, &changed_usec) == 0 && changed_usec > 0 &&
            changed_usec < mailbox->maildirsize_mtime_usec;
 }
 

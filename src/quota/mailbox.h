@@ -63,7 +63,7 @@ struct mailbox {
     struct maildirsize maildirsize;
     uint64_t maildirsize_mtime_usec; /* since the epoch, as the next */
     uint64_t maildirsize_ctime_usec;
-    bool is_unsure;  /* only a count tells whether it is a mailbox (--layout=fs) */
+    bool is_unsure;  /* only a count can show that it is a mailbox (--layout=fs) */
     bool is_suspect; /* `new` or `cur` changed more than MAILBOX_UNKEPT_USEC after maildirsize */
     bool is_unkept;  /* and a message has arrived since; only a probe that may wait finds it out */
     enum usage_rule rule;                  /* MAILBOX_NEEDS_COUNT: what makes a count necessary */

@@ -18,19 +18,18 @@
 #include "system/cleanup.h"
 #include "system/clock.h"
 
-/* How often a server may say that a handle has gone stale before it is believed. */
+/* How often to try if a server reports a stale handle. */
 #define STALE_ATTEMPTS 3
 
-/* How a mailbox is opened: from memory alone, or not. */
 struct opener {
     const struct mailbox_settings *settings;
     struct mailbox_nowait *nowait; /* NULL: waiting is allowed */
-    dev_t waits_for;               /* the device that it would have had to wait for */
+    dev_t waits_for;               /* the device that it would have to wait for */
 };
 
-static const char *const leaf_names[] = {"new", "cur"};
+static const char *const part_names[] = {"new", "cur"};
 
-#define LEAF_NAMES (sizeof(leaf_names) / sizeof(leaf_names[0]))
+#define PART_NAMES (sizeof(part_names) / sizeof(part_names[0]))
 
 static enum filesystem_kind kind_of(const struct opener *opener, dev_t device)
 {
@@ -47,18 +46,15 @@ static int open_path(struct opener *opener, const char *path)
 }
 
 /*
- * Whether the kernel must be kept from waiting for the device. A file system in memory never waits,
- * and keeps no record of names that are not there: it may simply be asked.
+ * Whether the kernel must not wait for the device. A file system in memory never waits, and its
+ * name cache does not know of missing names.
  */
 static bool must_not_wait(const struct opener *opener, dev_t device)
 {
     return opener->nowait && kind_of(opener, device) != FILESYSTEM_MEMORY;
 }
 
-/*
- * Opens one name in a directory of the device, never through a symbolic link; nor, where it must
- * not wait, on another file system than the one that is known.
- */
+/* Opens one name in a directory of the device, and if it must not wait, on the same mount. */
 static int open_name(const struct opener *opener, dev_t device, int directory_fd, const char *name,
                      int flags)
 {
@@ -90,7 +86,7 @@ static uint64_t statx_time_usec(const struct statx_timestamp *time)
     return (uint64_t)time->tv_sec * USEC_PER_SEC + time->tv_nsec / 1000;
 }
 
-/* Reads what is to be read at once, or waits for it. Returns the bytes read or -errno. */
+/* Returns the bytes read or -errno. */
 static ssize_t read_some(const struct opener *opener, dev_t device, int fd, char *buffer,
                          size_t length)
 {
@@ -106,8 +102,8 @@ static ssize_t read_some(const struct opener *opener, dev_t device, int fd, char
 }
 
 /*
- * Reads maildirsize, which has size bytes, to one byte beyond what may be trusted. What is added
- * meanwhile need not be seen. Returns the bytes read or -errno.
+ * Reads maildirsize, which has size bytes, up to MAILDIRSIZE_BYTES_MAX. What is added meanwhile
+ * need not be read. Returns the bytes read or -errno.
  */
 static ssize_t read_maildirsize(const struct opener *opener, dev_t device, int fd, uint64_t size,
                                 char *buffer)
@@ -153,9 +149,8 @@ static void take_times(struct mailbox *mailbox, const struct statx *st)
 #define MAILDIRSIZE_FLAGS (O_RDONLY | O_NONBLOCK | O_NOCTTY)
 
 /*
- * Whether an error of opening or reading maildirsize is one of the moment, not of the file: what it
- * says, its limits for one, may be known the next time. Where waiting is allowed, -EAGAIN means
- * that its owner holds a lease on it, for as long as he likes.
+ * Whether an error of opening or reading maildirsize is temporary. If waiting is allowed, -EAGAIN
+ * means that its owner holds a lease on it.
  */
 static bool is_passing(const struct opener *opener, int error)
 {
@@ -174,9 +169,8 @@ static bool is_passing(const struct opener *opener, int error)
 }
 
 /*
- * Takes in maildirsize, which fd is open on, or the errno of opening it; and in *st what the file
- * was before it was read, if it could be. That it cannot be read is no error but a reason to count;
- * being short of descriptors or memory is one.
+ * Reads maildirsize, which fd is open on, or the errno of opening it; *st is its state before. An
+ * error that is not temporary is a reason to count instead.
  */
 static int take_maildirsize(const struct opener *opener, struct mailbox *mailbox, int fd,
                             struct statx *st)
@@ -222,17 +216,15 @@ static int load_maildirsize(const struct opener *opener, const char *path, struc
 }
 
 /*
- * Finds out when `new` or `cur` changed last, by either of their times: a program that sets times
- * back changes the other. Returns 0 and the time, -ENOENT if one is not there (who knows when it
- * went), -ELOOP if one is a symbolic link, or another negative errno.
+ * As mailbox_parts_changed(). Both times count: a program that sets one back changes the other.
  */
-static int leaves_changed(const struct opener *opener, const struct mailbox *mailbox,
-                          uint64_t *ret_usec)
+static int parts_changed(const struct opener *opener, const struct mailbox *mailbox,
+                         uint64_t *ret_usec)
 {
     *ret_usec = 0;
-    for (size_t i = 0; i < LEAF_NAMES; i++) {
+    for (size_t i = 0; i < PART_NAMES; i++) {
         _cleanup_(closep) int fd =
-            open_name(opener, mailbox->device, mailbox->fd, leaf_names[i], O_PATH);
+            open_name(opener, mailbox->device, mailbox->fd, part_names[i], O_PATH);
         struct statx st;
         uint64_t usec;
         int r;
@@ -251,7 +243,6 @@ static int leaves_changed(const struct opener *opener, const struct mailbox *mai
     return 0;
 }
 
-/* Finds out whether messages may have arrived that nobody added to maildirsize. */
 static int suspect_maildirsize(const struct opener *opener, struct mailbox *mailbox,
                                uint64_t now_usec)
 {
@@ -261,7 +252,7 @@ static int suspect_maildirsize(const struct opener *opener, struct mailbox *mail
     if (mailbox->maildirsize_state != USAGE_RULE_TRUSTED || written_usec > now_usec ||
         now_usec - written_usec <= MAILBOX_UNKEPT_USEC)
         return 0;
-    r = leaves_changed(opener, mailbox, &changed_usec);
+    r = parts_changed(opener, mailbox, &changed_usec);
     if (r < 0)
         return is_passing(opener, r) ? r : 0;
     mailbox->is_suspect =
@@ -272,7 +263,7 @@ static int suspect_maildirsize(const struct opener *opener, struct mailbox *mail
     return 0;
 }
 
-/* Finds out what lies at path. Where that is a directory, mailbox->fd is open on it. */
+/* Finds out what is at path. If it is a directory, mailbox->fd is open on it. */
 static int open_target(struct opener *opener, const char *path, struct mailbox *mailbox)
 {
     _cleanup_(closep) int fd = open_path(opener, path);
@@ -305,10 +296,7 @@ static int open_target(struct opener *opener, const char *path, struct mailbox *
     return 0;
 }
 
-/*
- * Where the path of the parent of path ends if path may be that of a folder: its name begins with a
- * dot. Else 0.
- */
+/* Returns where the parent in path ends if path may be that of a folder, or 0. */
 static size_t folder_parent_length(const char *path)
 {
     const char *slash = strrchr(path, '/');
@@ -329,19 +317,16 @@ static int has_name(const struct opener *opener, const struct mailbox *mailbox, 
 }
 
 /* Returns 1 if the directory has `new` or `cur`, 0 if not, or -errno. */
-static int has_leaves(const struct opener *opener, const struct mailbox *mailbox)
+static int has_part_directory(const struct opener *opener, const struct mailbox *mailbox)
 {
     int r = 0;
 
-    for (size_t i = 0; r == 0 && i < LEAF_NAMES; i++)
-        r = has_name(opener, mailbox, leaf_names[i]);
+    for (size_t i = 0; r == 0 && i < PART_NAMES; i++)
+        r = has_name(opener, mailbox, part_names[i]);
     return r;
 }
 
-/*
- * Takes the parent for the mailbox, if the directory that was found at path is a folder of it. Its
- * path ends at parent_length. Only a probe that may wait gets beyond the first check.
- */
+/* If the directory at path is a folder, the mailbox becomes its parent. */
 static int go_to_parent(struct opener *opener, const char *path, size_t parent_length,
                         struct mailbox *mailbox)
 {
@@ -356,7 +341,7 @@ static int go_to_parent(struct opener *opener, const char *path, size_t parent_l
     (void)snprintf(text, sizeof(text), "%.*s", (int)parent_length, path);
     r = open_target(opener, text, &parent);
     if (r == 0 && parent.kind == MAILBOX_MAILDIR)
-        r = has_leaves(opener, &parent);
+        r = has_part_directory(opener, &parent);
     if (r <= 0) { /* it is a mailbox of its own */
         mailbox_close(&parent);
         return r == -EXDEV ? 0 : r;
@@ -369,7 +354,7 @@ static int go_to_parent(struct opener *opener, const char *path, size_t parent_l
 
 #define SEEN_BYTES_MAX 112
 
-/* Appends a name to the text, without what a terminal might obey. */
+/* Appends a name to the text, without characters that a terminal might interpret. */
 static void add_seen(char *text, size_t size, const char *name)
 {
     size_t used = strlen(text);
@@ -422,8 +407,8 @@ int mailbox_describe_directory(struct mailbox *mailbox)
 }
 
 /*
- * Makes sure that the directory is a mailbox. One with nothing in it will become one. With
- * --layout=fs folders alone make a mailbox, so that only the count can tell.
+ * Makes sure that the directory is a mailbox. An empty one will become one. With --layout=fs, only
+ * a count finds folders.
  */
 static int check_maildir(const struct opener *opener, struct mailbox *mailbox)
 {
@@ -434,7 +419,7 @@ static int check_maildir(const struct opener *opener, struct mailbox *mailbox)
     if (mailbox->maildirsize_state != USAGE_RULE_MISSING)
         return 0;
     if (!settings->count_everything)
-        r = has_leaves(opener, mailbox);
+        r = has_part_directory(opener, mailbox);
     if (r == 0 && settings->ignore_maildirsize)
         r = has_name(opener, mailbox, "maildirsize");
     if (r != 0)
@@ -448,7 +433,6 @@ static int check_maildir(const struct opener *opener, struct mailbox *mailbox)
     return mailbox->is_unsure ? 0 : mailbox_describe_directory(mailbox);
 }
 
-/* Reads the maildirsize of a Maildir, as far as it matters. */
 static int examine_maildir(const struct opener *opener, const char *path, uint64_t now_usec,
                            struct mailbox *mailbox)
 {
@@ -463,7 +447,7 @@ static int examine_maildir(const struct opener *opener, const char *path, uint64
     }
     if (r < 0)
         return r;
-    /* Without one it has to be looked into, and may be no mailbox. */
+    /* Without one it may be no mailbox. */
     if (opener->nowait)
         return mailbox->maildirsize_state == USAGE_RULE_MISSING ? -EAGAIN : 0;
     return check_maildir(opener, mailbox);
@@ -494,9 +478,9 @@ static int open_entry(const struct opener *opener, const char *path, const char 
 }
 
 /*
- * Takes the maildirsize of the directory at path from the cache: it is neither opened for reading
- * nor read. Returns whether it is cached and did not change. Whether somebody keeps it is not found
- * out so, but when it is read, which is once a day at least.
+ * Takes the maildirsize of the directory at path from the cache. Returns whether it is there and
+ * the file has not changed. Whether somebody keeps it is checked when it is read, at least once a
+ * day.
  */
 static bool recall_maildirsize(const struct opener *opener, const char *path, uint64_t now_usec,
                                struct mailbox *mailbox)
@@ -527,10 +511,7 @@ static bool is_no_folder(const struct opener *opener, const char *path)
     return fd == -ENOENT;
 }
 
-/*
- * Opens the Maildir at path by what is cached of its maildirsize, which takes half of the
- * system calls. Returns whether that answers; all else, errors too, is the other way's.
- */
+/* Opens the Maildir at path by its cached maildirsize, with half of the system calls, if it can. */
 static bool open_from_cache(const struct opener *opener, const char *path, uint64_t now_usec,
                             struct mailbox *ret)
 {
@@ -574,11 +555,11 @@ int mailbox_open(const struct mailbox_settings *settings, struct mailbox_nowait 
     return r;
 }
 
-int mailbox_leaves_changed(const struct mailbox *mailbox, uint64_t *ret_usec)
+int mailbox_parts_changed(const struct mailbox *mailbox, uint64_t *ret_usec)
 {
     const struct opener opener = {};
 
-    return leaves_changed(&opener, mailbox, ret_usec);
+    return parts_changed(&opener, mailbox, ret_usec);
 }
 
 void mailbox_close(struct mailbox *mailbox)

@@ -20,7 +20,7 @@ int mailbox_open(const struct mailbox_settings *settings, struct mailbox_nowait 
  * since the epoch, -ENOENT if one is not there (who knows when it went), -ELOOP if one is a
  * symbolic link, or the negative errno of openat(2) or statx(2).
  */
-int mailbox_leaves_changed(const struct mailbox *mailbox, uint64_t *ret_usec);
+int mailbox_parts_changed(const struct mailbox *mailbox, uint64_t *ret_usec);
 
 /*
  * Says what a directory holds that is not a mailbox. May wait. Returns 0 if that is nothing,

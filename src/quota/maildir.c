@@ -162,15 +162,15 @@ static uint64_t least(uint64_t a, uint64_t b)
 }
 
 /* What reading a directory came to, if it was no error. */
-enum outcome {
-    OUTCOME_DONE,
-    OUTCOME_UNSURE, /* read, but messages may have been met twice */
-    OUTCOME_SEEN,   /* not read, since it is counted by another name */
+enum read_result {
+    READ_DONE,
+    READ_UNSURE, /* read, but messages may have been met twice */
+    READ_SEEN,   /* not read, since it is counted by another name */
 };
 
 /*
  * Reads a directory that is open on fd, whose stamp was just taken. It is not remembered if it
- * changed meanwhile. Returns an outcome or a negative errno.
+ * changed meanwhile. Returns a read_result or a negative errno.
  */
 static int directory_read_open(struct maildir_directory *directory, struct counter *counter,
                                const struct location *location, int fd, int64_t read_sec)
@@ -190,15 +190,15 @@ static int directory_read_open(struct maildir_directory *directory, struct count
         directory->state = MAILDIR_CACHED;
     /* Messages get another name when their flags change, which they have in `cur` alone. */
     if (is_settled || location->part == MAILDIR_NEW)
-        return OUTCOME_DONE;
+        return READ_DONE;
     directory->bytes -= least(directory->bytes, counter->twice.bytes);
     directory->messages -= least(directory->messages, counter->twice.messages);
-    return OUTCOME_UNSURE;
+    return READ_UNSURE;
 }
 
 /*
- * Reads a directory once, unless it is still as it is remembered. Returns an outcome or a negative
- * errno.
+ * Reads a directory once, unless it is still as it is remembered. Returns a read_result or a
+ * negative errno.
  */
 static int directory_try(struct maildir_directory *directory, struct counter *counter,
                          const struct location *location)
@@ -214,11 +214,11 @@ static int directory_try(struct maildir_directory *directory, struct counter *co
     r = fd < 0 ? fd : stamp_get(fd, "", &directory->stamp);
     if (r >= 0 &&
         inode_set_has(&counter->seen, stamp_device(&directory->stamp), directory->stamp.inode))
-        return OUTCOME_SEEN;
+        return READ_SEEN;
     if (r >= 0 && before.state == MAILDIR_CACHED && stamp_equal(&before.stamp, &directory->stamp)) {
         *directory = before;
         counter->count.directories_cached++;
-        return OUTCOME_DONE;
+        return READ_DONE;
     }
     if (r >= 0)
         r = directory_read_open(directory, counter, location, fd, read_sec);
@@ -227,7 +227,7 @@ static int directory_try(struct maildir_directory *directory, struct counter *co
             .state = MAILDIR_ABSENT,
             .linked = directory->linked,
         };
-        return OUTCOME_DONE;
+        return READ_DONE;
     }
     if (r >= 0)
         counter->count.directories_read++;
@@ -245,14 +245,14 @@ static int directory_read(struct maildir_directory *directory, struct counter *c
     struct maildir_directory first;
     int r = directory_try(directory, counter, location), again;
 
-    if (r != -ESTALE && r != OUTCOME_UNSURE)
+    if (r != -ESTALE && r != READ_UNSURE)
         return r;
     first = *directory;
     counter->count = before;
     counter->is_second = true;
     again = directory_try(directory, counter, location);
     counter->is_second = false;
-    if (r == OUTCOME_UNSURE && again == OUTCOME_UNSURE) {
+    if (r == READ_UNSURE && again == READ_UNSURE) {
         directory->bytes = least(first.bytes, directory->bytes);
         directory->messages = least(first.messages, directory->messages);
     }
@@ -289,7 +289,7 @@ static int directory_count(struct maildir_directory *directory, struct counter *
     is_current = directory_is_current(directory, location);
     if (!is_current) {
         r = directory_read(directory, counter, location);
-        if (r == OUTCOME_SEEN || r < 0)
+        if (r == READ_SEEN || r < 0)
             return r < 0 ? r : 0;
     }
     if (directory->state == MAILDIR_ABSENT)

@@ -196,17 +196,14 @@ static void finish_errno(struct query_service *service, struct query *query, int
     finish_error(service, query, reason, mailbox, detail ? detail : why);
 }
 
-/*
- * Takes in whether an address led to a mailbox. What is normal for one address, for an alias has no
- * mailbox, is an error of the settings where it is the rule.
+/* Notes whether an address led to a mailbox. Aliases have none, but if most have none, report it.
  */
 static void note_lookup(struct query_service *service, const char *mailbox, bool found)
 {
     if (!service->listens)
-        return; /* one connection tells nothing */
+        return; /* one connection is not significant */
     lookups_add(&service->lookups, found);
-    if (!found && lookups_are_in_vain(&service->lookups) &&
-        report_no_mailboxes_is_due(service->report))
+    if (!found && lookups_fail(&service->lookups) && report_no_mailboxes_is_due(service->report))
         report_no_mailboxes(service->report, &service->lookups, mailbox);
 }
 
@@ -234,24 +231,21 @@ static void finish_usage(struct query_service *service, struct query *query, con
     query->done(query, &reply);
 }
 
-/* What became of a candidate, the mailbox at one path. */
+/* The outcome of probing a candidate. */
 enum outcome {
     OUTCOME_DONE,    /* the query may be gone */
     OUTCOME_NOTHING, /* nothing is there, but there are other candidates */
-    OUTCOME_WAITS,   /* a worker thread has to find out */
+    OUTCOME_WAITS,   /* for a worker thread */
 };
 
-/*
- * Whether the mailbox has to be looked into by a worker thread because messages may have arrived
- * that nobody added to its maildirsize. Once a day is enough.
- */
+/* Whether a worker thread must check, once a day, if somebody keeps the maildirsize. */
 static bool is_to_be_checked(struct query_service *service, const struct mailbox *mailbox,
                              const char *path)
 {
     return mailbox->is_suspect && report_check_is_due(service->report, path);
 }
 
-/* Probes the mailbox at path from memory; *ret_device is what it waits for, if it does. */
+/* Probes the mailbox at path without waiting; *ret_device is what it would have to wait for. */
 static enum outcome probe(struct query_service *service, struct query *query, const char *path,
                           dev_t *ret_device)
 {
@@ -276,10 +270,7 @@ static enum outcome probe(struct query_service *service, struct query *query, co
     return OUTCOME_DONE;
 }
 
-/*
- * Probes the mailbox at path, from memory or through the scanner. Returns OUTCOME_WAITS only if the
- * scanner has it.
- */
+/* As probe(), but returns OUTCOME_WAITS only if the scanner has the query. */
 static enum outcome probe_or_scan(struct query_service *service, struct query *query,
                                   const char *path)
 {
@@ -512,6 +503,5 @@ void query_status(struct query_service *service, char text[static QUERY_STATUS_B
              " errors; %zu mailboxes cached; p99 %" PRIu64 ".%" PRIu64 " ms%s%s",
              counters->queries, counters->over, counters->errors,
              cache_count(service->nowait.cache, CACHE_COUNT), p99_usec / 1000, p99_usec / 100 % 10,
-             lookups_are_in_vain(&service->lookups) ? "; addresses do not lead to mailboxes" : "",
-             hang);
+             lookups_fail(&service->lookups) ? "; addresses do not lead to mailboxes" : "", hang);
 }

@@ -32,7 +32,7 @@ static void subject_free(struct throttle *throttle, struct subject *subject)
     free(subject);
 }
 
-/* Tells how many were not told. Returns whether there were any. */
+/* Reports how many events were suppressed. Returns whether there were any. */
 static bool sum_up(struct throttle *throttle, struct subject *subject)
 {
     uint64_t suppressed = subject->suppressed;
@@ -49,14 +49,13 @@ static void on_window_over(struct deadline *deadline, void *userdata)
     struct throttle *throttle = userdata;
     struct subject *subject = container_of(deadline, struct subject, deadline);
 
-    /* What goes on is told once a window; what has ended is forgotten. */
+    /* What continues is reported once a window; what has ended is forgotten. */
     if (sum_up(throttle, subject))
         deadline_start(&throttle->windows, &subject->deadline);
     else
         subject_free(throttle, subject);
 }
 
-/* Forgets the subject that was first told longest ago. */
 static void forget_oldest(struct throttle *throttle)
 {
     struct subject *oldest =
