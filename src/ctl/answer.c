@@ -8,16 +8,16 @@
 #include <string.h>
 
 #include "protocol/reply.h"
+#include "protocol/words.h"
 #include "system/cleanup.h"
 
-/* As much of what is no answer is shown. */
+/* Bytes of an invalid reply to show. */
 #define SHOWN_BYTES_MAX 60
 
-static const char *const statuses[] = {
-    [ANSWER_OK] = "ok",       [ANSWER_WARN] = "warn",
-    [ANSWER_OVER] = "over",   [ANSWER_TOOLARGE] = "toolarge",
-    [ANSWER_ERROR] = "error",
-};
+static const char *status_word(int status)
+{
+    return status == ANSWER_ERROR ? STATUS_ERROR : verdict_to_string((enum verdict)status);
+}
 
 static const struct {
     const char *key;
@@ -30,7 +30,7 @@ static const struct {
     {"percent", offsetof(struct answer, percent)},
 };
 
-/* Copies a line without LF, and takes the copy apart. Returns 0, -EBADMSG or -ENOMEM. */
+/* Parses a copy of a line without LF. Returns 0, -EBADMSG or -ENOMEM. */
 static int take_line(struct answer *answer, const char *line, size_t length)
 {
     answer->line = malloc(length + 1);
@@ -50,7 +50,7 @@ int answer_fail(struct answer *answer, const char *reason, const char *format, .
     vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
     reply_init(&reply);
-    reply_add_text(&reply, "status", statuses[ANSWER_ERROR]);
+    reply_add_text(&reply, "status", STATUS_ERROR);
     reply_add_text(&reply, "reason", reason);
     reply_add_text(&reply, "text", text);
     free(answer->line);
@@ -72,16 +72,14 @@ static bool take_status(struct answer *answer)
 {
     const char *word = pairs_find(&answer->pairs, "status");
 
-    for (size_t i = 0; word && i < sizeof(statuses) / sizeof(statuses[0]); i++) {
-        if (strcmp(statuses[i], word) == 0) {
-            answer->status = (enum answer_status)i;
+    for (int status = ANSWER_OK; word && status <= ANSWER_ERROR; status++)
+        if (strcmp(status_word(status), word) == 0) {
+            answer->status = (enum answer_status)status;
             return true;
         }
-    }
     return false;
 }
 
-/* Whether what every answer about a mailbox has is there. */
 static bool take_mailbox(struct answer *answer)
 {
     for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
@@ -93,7 +91,6 @@ static bool take_mailbox(struct answer *answer)
     return pairs_find(&answer->pairs, "source") && pairs_find(&answer->pairs, "mailbox");
 }
 
-/* Whether the pairs answer a question of that type; takes what is of use out of them. */
 static bool take_pairs(struct answer *answer, enum request_type type)
 {
     if (!take_status(answer))

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What came of a question: the pairs of an answer that was checked, or an error in the same form.
- * Whatever else comes from a socket ends here.
+ * The answer to a query: the checked pairs of a reply, or an error in the same form. Anything else
+ * that comes from a socket ends here.
  */
 #pragma once
 
@@ -11,43 +11,41 @@
 
 #include "protocol/pairs.h"
 #include "protocol/request.h"
+#include "quota/verdict.h"
 
-/*
- * Why there is no answer: words beside those of the protocol, in reason=.
- */
-#define ANSWER_UNREACHABLE "unreachable" /* nobody could be asked */
-#define ANSWER_NONE        "no-answer"   /* the connection was closed without one */
-#define ANSWER_BAD         "bad-answer"  /* it is none of exim-quotad's */
+/* Further words in reason=. */
+#define ANSWER_UNREACHABLE "unreachable" /* the service cannot be reached */
+#define ANSWER_NONE        "no-answer"   /* the connection was closed without a reply */
+#define ANSWER_BAD         "bad-answer"  /* the reply is not one of exim-quotad */
 
 enum answer_status {
-    ANSWER_OK,
-    ANSWER_WARN,
-    ANSWER_OVER,
-    ANSWER_TOOLARGE,
-    ANSWER_ERROR,
+    ANSWER_OK = VERDICT_OK,
+    ANSWER_WARN = VERDICT_WARN,
+    ANSWER_OVER = VERDICT_OVER,
+    ANSWER_TOOLARGE = VERDICT_TOOLARGE,
+    ANSWER_ERROR = VERDICT_COUNT_,
 };
 
-/* All zero is an answer that holds nothing. */
 struct answer {
-    const char *target; /* the caller's; NULL where the question has none */
+    const char *target; /* the caller's; NULL: none */
     enum answer_status status;
     struct pairs pairs; /* at least status; of an error also reason and text */
 
-    /* of a mailbox, unless it is an error */
+    /* about a mailbox, unless it is an error */
     uint64_t bytes;
     uint64_t messages;
     uint64_t limit;
     uint64_t message_limit;
     uint64_t percent;
 
-    char *raw; /* what came, byte by byte; NULL if nothing did */
+    char *raw; /* the bytes that came; NULL: none */
     size_t raw_length;
     char *line; /* what the pairs lie in */
 };
 
 /*
- * Makes answer, whose target is set, what bytes[0..length) say in reply to a question of that type.
- * What is no answer to it becomes an error. Returns 0 or -ENOMEM.
+ * Reads the reply bytes[0..length) to a request of that type into answer, whose target is set. What
+ * is no valid reply becomes an error. Returns 0 or -ENOMEM.
  */
 int answer_read(struct answer *answer, enum request_type type, const char *bytes, size_t length);
 
@@ -55,7 +53,7 @@ int answer_read(struct answer *answer, enum request_type type, const char *bytes
 int answer_fail(struct answer *answer, const char *reason, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Returns the value of a key that every answer of that status has. It stays the answer's. */
+/* Returns the value, which stays the answer's, of a key that every answer of its status has. */
 const char *answer_get(const struct answer *answer, const char *key);
 
 /* Returns whether it is an error for that reason. */

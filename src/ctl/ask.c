@@ -10,6 +10,7 @@
 
 #include "ctl/client.h"
 #include "protocol/reply.h"
+#include "protocol/words.h"
 #include "quota/size.h"
 #include "system/cleanup.h"
 #include "system/clock.h"
@@ -32,7 +33,6 @@ static const char *group_of(const char *path)
     return group ? group->gr_name : NULL;
 }
 
-/* Says why nobody could be asked, and what may help. */
 static int fail_connect(struct answer *answer, const char *path, int error)
 {
     const char *group;
@@ -79,13 +79,13 @@ static int ask_service(const struct asker *asker, enum request_type type, const 
     return answer_read(answer, type, buffer, (size_t)n);
 }
 
-int ask(const struct asker *asker, const struct question *question, struct answer *answer)
+int ask(const struct asker *asker, const struct ctl_query *query, struct answer *answer)
 {
-    char line[QUESTION_BYTES_MAX];
+    char line[CTL_QUERY_BYTES_MAX];
     struct reply reply;
     size_t length;
 
-    switch (question_write(question, answer->target, line, &length)) {
+    switch (ctl_query_write(query, answer->target, line, &length)) {
     case -EINVAL:
         return answer_fail(answer, reason_to_string(REASON_BAD_REQUEST),
                            "a target has no line end in it");
@@ -95,7 +95,7 @@ int ask(const struct asker *asker, const struct question *question, struct answe
         break;
     }
     if (!asker->direct)
-        return ask_service(asker, question->type, line, length, answer);
+        return ask_service(asker, query->type, line, length, answer);
     direct_answer(asker->direct, line, length - 1, &reply);
-    return answer_read(answer, question->type, reply.bytes, reply.length);
+    return answer_read(answer, query->type, reply.bytes, reply.length);
 }

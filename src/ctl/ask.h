@@ -1,21 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/*
- * From a question to its answer, whoever gives it.
- */
+/* From a query to its answer, by the service or without it. */
 #pragma once
 
 #include "ctl/answer.h"
 #include "ctl/direct.h"
-#include "ctl/question.h"
+#include "ctl/query.h"
 
 struct asker {
-    const struct direct *direct; /* NULL: the service is asked */
-    const char *socket_path;     /* where it is asked */
-    uint64_t timeout_usec;       /* for each question */
+    const struct direct *direct; /* NULL: ask the service */
+    const char *socket_path;     /* of the service */
+    uint64_t timeout_usec;       /* for each query */
 };
 
-/*
- * Asks the question about answer->target, and makes answer what came of it, be it an error. Returns
- * 0 or -ENOMEM.
- */
-int ask(const struct asker *asker, const struct question *question, struct answer *answer);
+/* Makes the query about answer->target, and fills answer. Returns 0 or -ENOMEM. */
+int ask(const struct asker *asker, const struct ctl_query *query, struct answer *answer);

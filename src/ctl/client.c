@@ -11,7 +11,7 @@
 #include "system/cleanup.h"
 #include "system/clock.h"
 
-/* Lets the next call that waits, of the kind that option names, end at the deadline. */
+/* Limits how long the next send or receive waits, as option says, to the deadline. */
 static int limit_wait(int fd, int option, uint64_t deadline_usec)
 {
     uint64_t now_usec = clock_usec(CLOCK_MONOTONIC);
@@ -66,7 +66,7 @@ static int send_all(int fd, uint64_t deadline_usec, const char *bytes, size_t le
     return 0;
 }
 
-/* Whether the other end let go: it may have answered before. */
+/* Whether the peer closed the connection: it may have replied before. */
 static bool is_hangup(int error)
 {
     return error == -EPIPE || error == -ECONNRESET;
@@ -94,10 +94,10 @@ static ssize_t receive_line(int fd, uint64_t deadline_usec, char *buffer, size_t
     return (ssize_t)length;
 }
 
-ssize_t client_exchange(int fd, uint64_t deadline_usec, const char *question, size_t length,
+ssize_t client_exchange(int fd, uint64_t deadline_usec, const char *request, size_t length,
                         char *buffer, size_t size)
 {
-    int r = send_all(fd, deadline_usec, question, length);
+    int r = send_all(fd, deadline_usec, request, length);
 
     if (r < 0 && !is_hangup(r))
         return r;

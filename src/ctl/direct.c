@@ -87,14 +87,12 @@ static int probe(const struct direct *direct, const struct mailbox_policy *polic
     return mailbox_count(mailbox, path, settings, policy, now_usec, NULL, ret);
 }
 
-/*
- * Probes what the target may mean, up to the first mailbox that there is, and makes the reply.
- */
+/* Probes the candidates up to the first mailbox that exists, and makes the reply. */
 static void answer_target(const struct direct *direct, struct target *target, char *text,
                           bool check, struct reply *reply)
 {
     _cleanup_(mailbox_close) struct mailbox mailbox = MAILBOX_NULL;
-    struct target_judgement judgement;
+    struct target_decision decision;
     char expanded[PATH_MAX];
     char *path = target_is_path(target) ? text : expanded;
     struct usage usage = {};
@@ -119,27 +117,27 @@ static void answer_target(const struct direct *direct, struct target *target, ch
         reply_error(reply, reason, mailbox.detail[0] != '\0' ? mailbox.detail : why);
         return;
     }
-    target_judge(target, direct->settings, path, &usage, &judgement);
-    reply_judgement(reply, check, &judgement);
+    target_decide(target, direct->settings, path, &usage, &decision);
+    reply_decision(reply, check, &decision);
 }
 
 void direct_answer(const struct direct *direct, char *line, size_t length, struct reply *reply)
 {
-    struct target_question question;
+    struct target_terms terms;
     struct request request;
     struct target target;
     const char *why;
     enum reason reason = request_parse(line, length, &request, &why);
 
     if (reason == REASON_NONE) {
-        question = (struct target_question){
+        terms = (struct target_terms){
             .size_bytes = request.size_bytes,
             .verdict_alone = request.type == REQUEST_CHECK,
             .have_limit = request.have_limit,
             .limit = request.limit,
         };
-        reason = target_begin(&target, direct->settings, direct->limits, &question, request.target,
-                              &why);
+        reason =
+            target_begin(&target, direct->settings, direct->limits, &terms, request.target, &why);
     }
     if (reason != REASON_NONE) {
         reply_error(reply, reason, why);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Answers without the service: the same questions, by the same rules, and in the same lines, but
- * with the caller's own rights, with nothing remembered, and for as long as it takes.
+ * Answers without the service: the same requests, by the same rules and with the same replies, but
+ * with the caller's own rights, without a cache, and for as long as it takes.
  */
 #pragma once
 
@@ -17,9 +17,9 @@ struct direct {
 };
 
 /*
- * Opens the roots and reads the limits that the settings name, whose faults are said on standard
- * error. Returns 0, or a negative errno and in *ret_error a line about it, allocated, which is the
- * caller's (NULL: out of memory).
+ * Opens the roots and reads the limits file of the settings, and prints its faults on standard
+ * error. Returns 0, or a negative errno and in *ret_error a line about it, which the caller frees
+ * (NULL: out of memory).
  */
 int direct_init(struct direct *direct, struct quota_settings *settings, char **ret_error);
 
@@ -27,7 +27,7 @@ int direct_init(struct direct *direct, struct quota_settings *settings, char **r
 void direct_deinit(struct direct *direct);
 
 /*
- * Answers the question line[0..length), which asks about a mailbox and has no LF; one byte more may
- * be written behind it.
+ * Answers the request line[0..length), which is about a mailbox and has no LF; the byte after it
+ * may be overwritten.
  */
 void direct_answer(const struct direct *direct, char *line, size_t length, struct reply *reply);

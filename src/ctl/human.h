@@ -8,17 +8,11 @@
 /* Enough for every number below, with its NUL. */
 #define HUMAN_BYTES_MAX 32
 
-/*
- * Writes a size: `512`, `10K`, `1.4G`. Rounded down, so that nothing looks fuller than it is; one
- * decimal place tells that it was rounded, none that the size is exactly that.
- */
+/* Writes a size, rounded down: `512`, `10K`, `1.4G`. Without a decimal place it is exact. */
 void human_size(uint64_t bytes, char text[HUMAN_BYTES_MAX]);
 
 /* Writes a duration by its two largest units: `45s`, `2min 5s`, `3h 0min`, `12d 4h`. */
 void human_duration(uint64_t seconds, char text[HUMAN_BYTES_MAX]);
 
-/*
- * Returns how many of the cells of a bar a percentage fills: none only where nothing is used, all
- * only from 100 on.
- */
+/* Returns how many cells of a bar to fill: none only if nothing is used, all only from 100 on. */
 size_t human_bar(uint64_t percent, uint64_t bytes, size_t cells);

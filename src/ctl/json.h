@@ -7,14 +7,8 @@
 
 #include "ctl/answer.h"
 
-/*
- * Prints an array with an object for each answer: its target where it has one, then its pairs, of
- * which decimal numbers become numbers.
- */
+/* Prints an array with an object for each answer: its target, if any, and its pairs. */
 void json_print(FILE *file, const struct answer *answers, size_t count);
 
-/*
- * Prints a text as a string: valid UTF-8, whatever the text is. What is not becomes U+FFFD, one
- * for each byte.
- */
+/* Prints a text as a string. Each byte that is not valid UTF-8 becomes U+FFFD. */
 void json_print_string(FILE *file, const char *text);

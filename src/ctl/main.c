@@ -67,7 +67,7 @@ static int open_direct(struct program *program)
     return r;
 }
 
-/* Asks about each target, or once where the question has none. */
+/* Asks about each target, or once if there is none. */
 static int ask_all(struct program *program)
 {
     const struct ctl_options *options = &program->options;
@@ -84,8 +84,8 @@ static int ask_all(struct program *program)
         return -ENOMEM;
     program->answers_count = count;
     for (size_t i = 0; r == 0 && i < count; i++) {
-        program->answers[i].target = options->question.has_targets ? options->targets[i] : NULL;
-        r = ask(&asker, &options->question, &program->answers[i]);
+        program->answers[i].target = options->query.has_targets ? options->targets[i] : NULL;
+        r = ask(&asker, &options->query, &program->answers[i]);
     }
     return r;
 }
@@ -105,7 +105,7 @@ static void print_raw(const struct answer *answers, size_t count)
 
 static int print_table(const struct program *program)
 {
-    if (program->options.question.has_targets)
+    if (program->options.query.has_targets)
         return table_print_mailboxes(stdout, &program->screen, program->answers,
                                      program->answers_count);
     if (program->answers[0].status == ANSWER_ERROR)
@@ -144,7 +144,7 @@ static int complain_of(const struct program *program, const struct answer *answe
     return 0;
 }
 
-/* Says what went wrong everywhere, but only once that nobody can be asked. */
+/* Says what went wrong, but only once that the service cannot be reached. */
 static int complain_of_all(const struct program *program)
 {
     bool was_unreachable = false;
@@ -192,7 +192,6 @@ static int run(struct program *program)
     return exit_status(program->answers, program->answers_count);
 }
 
-/* Whatever could not be written was not said. */
 static int end_output(int status)
 {
     if (fflush(stdout) == 0 && !ferror(stdout))

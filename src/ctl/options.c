@@ -90,8 +90,8 @@ static int read_size(void *target, const char *value)
 {
     struct ctl_options *options = target;
 
-    options->question.have_size = true;
-    return size_parse(value, strlen(value), &options->question.size_bytes) < 0 ? -EINVAL : 0;
+    options->query.have_size = true;
+    return size_parse(value, strlen(value), &options->query.size_bytes) < 0 ? -EINVAL : 0;
 }
 
 static int read_quota(void *target, const char *value)
@@ -99,7 +99,7 @@ static int read_quota(void *target, const char *value)
     struct ctl_options *options = target;
     struct quota_limit limit;
 
-    options->question.quota = value;
+    options->query.quota = value;
     return *value == '\0' || size_parse_limit(value, strlen(value), &limit) < 0 ? -EINVAL : 0;
 }
 
@@ -170,11 +170,11 @@ static int check_together(const struct ctl_options *options, const struct option
     const struct option_spec *socket = options_table_given(&groups[GROUP_SOCKET]);
     const struct option_spec *quota = options_table_given(&groups[GROUP_QUOTA]);
 
-    if (check && options->question.type != REQUEST_CHECK)
+    if (check && options->query.type != REQUEST_CHECK)
         return options_fail(error, "--%s goes with check", check->name);
-    if (options->direct && !options->question.has_targets)
+    if (options->direct && !options->query.has_targets)
         return options_fail(error, "%s asks the service: it does not go with --direct",
-                            options->question.verb);
+                            options->query.verb);
     if (options->direct && socket)
         return options_fail(error, "--%s is about the service: it does not go with --direct",
                             socket->name);
@@ -188,26 +188,24 @@ static int check_together(const struct ctl_options *options, const struct option
 /* Takes the words that are no options: words[0..count) are a command and its targets. */
 static int take_words(struct ctl_options *options, char **words, size_t count, char *error)
 {
-    struct question question;
+    struct ctl_query query;
 
     if (count == 0)
         return options_fail(error, "a command is missing: check, usage, ping or stats; --help "
                                    "tells more");
-    if (question_from_verb(words[0], &question) < 0)
+    if (ctl_query_from_verb(words[0], &query) < 0)
         return options_fail(error, "\"%s\" is no command: they are check, usage, ping and stats",
                             words[0]);
-    question.have_size = options->question.have_size;
-    question.size_bytes = options->question.size_bytes;
-    question.quota = options->question.quota;
-    options->question = question;
+    query.have_size = options->query.have_size;
+    query.size_bytes = options->query.size_bytes;
+    query.quota = options->query.quota;
+    options->query = query;
     options->targets = words + 1;
     options->targets_count = count - 1;
-    if (question.has_targets && count == 1)
-        return options_fail(error, "%s needs a target: an absolute path or an address",
-                            question.verb);
-    if (!question.has_targets && count > 1)
-        return options_fail(error, "%s takes no target, and so not \"%s\"", question.verb,
-                            words[1]);
+    if (query.has_targets && count == 1)
+        return options_fail(error, "%s needs a target: an absolute path or an address", query.verb);
+    if (!query.has_targets && count > 1)
+        return options_fail(error, "%s takes no target, and so not \"%s\"", query.verb, words[1]);
     return 0;
 }
 

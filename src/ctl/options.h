@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 #include "config/options_table.h"
-#include "ctl/question.h"
+#include "ctl/query.h"
 #include "ctl/screen.h"
 #include "quota/settings.h"
 
@@ -27,7 +27,7 @@ enum ctl_format {
 
 struct ctl_options {
     enum ctl_action action;
-    struct question question;
+    struct ctl_query query;
     char **targets; /* of argv */
     size_t targets_count;
 

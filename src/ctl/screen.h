@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Where the output goes, and what may be shown there. Text that strangers had a say in (addresses,
- * paths, whatever came from a socket) never reaches a terminal but through screen_text().
+ * The terminal, and what may be shown there. Untrusted text (addresses, paths, what came from a
+ * socket) only reaches it through screen_text().
  */
 #pragma once
 
@@ -29,10 +29,10 @@ struct screen {
     bool has_utf8;
 };
 
-/* Looks at standard output, the environment and the locale, which setlocale(3) has set. */
+/* Examines standard output, the environment and the locale, after setlocale(3). */
 void screen_init(struct screen *screen, enum screen_colour colour);
 
-/* Returns what switches a tone on, and what switches it off again; "" where it is none. */
+/* Return the escapes that switch a tone on and off, or "". */
 const char *screen_tone_on(const struct screen *screen, enum screen_tone tone);
 const char *screen_tone_off(const struct screen *screen, enum screen_tone tone);
 

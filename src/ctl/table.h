@@ -9,9 +9,8 @@
 #include "ctl/screen.h"
 
 /*
- * Prints answers about mailboxes, a row each. On a narrow screen the targets are shortened first,
- * then columns are left out. Those whom nobody could be asked for are left out as well: there is
- * nothing to show. Returns 0 or -ENOMEM.
+ * Prints answers about mailboxes, a row each, without those that are ANSWER_UNREACHABLE. On a
+ * narrow screen, targets are shortened first, and then columns are left out. Returns 0 or -ENOMEM.
  */
 int table_print_mailboxes(FILE *file, const struct screen *screen, const struct answer *answers,
                           size_t count);

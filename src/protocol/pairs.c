@@ -12,16 +12,11 @@ struct reader {
     char *end; /* one byte may be written there */
 };
 
-static bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
 static bool is_key(const char *text, size_t length)
 {
     for (size_t i = 0; i < length; i++)
         if (!(text[i] >= 'a' && text[i] <= 'z') &&
-            (i == 0 || !(is_digit(text[i]) || text[i] == '_')))
+            (i == 0 || !(ascii_is_digit(text[i]) || text[i] == '_')))
             return false;
     return length > 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * From the line of an answer to its pairs: what reply.h writes, read back. Whoever answers may be
- * anybody: a line that is not exactly of that form is refused, and none is too strange to be read.
+ * Parses the pairs of a reply, as reply.h writes them. The peer is not trusted: a line that is not
+ * exactly of that form is refused.
  */
 #pragma once
 
@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* More than any answer has. */
+/* More than any reply has. */
 #define PAIRS_MAX 64
 
 struct pair {

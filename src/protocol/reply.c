@@ -4,6 +4,9 @@
 #include <assert.h>
 #include <string.h>
 
+#include "protocol/words.h"
+#include "quota/ascii.h"
+
 static void add_bytes(struct reply *reply, const char *bytes, size_t length)
 {
     assert(length <= sizeof(reply->bytes) - reply->length);
@@ -28,17 +31,12 @@ static void add_decimal(struct reply *reply, uint64_t number)
     add_bytes(reply, digits + at, sizeof(digits) - at);
 }
 
-static bool is_control(char c)
-{
-    return (unsigned char)c < ' ' || c == '\x7f';
-}
-
 static bool needs_quotes(const char *value)
 {
     if (*value == '\0')
         return true;
     for (const char *c = value; *c; c++)
-        if (is_control(*c) || *c == ' ' || *c == '"' || *c == '\\')
+        if (ascii_is_control(*c) || *c == ' ' || *c == '"' || *c == '\\')
             return true;
     return false;
 }
@@ -47,7 +45,7 @@ static void add_quoted(struct reply *reply, const char *value)
 {
     add_char(reply, '"');
     for (const char *c = value; *c; c++) {
-        if (is_control(*c)) {
+        if (ascii_is_control(*c)) {
             add_char(reply, '\\');
             add_char(reply, (char)('0' + ((unsigned char)*c >> 6)));
             add_char(reply, (char)('0' + ((unsigned char)*c >> 3 & 7)));
@@ -101,46 +99,34 @@ void reply_end(struct reply *reply)
     add_char(reply, '\n');
 }
 
-void reply_usage(struct reply *reply, const struct reply_usage *answer)
+void reply_decision(struct reply *reply, bool check, const struct target_decision *decision)
 {
+    const struct usage *usage = decision->usage;
+    enum verdict verdict = check ? decision->verdict : VERDICT_OK;
+    enum usage_rule rule = check ? decision->rule : usage->rule;
+
     reply_init(reply);
-    reply_add_text(reply, "status", answer->status);
-    reply_add_number(reply, "bytes", answer->usage->bytes);
-    reply_add_number(reply, "messages", answer->usage->messages);
-    reply_add_number(reply, "limit", answer->limit.bytes);
-    reply_add_number(reply, "message_limit", answer->limit.messages);
-    reply_add_number(reply, "percent", answer->percent);
-    reply_add_text(reply, "source", usage_source_to_string(answer->usage->source));
-    reply_add_text(reply, "rule", usage_rule_to_string(answer->rule));
-    reply_add_text(reply, "limit_from", limit_source_to_string(answer->limit_from));
-    reply_add_text(reply, "mailbox", answer->mailbox);
-    if (answer->text) {
+    reply_add_text(reply, "status", verdict_to_string(verdict));
+    reply_add_number(reply, "bytes", usage->bytes);
+    reply_add_number(reply, "messages", usage->messages);
+    reply_add_number(reply, "limit", decision->limit.bytes);
+    reply_add_number(reply, "message_limit", decision->limit.messages);
+    reply_add_number(reply, "percent", decision->percent);
+    reply_add_text(reply, "source", usage_source_to_string(usage->source));
+    reply_add_text(reply, "rule", usage_rule_to_string(rule));
+    reply_add_text(reply, "limit_from", limit_source_to_string(decision->limit_from));
+    reply_add_text(reply, "mailbox", decision->mailbox);
+    if (check) {
         add_key(reply, "text");
-        add_quoted(reply, answer->text);
+        add_quoted(reply, verdict_text(verdict));
     }
     reply_end(reply);
-}
-
-void reply_judgement(struct reply *reply, bool check, const struct target_judgement *judgement)
-{
-    const struct reply_usage answer = {
-        .status = verdict_to_string(check ? judgement->verdict : VERDICT_OK),
-        .usage = judgement->usage,
-        .rule = check ? judgement->rule : judgement->usage->rule,
-        .limit = judgement->limit,
-        .limit_from = judgement->limit_from,
-        .percent = judgement->percent,
-        .mailbox = judgement->mailbox,
-        .text = check ? verdict_text(judgement->verdict) : NULL,
-    };
-
-    reply_usage(reply, &answer);
 }
 
 void reply_error(struct reply *reply, enum reason reason, const char *text)
 {
     reply_init(reply);
-    reply_add_text(reply, "status", "error");
+    reply_add_text(reply, "status", STATUS_ERROR);
     reply_add_text(reply, "reason", reason_to_string(reason));
     add_key(reply, "text");
     add_quoted(reply, text);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * From an answer to the bytes of its line. A line of pairs is made for Exim's ${extract}:
- * `key=value` separated by one space, in a fixed order; a value that needs it is in double quotes,
- * with backslash escapes, so that no control byte ever appears in a reply.
+ * Makes the line of a reply: a number, or pairs for Exim's ${extract}, `key=value` separated by one
+ * space, in a fixed order. A value that needs it is in double quotes, with backslash escapes: no
+ * control byte ever appears in a reply.
  */
 #pragma once
 
@@ -11,9 +11,7 @@
 #include <stdint.h>
 
 #include "quota/reason.h"
-#include "quota/size.h"
 #include "quota/target.h"
-#include "quota/usage.h"
 
 /* Enough for every reply: the quoted path of a mailbox, and a text. */
 #define REPLY_BYTES_MAX 24576
@@ -24,31 +22,14 @@ struct reply {
     char bytes[REPLY_BYTES_MAX];
 };
 
-/* What `usage` and `check` answer. */
-struct reply_usage {
-    const char *status; /* the verdict's word */
-    const struct usage *usage;
-    enum usage_rule rule;
-    struct quota_limit limit; /* the one that counts */
-    enum limit_source limit_from;
-    uint64_t percent;
-    const char *mailbox; /* its path */
-    const char *text;    /* for people; NULL: no such pair */
-};
-
 /* Empties the reply. */
 void reply_init(struct reply *reply);
 
 /* Makes the reply a number and LF. */
 void reply_number(struct reply *reply, uint64_t number);
 
-/* Makes the reply what `usage` and `check` answer. */
-void reply_usage(struct reply *reply, const struct reply_usage *answer);
-
-/*
- * Makes the reply what `check` answers, or without check what `usage` does: all but the verdict.
- */
-void reply_judgement(struct reply *reply, bool check, const struct target_judgement *judgement);
+/* Makes the reply to `check`, or to `usage`: all but the verdict. */
+void reply_decision(struct reply *reply, bool check, const struct target_decision *decision);
 
 /* Makes the reply `status=error reason=REASON text="TEXT"`. */
 void reply_error(struct reply *reply, enum reason reason, const char *text);

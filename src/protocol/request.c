@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "quota/ascii.h"
+
 static const struct {
     const char *word;
     enum request_type type;
@@ -32,7 +34,7 @@ static size_t letters(const char *text, size_t length)
 {
     size_t n = 0;
 
-    while (n < length && ((text[n] >= 'a' && text[n] <= 'z') || (text[n] >= 'A' && text[n] <= 'Z')))
+    while (n < length && ascii_is_letter(text[n]))
         n++;
     return n;
 }
@@ -94,10 +96,10 @@ static size_t find_pair(const char *text, size_t length)
 }
 
 /*
- * Takes the pairs before the target off the text. What looks like a pair but is the last word of
- * the line, or has an unknown key and an `@`, or comes a second time, or after all pairs that there
- * are, begins the target: a strange address (prvs=1a2b=joe@example.org) stays one, and no sender's
- * choice of words changes the pairs that the asker wrote before it.
+ * Parses the pairs before the target. What looks like a pair but is the last word of the line, has
+ * an unknown key and an `@`, is repeated, or follows all pairs that there are, begins the target: a
+ * strange address (prvs=1a2b=joe@example.org) stays one, and no sender can change the pairs before
+ * it.
  */
 static enum reason take_pairs(char **text, struct request *request, const char **ret_text)
 {

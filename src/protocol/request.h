@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * From the bytes that a client sends to what it asks. One request a connection: a line, ended by LF
- * or by the end of input. The grammar is that of exim-quotad-protocol(7).
+ * Parses a request: a line that ends with LF or the end of input. The grammar is that of
+ * exim-quotad-protocol(7).
  */
 #pragma once
 
@@ -28,14 +28,14 @@ struct request {
     enum request_type type;
     char *target;             /* in the line that was parsed; NULL for ping and stats */
     uint64_t size_bytes;      /* of the message that is to fit; 0: unknown */
-    bool have_limit;          /* whether the request brought a limit of its own */
-    struct quota_limit limit; /* that limit */
+    bool have_limit;          /* it has quota= */
+    struct quota_limit limit; /* of quota= */
 };
 
 /*
- * Looks for the end of a request in what was received so far; end tells that nothing follows.
- * Returns the length of the line without its LF, -EAGAIN if more is needed, or -EMSGSIZE if the
- * line is longer than REQUEST_BYTES_MAX.
+ * Finds the end of a request in what was received so far; end says that nothing follows. Returns
+ * the length of the line without its LF, -EAGAIN if more is needed, or -EMSGSIZE if the line is
+ * longer than REQUEST_BYTES_MAX.
  */
 ssize_t request_find_end(const char *buffer, size_t length, bool end);
 

@@ -26,10 +26,10 @@ static uint64_t arrival_sec(int directory_fd, const char *name)
     return (uint64_t)st.st_mtime;
 }
 
-static bool leaf_has_one_after(int mailbox_fd, const char *leaf, uint64_t sec)
+static bool part_has_one_after(int mailbox_fd, const char *part, uint64_t sec)
 {
     _cleanup_(closep) int fd =
-        openat(mailbox_fd, leaf, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        openat(mailbox_fd, part, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     _cleanup_(entries_done) struct entries entries = {};
     const struct dirent64 *entry;
 
@@ -43,5 +43,5 @@ static bool leaf_has_one_after(int mailbox_fd, const char *leaf, uint64_t sec)
 
 bool arrivals_after(int mailbox_fd, uint64_t sec)
 {
-    return leaf_has_one_after(mailbox_fd, "new", sec) || leaf_has_one_after(mailbox_fd, "cur", sec);
+    return part_has_one_after(mailbox_fd, "new", sec) || part_has_one_after(mailbox_fd, "cur", sec);
 }

@@ -17,6 +17,16 @@ static inline bool ascii_is_control(char c)
     return (unsigned char)c < ' ' || c == 0x7f;
 }
 
+static inline bool ascii_is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+static inline bool ascii_is_letter(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
 /* Returns whether text[0..length) holds one of the letters A to Z. */
 static inline bool ascii_has_upper(const char *text, size_t length)
 {

@@ -8,7 +8,7 @@
 #include "system/confine.h"
 
 /* How many entries are spent between two looks at the clock, which cost a system call each. */
-#define ENTRIES_PER_LOOK 64
+#define ENTRIES_PER_CHECK 64
 
 void budget_start(struct budget *budget)
 {
@@ -32,7 +32,7 @@ int budget_spend(struct budget *budget)
         return 0;
     if (++budget->entries > budget->entries_max)
         return -ETIME;
-    return budget->entries % ENTRIES_PER_LOOK == 0 ? check_cpu(budget) : 0;
+    return budget->entries % ENTRIES_PER_CHECK == 0 ? check_cpu(budget) : 0;
 }
 
 int budget_spend_dear(struct budget *budget)

@@ -4,111 +4,69 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 
-#include "quota/hash.h"
 #include "system/cleanup.h"
+#include "system/hash_table.h"
 
-/* The buckets of the first table; a table doubles when it holds as many mailboxes as buckets. */
-#define BUCKETS_MIN ((size_t)16)
-
-/* What malloc(3) adds to an entry and its memory. */
+/* What malloc(3) adds to an entry and its value. */
 #define MALLOC_BYTES 24
 
-/* No mailbox has more than this part of the cache: few with many folders would drive out all. */
+/* No value takes more than this part of the cache: few mailboxes would drive out all others. */
 #define SHARE 32
 
-struct entry {
-    struct entry *chain; /* the next in the same bucket */
-    struct entry *newer; /* the next in the order of use, either way */
-    struct entry *older;
-    struct maildir_memory *memory;
-    uint64_t hash;
-    size_t bytes; /* of the entry and its memory */
-    char path[];
+struct cache_entry {
+    struct hash_entry hash;
+    TAILQ_ENTRY(cache_entry) link;
+    void *value;
+    uint32_t bytes; /* of the entry and its value */
+    enum cache_kind kind;
 };
+
+TAILQ_HEAD(cache_entry_list, cache_entry);
 
 struct cache {
     struct hash_key key;
-    size_t bytes_max;
-    size_t count;
+    struct hash_table table;
+    struct cache_entry_list entries; /* what was put first comes first */
+    size_t counts[CACHE_KINDS];
     size_t bytes;
-    struct entry *newest;
-    struct entry *oldest;
-    struct entry **buckets; /* NULL until there is a mailbox */
-    size_t buckets_count;   /* a power of two, or 0 */
+    size_t bytes_max;
 };
 
-static struct entry **cache_bucket(const struct cache *cache, uint64_t hash)
+static uint64_t id_of(const struct cache *cache, enum cache_kind kind, const char *path)
 {
-    return &cache->buckets[hash & (cache->buckets_count - 1)];
+    return hash_bytes(&cache->key, path, strlen(path)) + kind;
 }
 
-/* Returns the link that leads to the entry of path, or NULL if there is none. */
-static struct entry **cache_find(const struct cache *cache, const char *path)
+static struct cache_entry *find(const struct cache *cache, enum cache_kind kind, const char *path)
 {
-    uint64_t hash;
-
-    if (cache->count == 0)
-        return NULL;
-    hash = hash_bytes(&cache->key, path, strlen(path));
-    for (struct entry **link = cache_bucket(cache, hash); *link; link = &(*link)->chain)
-        if ((*link)->hash == hash && strcmp((*link)->path, path) == 0)
-            return link;
-    return NULL;
+    return (struct cache_entry *)hash_table_find(&cache->table, id_of(cache, kind, path));
 }
 
-/* Takes the entry that link leads to out of the cache and releases it. Returns its memory. */
-static struct maildir_memory *cache_remove(struct cache *cache, struct entry **link)
+/* Takes the entry out of the cache and releases it. Returns its value. */
+static void *cache_remove(struct cache *cache, struct cache_entry *entry)
 {
-    _cleanup_(freep) struct entry *entry = *link;
+    void *value = entry->value;
 
-    *link = entry->chain;
-    /* The neighbours in the order of use, or its ends, now point past the entry. */
-    *(entry->newer ? &entry->newer->older : &cache->newest) = entry->older;
-    *(entry->older ? &entry->older->newer : &cache->oldest) = entry->newer;
-    cache->count--;
+    hash_table_remove(&cache->table, &entry->hash);
+    TAILQ_REMOVE(&cache->entries, entry, link);
+    cache->counts[entry->kind]--;
     cache->bytes -= entry->bytes;
-    return entry->memory;
+    free(entry);
+    return value;
 }
 
-static void cache_insert(struct cache *cache, struct entry *entry)
+static int cache_add(struct cache *cache, struct cache_entry *entry)
 {
-    struct entry **bucket = cache_bucket(cache, entry->hash);
+    size_t buckets = cache->table.buckets_count;
+    int r = hash_table_add(&cache->table, &entry->hash);
 
-    entry->chain = *bucket;
-    *bucket = entry;
-    entry->older = cache->newest;
-    *(cache->newest ? &cache->newest->newer : &cache->oldest) = entry;
-    cache->newest = entry;
-    cache->count++;
-    cache->bytes += entry->bytes;
-}
-
-/*
- * Sees to it that the table has room for one more mailbox. A full table goes on working when there
- * is no memory for a larger one. Returns 0, or -ENOMEM if there is no table at all.
- */
-static int cache_reserve(struct cache *cache)
-{
-    struct entry **old = cache->buckets;
-    size_t count = old ? 2 * cache->buckets_count : BUCKETS_MIN;
-    struct entry **buckets;
-
-    if (old && cache->count < cache->buckets_count)
-        return 0;
-    buckets = calloc(count, sizeof(struct entry *));
-    if (!buckets)
-        return old ? 0 : -ENOMEM;
-    cache->bytes += (count - cache->buckets_count) * sizeof(struct entry *);
-    cache->buckets = buckets;
-    cache->buckets_count = count;
-    for (struct entry *entry = cache->oldest; entry; entry = entry->newer) {
-        struct entry **bucket = cache_bucket(cache, entry->hash);
-
-        entry->chain = *bucket;
-        *bucket = entry;
-    }
-    free(old);
+    if (r < 0)
+        return r;
+    TAILQ_INSERT_TAIL(&cache->entries, entry, link);
+    cache->counts[entry->kind]++;
+    cache->bytes += entry->bytes + (cache->table.buckets_count - buckets) * sizeof(void *);
     return 0;
 }
 
@@ -119,64 +77,75 @@ int cache_new(size_t bytes_max, struct cache **ret)
 
     if (!cache)
         return -ENOMEM;
-    cache->bytes_max = bytes_max;
+    TAILQ_INIT(&cache->entries);
     cache->bytes = sizeof(*cache);
-    r = hash_key_init_random(&cache->key);
+    cache->bytes_max = bytes_max;
+    r = hash_key_init(&cache->key);
     if (r < 0)
         return r;
     *ret = steal_pointer(&cache);
     return 0;
 }
 
+static void release(struct hash_entry *entry)
+{
+    free(((struct cache_entry *)entry)->value);
+    free(entry);
+}
+
 void cache_free(struct cache *cache)
 {
-    if (!cache)
-        return;
-    while (cache->oldest)
-        maildir_memory_free(cache_remove(cache, cache_find(cache, cache->oldest->path)));
-    free(cache->buckets);
+    if (cache)
+        hash_table_clear(&cache->table, release);
     free(cache);
 }
 
-void cache_freep(struct cache **cache)
+const void *cache_find(const struct cache *cache, enum cache_kind kind, const char *path)
 {
-    cache_free(*cache);
+    const struct cache_entry *entry = find(cache, kind, path);
+
+    return entry ? entry->value : NULL;
 }
 
-struct maildir_memory *cache_take(struct cache *cache, const char *path)
+void *cache_take(struct cache *cache, enum cache_kind kind, const char *path)
 {
-    struct entry **link = cache_find(cache, path);
+    struct cache_entry *entry = find(cache, kind, path);
 
-    return link ? cache_remove(cache, link) : NULL;
+    return entry ? cache_remove(cache, entry) : NULL;
 }
 
-void cache_put(struct cache *cache, const char *path, struct maildir_memory *memory)
+void cache_put(struct cache *cache, enum cache_kind kind, const char *path, void *value,
+               size_t bytes)
 {
-    _cleanup_(maildir_memory_freep) struct maildir_memory *owned = memory;
-    size_t path_size = strlen(path) + 1;
-    size_t bytes = sizeof(struct entry) + path_size + maildir_memory_bytes(memory) + MALLOC_BYTES;
-    struct entry *entry;
+    _cleanup_(freep) void *owned = value;
+    _cleanup_(freep) struct cache_entry *entry = NULL;
+    size_t entry_bytes = sizeof(*entry) + bytes + MALLOC_BYTES;
 
-    if (!memory)
+    if (!value)
         return;
-    maildir_memory_free(cache_take(cache, path));
-    if (bytes > cache->bytes_max / SHARE || cache_reserve(cache) < 0)
+    free(cache_take(cache, kind, path));
+    if (entry_bytes > cache->bytes_max / SHARE)
         return;
-    entry = calloc(1, sizeof(*entry) + path_size);
+    entry = malloc(sizeof(*entry));
     if (!entry)
         return;
-    memcpy(entry->path, path, path_size);
-    entry->hash = hash_bytes(&cache->key, path, path_size - 1);
-    entry->bytes = bytes;
-    entry->memory = steal_pointer(&owned);
-    cache_insert(cache, entry);
-    while (cache->bytes > cache->bytes_max && cache->count > 0)
-        maildir_memory_free(cache_remove(cache, cache_find(cache, cache->oldest->path)));
+    *entry = (struct cache_entry){
+        .hash.id = id_of(cache, kind, path),
+        .value = value,
+        .bytes = (uint32_t)entry_bytes,
+        .kind = kind,
+    };
+    if (cache_add(cache, entry) < 0)
+        return;
+    (void)steal_pointer(&entry);
+    (void)steal_pointer(&owned);
+    while (cache->bytes > cache->bytes_max && !TAILQ_EMPTY(&cache->entries))
+        free(cache_remove(cache, TAILQ_FIRST(&cache->entries)));
 }
 
-size_t cache_count(const struct cache *cache)
+size_t cache_count(const struct cache *cache, enum cache_kind kind)
 {
-    return cache->count;
+    return cache->counts[kind];
 }
 
 size_t cache_bytes(const struct cache *cache)

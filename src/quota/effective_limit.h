@@ -1,29 +1,35 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Which limit counts, of those that a mailbox may have: one that the request or the limits file
- * gives, or else the larger of the default and the first line of maildirsize.
- *
- * A delivery agent rewrites that first line when it delivers, so an old one loses to a raised
- * default: no delivery would ever correct it while the mailbox counts as full.
+ * Which limit counts: that of the request or the limits file, or else the larger of the default and
+ * the first line of maildirsize. A delivery agent rewrites that line only when it delivers, so if
+ * the lower one counted, a raised default would never reach a full mailbox.
  */
 #pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "quota/limit_source.h"
 #include "quota/size.h"
 #include "quota/verdict.h"
 
 /*
- * A limit that only maildirsize gives is believed for a day after the file was written. Then, for
- * the second time here, it is not, so that the delivery agent decides and rewrites the file. As
- * long as nobody writes the file, that is repeated each day: Dovecot's maildir driver does not when
- * it refuses a message, unless the mailbox exceeds the limit without it. So a mailbox that stays
- * full costs one burst of refused deliveries a day.
+ * A limit that only maildirsize gives is believed for the first time after the file was written,
+ * and then not for the second, so that the delivery agent decides and rewrites the file. That is
+ * repeated each day until the file is written: Dovecot's maildir driver does not write it when it
+ * refuses a message, unless the mailbox exceeds the limit without it. So a mailbox that stays full
+ * costs one burst of refused deliveries a day.
  */
 #define HEADER_LIMIT_BELIEVED_USEC (UINT64_C(24) * 3600 * 1000 * 1000)
 #define HEADER_LIMIT_TRIED_USEC    (UINT64_C(2) * 3600 * 1000 * 1000)
+
+/* Where a limit comes from. */
+enum limit_source {
+    LIMIT_SOURCE_NONE,    /* there is no limit */
+    LIMIT_SOURCE_REQUEST, /* quota= of the request */
+    LIMIT_SOURCE_FILE,    /* --limits */
+    LIMIT_SOURCE_HEADER,  /* the first line of maildirsize */
+    LIMIT_SOURCE_DEFAULT, /* --default-quota */
+};
 
 /* What is known of the limit apart from the mailbox, and what is to fit. */
 struct mailbox_policy {
@@ -37,7 +43,7 @@ struct mailbox_policy {
     bool verdict_alone;  /* the usage need not be exact where the verdict is known without it */
 };
 
-/* What the first line of a maildirsize says. All zero: nothing, or there is no such line. */
+/* What the first line of a maildirsize says; all zero if nothing, or if there is none. */
 struct limit_header {
     struct quota_limit limit;
     bool has_bytes;    /* it says something about bytes; 0 there means no limit */
@@ -52,8 +58,8 @@ struct effective_limit {
 };
 
 /*
- * Returns the limit that counts. Bytes and messages are decided each for itself. A header that says
- * 0 says that there is no limit, and the default does not apply.
+ * Returns the limit that counts, for bytes and messages separately. A header that says 0 means that
+ * there is no limit, and the default does not apply.
  */
 struct effective_limit effective_limit(const struct mailbox_policy *policy,
                                        const struct limit_header *header);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Reading the entries of directories, one directory after the other through one large buffer. */
+/* Reads the entries of one directory after the other, through one large buffer. */
 #pragma once
 
 #include <dirent.h>
@@ -26,8 +26,8 @@ void entries_begin(struct entries *entries);
 const struct dirent64 *entries_next(struct entries *entries, int fd);
 
 /*
- * Returns the type of an entry of the directory, asking the file system where the entry does not
- * say: DT_DIR, DT_LNK, ..., DT_UNKNOWN if it has vanished, or a negative errno.
+ * Returns the type of an entry of the directory: DT_DIR, DT_LNK, ..., DT_UNKNOWN if it has gone, or
+ * a negative errno.
  */
 int entries_type(const struct dirent64 *entry, int fd);
 

@@ -14,9 +14,8 @@
 #define FOLDER_LIST_MAX 65536
 
 /*
- * What a directory is. Folders are counted in this order: one that several names lead to counts as
- * the first of them, and one that is excluded by no other name. To those that are odd the way leads
- * through a symbolic link.
+ * What a directory is. Folders are counted in this order, so one with several names counts by the
+ * first of them, and by none if one is excluded. Odd kinds are reached through a symbolic link.
  */
 enum folder_kind {
     FOLDER_EXCLUDED = '0',

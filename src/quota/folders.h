@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Finding the folders of a mailbox, in either layout.
+ * Finds the folders of a mailbox, in either layout.
  *
  * Maildir++: a folder is a subdirectory of the mailbox, or a symbolic link to one, whose name
- * starts with one dot, not two. Folders nest by their names alone (".Lists.exim"). Beside them,
- * stray folders are found, which somebody with the other layout has made: subdirectories without a
- * dot, no links, that have `cur`, and such ones in these.
+ * begins with one dot, not two. Folders nest by their names alone (".Lists.exim"). Stray folders
+ * are found too, which a program with the other layout has made: subdirectories without a dot, not
+ * links, that have `cur`, and the same within these.
  *
- * fs: a folder is any subdirectory at any depth to MAILDIR_DEPTH_MAX, or a link to one, that has
- * `cur` or `new`. All are searched but `cur`, `new` and `tmp`; a directory that several names or
- * links lead to is a folder by each, but searched once, by a name without a link if there is one.
+ * fs: a folder is any subdirectory, or a link to one, that has `cur` or `new`, at any depth up to
+ * MAILDIR_DEPTH_MAX. All are searched but `cur`, `new` and `tmp`. A directory that several names
+ * lead to is a folder by each, but searched once, by a name without a link if there is one.
  */
 #pragma once
 
@@ -19,27 +19,25 @@
 #include "quota/maildir_access.h"
 
 /*
- * Says whether the pattern is that of the whole name. `*` stands for any run of characters, `/` and
- * `.` included, `?` for one character, anything else for itself.
+ * Returns whether the pattern matches the whole name. `*` stands for any characters, including `/`
+ * and `.`, and `?` for one.
  */
 bool folder_pattern_matches(const char *pattern, const char *name);
 
 /*
- * Each of these adds to the list: folders, also those that are excluded, with their kind. fd is
- * open on the mailbox for reading, at its beginning. They return 0, or a negative errno: of reading
- * a directory or asking for the type of an entry, -E2BIG for too many directories, or -ENOMEM.
+ * Each of these adds folders to the list, including excluded ones, with their kind. fd is open on
+ * the mailbox for reading, at its beginning. They return 0, -E2BIG for too many directories,
+ * -ENOMEM, or the negative errno of reading a directory.
  *
- * By the rules of Maildir++. Other subdirectories of the mailbox are added as FOLDER_PLAIN.
+ * The folders of Maildir++; other subdirectories of the mailbox are added as FOLDER_PLAIN.
  */
 int folders_add_maildirpp(struct entries *entries, int fd, const struct maildir_options *options,
                           struct folder_list *list);
 
-/*
- * The stray folders below what is FOLDER_PLAIN in the list. What may not be searched has none.
- */
+/* The stray folders below what is FOLDER_PLAIN in the list. What may not be read has none. */
 int folders_add_strays(const struct maildir_access *access, struct entries *entries,
                        const struct maildir_options *options, struct folder_list *list);
 
-/* By the rules of the layout fs. */
+/* The folders of the layout fs. */
 int folders_add_fs(const struct maildir_access *access, struct entries *entries, int fd,
                    const struct maildir_options *options, struct folder_list *list);

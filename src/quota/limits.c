@@ -9,21 +9,14 @@
 #include <string.h>
 
 #include "quota/ascii.h"
-#include "quota/hash.h"
 #include "quota/lsearch.h"
 #include "system/cleanup.h"
 #include "system/file.h"
 #include "system/utf8.h"
 
-/* A place in the table. It names an entry by its offset in the text plus 1; 0 is a free place. */
-struct slot {
-    uint32_t entry;
-    uint32_t tag; /* bits of the key's hash, which spare most comparisons with other keys */
-};
+_Static_assert(LIMITS_FILE_BYTES_MAX < UINT32_MAX, "an offset in the text has 32 bits");
 
-_Static_assert(LIMITS_FILE_BYTES_MAX < UINT32_MAX, "an offset in the text fits in a slot");
-
-/* What ends a key, instead of a NUL and its value, that is unusable. No key holds it. */
+/* What ends a key, instead of a NUL and its value, that is unusable. No key holds a control. */
 #define UNUSABLE '\n'
 
 /*
@@ -35,11 +28,9 @@ _Static_assert(LIMITS_FILE_BYTES_MAX < UINT32_MAX, "an offset in the text fits i
 struct limits {
     char *text;
     size_t text_length;
-    size_t count;         /* of limits */
-    size_t entries_count; /* of keys, usable or not */
-    struct slot *slots;
-    size_t slots_count;
-    struct hash_key hash_key;
+    size_t count;      /* of limits */
+    uint32_t *keys;    /* where each begins in the text, sorted; of equal ones the first is first */
+    size_t keys_count; /* usable or not */
     struct limits_faults faults;
 };
 
@@ -179,7 +170,7 @@ static void add_entry(struct limits *limits, struct lsearch_entry *entry)
     is_usable = check_value(limits, entry);
     ascii_lower(entry->key, entry->key_length);
     append_squeezed(limits, entry->key, entry->key_length, is_usable ? '\0' : UNUSABLE);
-    limits->entries_count++;
+    limits->keys_count++;
     if (!is_usable)
         return;
     append_squeezed(limits, entry->value, entry->value_length, '\0');
@@ -208,61 +199,42 @@ static void limits_parse(struct limits *limits, size_t length)
         limits->text = smaller;
 }
 
-/* Returns whether the entry in slot, which is taken, has the key. */
-static bool slot_has_key(const struct limits *limits, const struct slot *slot, const char *key,
-                         size_t length)
+/* Compares two keys, each of which ends with NUL or UNUSABLE. Returns as strcmp(3). */
+static int compare_keys(const char *a, const char *b)
 {
-    const char *other = limits->text + slot->entry - 1;
-
-    return strncmp(other, key, length) == 0 && (other[length] == '\0' || other[length] == UNUSABLE);
-}
-
-/*
- * Returns the place of the key in the table: the one that holds it, or the free one where it
- * belongs. There always is a free one.
- */
-static struct slot *find_slot(const struct limits *limits, const char *key, size_t length,
-                              uint32_t *ret_tag)
-{
-    uint64_t hash = hash_bytes(&limits->hash_key, key, length);
-    size_t index = (size_t)((hash >> 32) * limits->slots_count >> 32);
-
-    *ret_tag = (uint32_t)hash;
-    for (;;) {
-        struct slot *slot = &limits->slots[index];
-
-        if (slot->entry == 0 || (slot->tag == *ret_tag && slot_has_key(limits, slot, key, length)))
-            return slot;
-        index = index + 1 < limits->slots_count ? index + 1 : 0;
+    while (*a == *b && !ascii_is_control(*a)) {
+        a++;
+        b++;
     }
+    if (ascii_is_control(*a) || ascii_is_control(*b))
+        return ascii_is_control(*b) - ascii_is_control(*a);
+    return (unsigned char)*a < (unsigned char)*b ? -1 : 1;
 }
 
-/* Makes the table of the entries in the text. */
-static int limits_index(struct limits *limits)
+/* For qsort_r(3). */
+static int compare_offsets(const void *a, const void *b, void *text)
 {
-    int r;
+    uint32_t left = *(const uint32_t *)a, right = *(const uint32_t *)b;
+    int order = compare_keys((const char *)text + left, (const char *)text + right);
 
-    r = hash_key_init_random(&limits->hash_key);
-    if (r < 0)
-        return r;
-    /* Two places in three are taken, so that a search ends soon. */
-    limits->slots_count = limits->entries_count + limits->entries_count / 2 + 1;
-    limits->slots = calloc(limits->slots_count, sizeof(*limits->slots));
-    if (!limits->slots)
+    return order != 0 ? order : left < right ? -1 : left > right;
+}
+
+/* Sorts the keys in the text. */
+static int limits_sort(struct limits *limits)
+{
+    size_t i = 0;
+
+    limits->keys = calloc(limits->keys_count + 1, sizeof(*limits->keys));
+    if (!limits->keys)
         return -ENOMEM;
-    for (size_t offset = 0; offset < limits->text_length;) {
-        const char *key = limits->text + offset;
-        size_t length = strcspn(key, (const char[]){UNUSABLE, '\0'});
-        bool is_usable = key[length] == '\0';
-        uint32_t tag;
-        struct slot *slot = find_slot(limits, key, length, &tag);
-
-        if (slot->entry == 0)
-            *slot = (struct slot){.entry = (uint32_t)offset + 1, .tag = tag};
-        offset += length + 1;
-        if (is_usable)
+    for (size_t offset = 0; offset < limits->text_length; i++) {
+        limits->keys[i] = (uint32_t)offset;
+        offset += strcspn(limits->text + offset, (const char[]){UNUSABLE, '\0'}) + 1;
+        if (limits->text[offset - 1] == '\0')
             offset += strlen(limits->text + offset) + 1;
     }
+    qsort_r(limits->keys, limits->keys_count, sizeof(*limits->keys), compare_offsets, limits->text);
     return 0;
 }
 
@@ -279,9 +251,9 @@ int limits_load(const char *path, struct limits **ret, char error[static LIMITS_
     if (r < 0)
         return r;
     limits_parse(limits, length);
-    r = limits_index(limits);
+    r = limits_sort(limits);
     if (r < 0)
-        return fail_errno(error, -r, "cannot be indexed");
+        return fail_errno(error, -r, "cannot be held in memory");
     *ret = steal_pointer(&limits);
     return 0;
 }
@@ -290,14 +262,9 @@ void limits_free(struct limits *limits)
 {
     if (!limits)
         return;
-    free(limits->slots);
+    free(limits->keys);
     free(limits->text);
     free(limits);
-}
-
-void limits_freep(struct limits **limits)
-{
-    limits_free(*limits);
 }
 
 const struct limits_faults *limits_faults(const struct limits *limits)
@@ -323,16 +290,31 @@ void limits_say_faults(const struct limits *limits, const char *path,
     say(line, userdata);
 }
 
-static enum limits_answer lookup_key(const struct limits *limits, const char *key, size_t length,
+/* Returns the first of the keys that are not less than key, or keys_count. */
+static size_t find_key(const struct limits *limits, const char *key)
+{
+    size_t low = 0, high = limits->keys_count;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+
+        if (compare_keys(limits->text + limits->keys[middle], key) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static enum limits_answer lookup_key(const struct limits *limits, const char *key,
                                      struct quota_limit *ret)
 {
-    uint32_t tag;
-    const struct slot *slot = find_slot(limits, key, length, &tag);
+    size_t i = find_key(limits, key);
     const char *end;
 
-    if (slot->entry == 0)
+    if (i == limits->keys_count || compare_keys(limits->text + limits->keys[i], key) != 0)
         return LIMITS_NONE;
-    end = limits->text + slot->entry - 1 + length;
+    end = limits->text + limits->keys[i] + strlen(key);
     if (*end == UNUSABLE)
         return LIMITS_UNUSABLE;
     /* It was checked when it was loaded. */
@@ -343,15 +325,14 @@ static enum limits_answer lookup_key(const struct limits *limits, const char *ke
 enum limits_answer limits_lookup(const struct limits *limits, const struct address *address,
                                  struct quota_limit *ret)
 {
-    size_t domain_length = address->domain_length;
-    char any[1 + 1 + ADDRESS_DOMAIN_MAX] = "*@";
+    char any[sizeof("*@") + ADDRESS_DOMAIN_MAX] = "*@";
     enum limits_answer answer = limits_lookup_exact(limits, address, ret);
 
-    memcpy(any + 2, address_domain(address), domain_length);
+    (void)strcpy(any + 2, address_domain(address));
     if (answer == LIMITS_NONE)
-        answer = lookup_key(limits, any, domain_length + 2, ret);
+        answer = lookup_key(limits, any, ret);
     if (answer == LIMITS_NONE)
-        answer = lookup_key(limits, any + 2, domain_length, ret);
+        answer = lookup_key(limits, any + 2, ret);
     if (answer == LIMITS_NONE)
         answer = limits_lookup_default(limits, ret);
     return answer;
@@ -360,13 +341,12 @@ enum limits_answer limits_lookup(const struct limits *limits, const struct addre
 enum limits_answer limits_lookup_exact(const struct limits *limits, const struct address *address,
                                        struct quota_limit *ret)
 {
-    return lookup_key(limits, address->text, address->local_length + 1 + address->domain_length,
-                      ret);
+    return lookup_key(limits, address->text, ret);
 }
 
 enum limits_answer limits_lookup_default(const struct limits *limits, struct quota_limit *ret)
 {
-    return lookup_key(limits, "*", 1, ret);
+    return lookup_key(limits, "*", ret);
 }
 
 size_t limits_count(const struct limits *limits)
@@ -376,5 +356,5 @@ size_t limits_count(const struct limits *limits)
 
 size_t limits_bytes(const struct limits *limits)
 {
-    return sizeof(*limits) + limits->text_length + 1 + limits->slots_count * sizeof(*limits->slots);
+    return sizeof(*limits) + limits->text_length + 1 + limits->keys_count * sizeof(*limits->keys);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The limits file: who may hold how much, in the format of Exim's lsearch lookups and read by
- * Exim's rules, so that Exim's own transport can look up the same file.
+ * The limits file, in the format of Exim's lsearch lookups and read by Exim's rules (lsearch.h), so
+ * that Exim's own transport can look up the same file.
  *
  *     # a comment has a line of its own
  *     user@example.org: 2G
@@ -11,19 +11,17 @@
  *         100000C
  *     *: unlimited
  *
- * The rules are those of lsearch.h. Letters of keys have no case. Of two equal keys the first
- * holds. A byte order mark at the start is skipped.
+ * The case of keys does not matter. Of two equal keys the first holds. A byte order mark at the
+ * start is skipped. A value is a limit as size_parse_limit() reads it, with blanks around its comma
+ * allowed. A value that means "no limit" ends the lookup.
  *
- * A value is a limit as size_parse_limit() reads it; blanks around its comma do no harm. A limit
- * that says that there is none is an answer: nothing further is looked up.
- *
- * A fault takes the limit from its own key and from no other. Faults are what Exim would read
- * without a word and yet not as it was meant: a value that is no limit, or none at all, whose key
- * is unusable then; a key that no address can match (`@example.org`, `*.example.org`,
+ * A fault takes the limit from its own key and from no other. Faults are what Exim would silently
+ * read in another way than it was meant: a value that is no limit, or none at all, which makes its
+ * key unusable; a key that no address can match (`@example.org`, `*.example.org`,
  * `example.org.`); and what lsearch.h names.
  *
- * The file is read once, whole, and checked whole; it is not mapped, so that nobody who truncates
- * it can harm us. A lookup takes as long among many entries as among few, whoever chose the keys.
+ * The file is read at once and checked whole. It is not mapped: truncating it does no harm. A
+ * lookup is a binary search.
  */
 #pragma once
 
@@ -33,6 +31,7 @@
 
 #include "quota/address.h"
 #include "quota/size.h"
+#include "system/cleanup.h"
 #include "system/file.h"
 
 /* A larger file is refused. */
@@ -41,7 +40,7 @@
 /* Room for why a file was not loaded. */
 #define LIMITS_ERROR_BYTES_MAX FILE_ERROR_BYTES_MAX
 
-/* So many faults are kept, and so many lines at most are said about them. */
+/* At most so many faults are kept, and so many lines are said about them. */
 #define LIMITS_FAULTS_MAX 20
 
 struct limits;
@@ -57,11 +56,11 @@ struct limits_faults {
     struct limits_fault first[LIMITS_FAULTS_MAX]; /* by their lines */
 };
 
-/* What is said of a key. */
+/* What the file says about a key. */
 enum limits_answer {
     LIMITS_NONE,     /* no such key */
     LIMITS_FOUND,    /* the limit */
-    LIMITS_UNUSABLE, /* the key is there, and its limit cannot be read: there is none */
+    LIMITS_UNUSABLE, /* the key is there, but its limit cannot be read: there is none */
 };
 
 /*
@@ -76,21 +75,21 @@ int limits_load(const char *path, struct limits **ret, char error[static LIMITS_
 
 /* Releases the limits. NULL is allowed. */
 void limits_free(struct limits *limits);
-void limits_freep(struct limits **limits);
+DEFINE_FREEP(limits)
 
 /* Returns what is wrong with the file. It stays the limits' own. */
 const struct limits_faults *limits_faults(const struct limits *limits);
 
 /*
- * Calls say() with the faults of the file at path, a line for people each: `PATH:LINE: TEXT`. Of
- * more than LIMITS_FAULTS_MAX, the last line says how many are left out.
+ * Calls say() with a line for people for each fault of the file at path: `PATH:LINE: TEXT`. If
+ * there are more than LIMITS_FAULTS_MAX, the last line says how many are left out.
  */
 void limits_say_faults(const struct limits *limits, const char *path,
                        void (*say)(const char *line, void *userdata), void *userdata);
 
 /*
- * Looks up, in this order, the address, `*@` and its domain, the domain, and `*`. What is said of
- * the first that there is, is returned, with its limit in *ret where that is LIMITS_FOUND.
+ * Looks up, in this order, the address, `*@` and its domain, the domain, and `*`. Returns the
+ * answer for the first key that there is, and if it is LIMITS_FOUND the limit in *ret.
  */
 enum limits_answer limits_lookup(const struct limits *limits, const struct address *address,
                                  struct quota_limit *ret);
@@ -102,8 +101,8 @@ enum limits_answer limits_lookup_exact(const struct limits *limits, const struct
 /* As limits_lookup(), for `*` alone, where there is no address. */
 enum limits_answer limits_lookup_default(const struct limits *limits, struct quota_limit *ret);
 
-/* Returns the number of limits, those included that an equal key further up hides. */
+/* Returns the number of limits, including those that an equal key above hides. */
 size_t limits_count(const struct limits *limits);
 
-/* Returns the bytes of memory that the limits take, everything included. */
+/* Returns the bytes that the limits take. */
 size_t limits_bytes(const struct limits *limits);

@@ -9,11 +9,10 @@
  * with white space continues it. White space at the end of a line, empty lines and lines that begin
  * with # are left out.
  *
- * What Exim reads without a word and yet not as it was meant is an error here: a key without its
- * closing quote, a comment with a NUL byte (Exim leaves out the line below it), and a line that
- * begins with white space and has nothing directly above that it could continue. (Exim passes over
- * such a line. Below an empty line or a comment its specification says that the value goes on; its
- * code drops the rest of the value.) Only a comment may be indented there.
+ * What Exim silently reads in another way than it was meant is an error here: a key without its
+ * closing quote, a comment with a NUL byte (Exim skips the line below it), and an indented line,
+ * other than a comment, with no value directly above it (Exim skips it; by its specification, an
+ * empty line or a comment does not end the value above, but its code drops the rest).
  */
 #pragma once
 
@@ -36,10 +35,7 @@ struct lsearch_entry {
     size_t line; /* where the entry begins */
 };
 
-/*
- * Begins to read text[0..length). The text stays the caller's, and must outlive the reading, which
- * overwrites it.
- */
+/* Begins to read text[0..length), which stays the caller's and is overwritten. */
 struct lsearch lsearch_begin(char *text, size_t length);
 
 /*

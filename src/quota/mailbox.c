@@ -30,7 +30,7 @@ void mailbox_normalise_path(char *path)
     *to = '\0';
 }
 
-/* Tells whether it is time to try a limit that only maildirsize gives. */
+/* Whether it is time to try a limit that only maildirsize gives. */
 static bool is_tried(uint64_t written_usec, uint64_t now_usec)
 {
     uint64_t age_usec;
@@ -42,11 +42,10 @@ static bool is_tried(uint64_t written_usec, uint64_t now_usec)
            age_usec % HEADER_LIMIT_BELIEVED_USEC < HEADER_LIMIT_TRIED_USEC;
 }
 
-/* The first line of maildirsize, as far as it was read. */
 static struct limit_header header_of(const struct mailbox *mailbox, uint64_t now_usec)
 {
     uint64_t mtime_usec = mailbox->maildirsize_mtime_usec;
-    /* A time from the future says nothing of when it was written; the other cannot be set. */
+    /* If mtime is in the future, use ctime, which cannot be set. */
     uint64_t written_usec = mtime_usec <= now_usec ? mtime_usec : mailbox->maildirsize_ctime_usec;
 
     return (struct limit_header){
@@ -57,12 +56,11 @@ static struct limit_header header_of(const struct mailbox *mailbox, uint64_t now
     };
 }
 
-/* Tells whether sums that say "over" are too fresh to be out of date, but for what was removed. */
+/* Whether sums that say "over" are too fresh to be out of date, but for what was removed. */
 static bool is_fresh(const struct mailbox *mailbox, uint64_t now_usec)
 {
     uint64_t mtime_usec = mailbox->maildirsize_mtime_usec;
 
-    /* One from the future would hide every change until then. */
     return mailbox->maildirsize.entries <= 1 && mtime_usec <= now_usec &&
            now_usec - mtime_usec < MAILBOX_MAILDIRSIZE_FRESH_USEC;
 }
@@ -79,7 +77,6 @@ static struct usage usage_of_sums(const struct mailbox *mailbox, struct limit_he
     };
 }
 
-/* The usage of what is no Maildir. */
 static struct usage usage_of_other(const struct mailbox *mailbox)
 {
     return (struct usage){
@@ -148,26 +145,34 @@ enum mailbox_probe mailbox_decide(const struct mailbox *mailbox,
     }
 }
 
+bool mailbox_fits(const struct usage *usage, const struct mailbox_policy *policy)
+{
+    const struct effective_limit limit = effective_limit(policy, &usage->header);
+
+    return policy->verdict_alone && usage->rule != USAGE_RULE_TOOLARGE &&
+           !verdict_is_over(usage->bytes, usage->messages, limit.limit, policy->size_bytes,
+                            policy->grace);
+}
+
 /*
- * Tells whether sums that say "over" may be believed: they are fresh, and no message was added or
- * removed since, as the stamps of `new` and `cur` tell. What cannot be told, was: within one tick
- * of the clock for one.
+ * Whether sums that say "over" may be believed: they are fresh, and `new` and `cur` have certainly
+ * not changed since.
  */
 static bool is_over_for_sure(const struct mailbox *mailbox, uint64_t now_usec)
 {
     uint64_t changed_usec;
 
     return mailbox->fd >= 0 && is_fresh(mailbox, now_usec) &&
-           mailbox_leaves_changed(mailbox, &changed_usec) == 0 && changed_usec > 0 &&
+           mailbox_parts_changed(mailbox, &changed_usec) == 0 && changed_usec > 0 &&
            changed_usec < mailbox->maildirsize_mtime_usec;
 }
 
 int mailbox_probe(const struct mailbox_settings *settings, const struct mailbox_policy *policy,
-                  struct mailbox_memory *memory, const char *path, uint64_t now_usec,
+                  struct mailbox_nowait *nowait, const char *path, uint64_t now_usec,
                   struct mailbox *ret)
 {
     enum mailbox_probe probe;
-    int r = mailbox_open(settings, memory, path, now_usec, ret);
+    int r = mailbox_open(settings, nowait, path, now_usec, ret);
 
     if (r == -EAGAIN)
         return MAILBOX_WOULD_BLOCK;
@@ -175,7 +180,7 @@ int mailbox_probe(const struct mailbox_settings *settings, const struct mailbox_
         return r;
     probe = mailbox_decide(ret, settings, policy, now_usec, &ret->usage);
     ret->rule = ret->usage.rule;
-    if (probe == MAILBOX_NEEDS_COUNT && ret->rule == USAGE_RULE_OVER && !memory &&
+    if (probe == MAILBOX_NEEDS_COUNT && ret->rule == USAGE_RULE_OVER && !nowait &&
         is_over_for_sure(ret, now_usec)) {
         ret->usage.rule = USAGE_RULE_TRUSTED;
         return MAILBOX_ANSWERED;
@@ -183,23 +188,10 @@ int mailbox_probe(const struct mailbox_settings *settings, const struct mailbox_
     return probe;
 }
 
-int mailbox_memory_init(struct mailbox_memory *memory, size_t bytes_max,
-                        mailbox_device_kind_fn device_kind, void *userdata)
-{
-    *memory = (struct mailbox_memory){.device_kind = device_kind, .userdata = userdata};
-    return maildirsize_memory_new(bytes_max, &memory->maildirsizes);
-}
-
-void mailbox_memory_done(struct mailbox_memory *memory)
-{
-    maildirsize_memory_free(memory->maildirsizes);
-    *memory = (struct mailbox_memory){};
-}
-
 static struct usage usage_of_count(const struct mailbox *mailbox, const struct maildir_count *count,
                                    uint64_t now_usec)
 {
-    bool remembered = count->directories_read == 0 && count->directories_remembered > 0;
+    bool remembered = count->directories_read == 0 && count->directories_cached > 0;
 
     return (struct usage){
         .bytes = count->bytes,
@@ -216,7 +208,7 @@ static struct usage usage_of_count(const struct mailbox *mailbox, const struct m
  * Overrules sums that say "over" where the mailbox has folders that the layout does not count: if
  * all messages together do not fit either, the sums were right, and know more.
  */
-static void judge_stray_folders(const struct mailbox *mailbox, const struct mailbox_policy *policy,
+static void check_stray_folders(const struct mailbox *mailbox, const struct mailbox_policy *policy,
                                 struct usage *usage)
 {
     const struct effective_limit limit = effective_limit(policy, &usage->header);
@@ -239,16 +231,16 @@ static void judge_stray_folders(const struct mailbox *mailbox, const struct mail
  * might be used for that: by the verdict, or by a client that asks for the usage.
  */
 static bool is_too_old(const struct usage *usage, const struct mailbox_policy *policy,
-                       const struct maildir_memory *memory)
+                       const struct maildir_cache *cached)
 {
-    return usage->count.directories_remembered > 0 && memory &&
-           clock_usec(CLOCK_MONOTONIC) - memory->since_usec > MAILBOX_REMEMBERED_USEC &&
-           !usage_fits(usage, policy);
+    return usage->count.directories_cached > 0 && cached &&
+           clock_usec(CLOCK_MONOTONIC) - cached->since_usec > MAILBOX_CACHED_USEC &&
+           !mailbox_fits(usage, policy);
 }
 
 static int count_messages(const struct mailbox *mailbox, const char *path,
                           const struct mailbox_settings *settings, uint64_t now_usec,
-                          struct maildir_memory **memory, struct usage *ret)
+                          struct maildir_cache **cached, struct usage *ret)
 {
     struct maildir_count count = {};
     int r;
@@ -257,7 +249,7 @@ static int count_messages(const struct mailbox *mailbox, const char *path,
         r = everything_count(mailbox->fd, path, settings->confine, settings->maildir.budget,
                              &count);
     else
-        r = maildir_count(mailbox->fd, path, settings->confine, &settings->maildir, memory, &count);
+        r = maildir_count(mailbox->fd, path, settings->confine, &settings->maildir, cached, &count);
     if (r == 0)
         *ret = usage_of_count(mailbox, &count, now_usec);
     return r;
@@ -265,19 +257,19 @@ static int count_messages(const struct mailbox *mailbox, const char *path,
 
 int mailbox_count(struct mailbox *mailbox, const char *path,
                   const struct mailbox_settings *settings, const struct mailbox_policy *policy,
-                  uint64_t now_usec, struct maildir_memory **memory, struct usage *ret)
+                  uint64_t now_usec, struct maildir_cache **cached, struct usage *ret)
 {
-    int r = count_messages(mailbox, path, settings, now_usec, memory, ret);
+    int r = count_messages(mailbox, path, settings, now_usec, cached, ret);
 
-    if (r == 0 && memory && is_too_old(ret, policy, *memory)) {
-        maildir_memory_free(steal_pointer(memory));
-        r = count_messages(mailbox, path, settings, now_usec, memory, ret);
+    if (r == 0 && cached && is_too_old(ret, policy, *cached)) {
+        maildir_cache_free(steal_pointer(cached));
+        r = count_messages(mailbox, path, settings, now_usec, cached, ret);
     }
     if (r < 0)
         return r;
     if (mailbox->is_unsure && !ret->count.is_mailbox)
         return mailbox_describe_directory(mailbox);
     if (mailbox->rule == USAGE_RULE_OVER && ret->count.stray_folders > 0)
-        judge_stray_folders(mailbox, policy, ret);
+        check_stray_folders(mailbox, policy, ret);
     return 0;
 }

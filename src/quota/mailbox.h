@@ -3,9 +3,8 @@
  * From the path of a mailbox to its usage: which mailbox a path means, what its maildirsize says,
  * and when its messages must be counted instead. Nothing here writes.
  *
- * mailbox_probe() opens a mailbox, applies the rules, and says whether that answers. The event
- * loop, the worker threads and exim-quotactl all call it; with a mailbox_memory it never waits for
- * a disk or a server, without one it may. mailbox_count() always may.
+ * The event loop, the worker threads and exim-quotactl all call mailbox_probe(), which opens a
+ * mailbox and applies the rules, and then mailbox_count() if that is needed.
  */
 #pragma once
 
@@ -14,10 +13,10 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "quota/cache.h"
 #include "quota/effective_limit.h"
 #include "quota/maildir.h"
 #include "quota/maildirsize.h"
-#include "quota/maildirsize_memory.h"
 #include "quota/usage.h"
 #include "system/confine.h"
 #include "system/filesystem.h"
@@ -26,7 +25,7 @@
 #define MAILBOX_MAILDIRSIZE_FRESH_USEC (UINT64_C(15) * 60 * 1000 * 1000)
 
 /* A cached count may refuse a message only while it is younger than this. */
-#define MAILBOX_REMEMBERED_USEC (UINT64_C(15) * 60 * 1000 * 1000)
+#define MAILBOX_CACHED_USEC (UINT64_C(15) * 60 * 1000 * 1000)
 
 /* Messages that arrived this much later than maildirsize was written were not added to it. */
 #define MAILBOX_UNKEPT_USEC (UINT64_C(24) * 3600 * 1000 * 1000)
@@ -64,7 +63,7 @@ struct mailbox {
     struct maildirsize maildirsize;
     uint64_t maildirsize_mtime_usec; /* since the epoch, as the next */
     uint64_t maildirsize_ctime_usec;
-    bool is_unsure;  /* only a count tells whether it is a mailbox (--layout=fs) */
+    bool is_unsure;  /* only a count can show that it is a mailbox (--layout=fs) */
     bool is_suspect; /* `new` or `cur` changed more than MAILBOX_UNKEPT_USEC after maildirsize */
     bool is_unkept;  /* and a message has arrived since; only a probe that may wait finds it out */
     enum usage_rule rule;                  /* MAILBOX_NEEDS_COUNT: what makes a count necessary */
@@ -80,11 +79,11 @@ struct mailbox {
 /* Tells what kind of file system a device is: on which files may be opened. Must not wait. */
 typedef enum filesystem_kind (*mailbox_device_kind_fn)(dev_t device, void *userdata);
 
-/* What the probes of an event loop keep from one to the next. Not for several threads. */
-struct mailbox_memory {
+/* What a probe that must not wait may use. Not for several threads. */
+struct mailbox_nowait {
+    struct cache *cache;
     mailbox_device_kind_fn device_kind;
-    void *userdata;
-    struct maildirsize_memory *maildirsizes;
+    void *userdata; /* of device_kind() */
 };
 
 /*
@@ -94,25 +93,24 @@ struct mailbox_memory {
 void mailbox_normalise_path(char *path);
 
 /*
- * Probes the mailbox at path, which must be normalised. A path is that of a folder, and the mailbox
- * is its parent, if its name begins with a dot, it holds `maildirfolder`, and the parent has `cur`
- * or `new`. (Dovecot also writes a maildirfolder into mailboxes themselves.)
+ * Probes the mailbox at path, which must be normalised. The path is that of a folder, and the
+ * mailbox is its parent, if its name begins with a dot, it holds `maildirfolder`, and the parent
+ * has `cur` or `new`. (Dovecot also writes a maildirfolder into mailboxes themselves.)
  *
- * memory NULL: may wait for a disk or a server. Otherwise only what is in memory is used, the
- * kernel's and ours, and MAILBOX_WOULD_BLOCK is returned where that is not enough: for symbolic
- * links, for folders, and for directories without a maildirsize, among others. If a maildirsize on
- * a disk has changed neither its stamp nor its size since it was read, and its stamp was settled
- * then (quota/stamp.h), it is not read again, and the mailbox's descriptor is -1. What is written
- * through a mapping may never change the stamp; no known program does that.
+ * With nowait NULL, it may wait for a disk or a server. Otherwise it uses only what the kernel and
+ * the cache hold, and returns MAILBOX_WOULD_BLOCK where that is not enough: for symbolic links,
+ * folders, and directories without a maildirsize, among others. A maildirsize on a disk that is
+ * cached and has not changed is not read again; the mailbox's descriptor is -1 then. (A write
+ * through a mapping may not change the stamp; no known program does that.)
  *
- * In any case the caller releases *ret with mailbox_close(). Returns one of enum mailbox_probe, or
+ * The caller releases *ret with mailbox_close() in any case. Returns one of enum mailbox_probe, or
  * -EXDEV, -ELOOP  path leads outside the roots,
  * -ENOLINK        path leads through a symbolic link to nothing,
  * -EMEDIUMTYPE    neither a mailbox nor a regular file; ret->detail says what was seen,
  * or another negative errno of open(2); of *ret only detail means anything then.
  */
 int mailbox_probe(const struct mailbox_settings *settings, const struct mailbox_policy *policy,
-                  struct mailbox_memory *memory, const char *path, uint64_t now_usec,
+                  struct mailbox_nowait *nowait, const char *path, uint64_t now_usec,
                   struct mailbox *ret);
 
 /*
@@ -124,32 +122,22 @@ enum mailbox_probe mailbox_decide(const struct mailbox *mailbox,
                                   const struct mailbox_policy *policy, uint64_t now_usec,
                                   struct usage *ret_usage);
 
+/* Returns whether the policy's message fits by this usage, and the policy asks for nothing else. */
+bool mailbox_fits(const struct usage *usage, const struct mailbox_policy *policy);
+
 /* Releases what mailbox_probe() opened. */
 void mailbox_close(struct mailbox *mailbox);
 
 /*
- * Makes a memory that caches maildirsize files in up to bytes_max, as maildirsize_memory_new()
- * does. device_kind() is called with userdata. Returns 0, or the negative errno of that function.
- * Must be released with mailbox_memory_done() in either case.
- */
-int mailbox_memory_init(struct mailbox_memory *memory, size_t bytes_max,
-                        mailbox_device_kind_fn device_kind, void *userdata);
-
-/* Releases what the memory holds. One of zeroes holds nothing. */
-void mailbox_memory_done(struct mailbox_memory *memory);
-
-/*
  * Counts the messages (or the files) of a mailbox for which mailbox_probe() returned
- * MAILBOX_NEEDS_COUNT. path is the mailbox's own; memory is as maildir_count() takes it. May wait.
+ * MAILBOX_NEEDS_COUNT. path is the mailbox's own; cached is as maildir_count() takes it. May wait.
  *
- * Sums that say "over" are overruled by a count that fits; if the mailbox has folders that the
- * layout does not count, only by one that fits with them.
- *
- * If the cached count is older than MAILBOX_REMEMBERED_USEC and might refuse a message, it is not
- * used: not every change of a message changes its directory.
+ * A count that fits overrules sums that say "over"; if the mailbox has folders that the layout
+ * does not count, it must fit with them. A cached count older than MAILBOX_CACHED_USEC that
+ * might refuse a message is not used: not every change of a message changes its directory.
  *
  * Returns 0 and *ret, -EMEDIUMTYPE and mailbox->detail, or the negative errno of the count.
  */
 int mailbox_count(struct mailbox *mailbox, const char *path,
                   const struct mailbox_settings *settings, const struct mailbox_policy *policy,
-                  uint64_t now_usec, struct maildir_memory **memory, struct usage *ret);
+                  uint64_t now_usec, struct maildir_cache **cached, struct usage *ret);

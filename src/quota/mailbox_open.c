@@ -13,66 +13,63 @@
 
 #include "quota/arrivals.h"
 #include "quota/entries.h"
+#include "quota/maildirsize_cache.h"
 #include "quota/stamp.h"
 #include "system/cleanup.h"
 #include "system/clock.h"
 
-/* How often a server may say that a handle has gone stale before it is believed. */
+/* How often to try if a server reports a stale handle. */
 #define STALE_ATTEMPTS 3
 
-/* How a mailbox is opened: from memory alone, or not. */
 struct opener {
     const struct mailbox_settings *settings;
-    struct mailbox_memory *memory; /* NULL: waiting is allowed */
-    dev_t waits_for;               /* the device that it would have had to wait for */
+    struct mailbox_nowait *nowait; /* NULL: waiting is allowed */
+    dev_t waits_for;               /* the device that it would have to wait for */
 };
 
-static const char *const leaf_names[] = {"new", "cur"};
+static const char *const part_names[] = {"new", "cur"};
 
-#define LEAF_NAMES (sizeof(leaf_names) / sizeof(leaf_names[0]))
+#define PART_NAMES (sizeof(part_names) / sizeof(part_names[0]))
 
 static enum filesystem_kind kind_of(const struct opener *opener, dev_t device)
 {
-    return opener->memory->device_kind(device, opener->memory->userdata);
+    return opener->nowait->device_kind(device, opener->nowait->userdata);
 }
 
 static int open_path(struct opener *opener, const char *path)
 {
     struct confine *confine = opener->settings->confine;
 
-    if (opener->memory)
+    if (opener->nowait)
         return confine_open_cached(confine, path, O_PATH, &opener->waits_for);
     return budget_open(opener->settings->maildir.budget, confine, path, O_PATH);
 }
 
 /*
- * Whether the kernel must be kept from waiting for the device. A file system in memory never waits,
- * and keeps no record of names that are not there: it may simply be asked.
+ * Whether the kernel must not wait for the device. A file system in memory never waits, and its
+ * name cache does not know of missing names.
  */
 static bool must_not_wait(const struct opener *opener, dev_t device)
 {
-    return opener->memory && kind_of(opener, device) != FILESYSTEM_MEMORY;
+    return opener->nowait && kind_of(opener, device) != FILESYSTEM_MEMORY;
 }
 
-/*
- * Opens one name in a directory of the device, never through a symbolic link; nor, where it must
- * not wait, on another file system than the one that is known.
- */
+/* Opens one name in a directory of the device, and if it must not wait, on the same mount. */
 static int open_name(const struct opener *opener, dev_t device, int directory_fd, const char *name,
                      int flags)
 {
     enum confine_reach reach = CONFINE_ANYWHERE;
 
-    if (opener->memory)
+    if (opener->nowait)
         reach = must_not_wait(opener, device) ? CONFINE_CACHED : CONFINE_SAME_MOUNT;
     return confine_open_name(directory_fd, name, flags, reach);
 }
 
 static int stat_descriptor(const struct opener *opener, int fd, struct statx *ret)
 {
-    int flags = AT_EMPTY_PATH | (opener->memory ? AT_STATX_DONT_SYNC : 0);
+    int flags = AT_EMPTY_PATH | (opener->nowait ? AT_STATX_DONT_SYNC : 0);
 
-    if (statx(fd, "", flags, STATX_TYPE | MAILDIRSIZE_MEMORY_STATX_MASK, ret) < 0)
+    if (statx(fd, "", flags, STATX_TYPE | MAILDIRSIZE_CACHE_STATX_MASK, ret) < 0)
         return -errno;
     return 0;
 }
@@ -89,7 +86,7 @@ static uint64_t statx_time_usec(const struct statx_timestamp *time)
     return (uint64_t)time->tv_sec * USEC_PER_SEC + time->tv_nsec / 1000;
 }
 
-/* Reads what is to be read at once, or waits for it. Returns the bytes read or -errno. */
+/* Returns the bytes read or -errno. */
 static ssize_t read_some(const struct opener *opener, dev_t device, int fd, char *buffer,
                          size_t length)
 {
@@ -105,8 +102,8 @@ static ssize_t read_some(const struct opener *opener, dev_t device, int fd, char
 }
 
 /*
- * Reads maildirsize, which has size bytes, to one byte beyond what may be trusted. What is added
- * meanwhile need not be seen. Returns the bytes read or -errno.
+ * Reads maildirsize, which has size bytes, up to MAILDIRSIZE_BYTES_MAX. What is added meanwhile
+ * need not be read. Returns the bytes read or -errno.
  */
 static ssize_t read_maildirsize(const struct opener *opener, dev_t device, int fd, uint64_t size,
                                 char *buffer)
@@ -152,15 +149,14 @@ static void take_times(struct mailbox *mailbox, const struct statx *st)
 #define MAILDIRSIZE_FLAGS (O_RDONLY | O_NONBLOCK | O_NOCTTY)
 
 /*
- * Whether an error of opening or reading maildirsize is one of the moment, not of the file: what it
- * says, its limits for one, may be known the next time. Where waiting is allowed, -EAGAIN means
- * that its owner holds a lease on it, for as long as he likes.
+ * Whether an error of opening or reading maildirsize is temporary. If waiting is allowed, -EAGAIN
+ * means that its owner holds a lease on it.
  */
 static bool is_passing(const struct opener *opener, int error)
 {
     switch (error) {
     case -EAGAIN:
-        return opener->memory != NULL;
+        return opener->nowait != NULL;
     case -EINTR:
     case -EMFILE:
     case -ENFILE:
@@ -173,9 +169,8 @@ static bool is_passing(const struct opener *opener, int error)
 }
 
 /*
- * Takes in maildirsize, which fd is open on, or the errno of opening it; and in *st what the file
- * was before it was read, if it could be. That it cannot be read is no error but a reason to count;
- * being short of descriptors or memory is one.
+ * Reads maildirsize, which fd is open on, or the errno of opening it; *st is its state before. An
+ * error that is not temporary is a reason to count instead.
  */
 static int take_maildirsize(const struct opener *opener, struct mailbox *mailbox, int fd,
                             struct statx *st)
@@ -215,27 +210,21 @@ static int load_maildirsize(const struct opener *opener, const char *path, struc
     int r = take_maildirsize(opener, mailbox, fd, &st);
 
     if (r == 0 && must_not_wait(opener, mailbox->device) &&
-        mailbox->maildirsize_state == USAGE_RULE_TRUSTED) {
-        struct maildirsize_memory *memory = opener->memory->maildirsizes;
-
-        maildirsize_memory_put(memory, maildirsize_memory_id(memory, path), &st, read_sec,
-                               &mailbox->maildirsize);
-    }
+        mailbox->maildirsize_state == USAGE_RULE_TRUSTED)
+        maildirsize_cache_put(opener->nowait->cache, path, &st, read_sec, &mailbox->maildirsize);
     return r;
 }
 
 /*
- * Finds out when `new` or `cur` changed last, by either of their times: a program that sets times
- * back changes the other. Returns 0 and the time, -ENOENT if one is not there (who knows when it
- * went), -ELOOP if one is a symbolic link, or another negative errno.
+ * As mailbox_parts_changed(). Both times count: a program that sets one back changes the other.
  */
-static int leaves_changed(const struct opener *opener, const struct mailbox *mailbox,
-                          uint64_t *ret_usec)
+static int parts_changed(const struct opener *opener, const struct mailbox *mailbox,
+                         uint64_t *ret_usec)
 {
     *ret_usec = 0;
-    for (size_t i = 0; i < LEAF_NAMES; i++) {
+    for (size_t i = 0; i < PART_NAMES; i++) {
         _cleanup_(closep) int fd =
-            open_name(opener, mailbox->device, mailbox->fd, leaf_names[i], O_PATH);
+            open_name(opener, mailbox->device, mailbox->fd, part_names[i], O_PATH);
         struct statx st;
         uint64_t usec;
         int r;
@@ -254,7 +243,6 @@ static int leaves_changed(const struct opener *opener, const struct mailbox *mai
     return 0;
 }
 
-/* Finds out whether messages may have arrived that nobody added to maildirsize. */
 static int suspect_maildirsize(const struct opener *opener, struct mailbox *mailbox,
                                uint64_t now_usec)
 {
@@ -264,18 +252,18 @@ static int suspect_maildirsize(const struct opener *opener, struct mailbox *mail
     if (mailbox->maildirsize_state != USAGE_RULE_TRUSTED || written_usec > now_usec ||
         now_usec - written_usec <= MAILBOX_UNKEPT_USEC)
         return 0;
-    r = leaves_changed(opener, mailbox, &changed_usec);
+    r = parts_changed(opener, mailbox, &changed_usec);
     if (r < 0)
         return is_passing(opener, r) ? r : 0;
     mailbox->is_suspect =
         changed_usec > written_usec && changed_usec - written_usec > MAILBOX_UNKEPT_USEC;
-    if (mailbox->is_suspect && !opener->memory)
+    if (mailbox->is_suspect && !opener->nowait)
         mailbox->is_unkept =
             arrivals_after(mailbox->fd, (written_usec + MAILBOX_UNKEPT_USEC) / USEC_PER_SEC);
     return 0;
 }
 
-/* Finds out what lies at path. Where that is a directory, mailbox->fd is open on it. */
+/* Finds out what is at path. If it is a directory, mailbox->fd is open on it. */
 static int open_target(struct opener *opener, const char *path, struct mailbox *mailbox)
 {
     _cleanup_(closep) int fd = open_path(opener, path);
@@ -292,9 +280,9 @@ static int open_target(struct opener *opener, const char *path, struct mailbox *
     if (r < 0)
         return r;
     mailbox->device = statx_device(&st);
-    if (opener->memory && kind_of(opener, mailbox->device) == FILESYSTEM_UNKNOWN)
+    if (opener->nowait && kind_of(opener, mailbox->device) == FILESYSTEM_UNKNOWN)
         return -EAGAIN;
-    if (!opener->memory)
+    if (!opener->nowait)
         mailbox->device_kind = filesystem_kind(fd);
     if (S_ISREG(st.stx_mode)) {
         mailbox->kind = MAILBOX_MBOX;
@@ -308,10 +296,7 @@ static int open_target(struct opener *opener, const char *path, struct mailbox *
     return 0;
 }
 
-/*
- * Where the path of the parent of path ends if path may be that of a folder: its name begins with a
- * dot. Else 0.
- */
+/* Returns where the parent in path ends if path may be that of a folder, or 0. */
 static size_t folder_parent_length(const char *path)
 {
     const char *slash = strrchr(path, '/');
@@ -332,19 +317,16 @@ static int has_name(const struct opener *opener, const struct mailbox *mailbox, 
 }
 
 /* Returns 1 if the directory has `new` or `cur`, 0 if not, or -errno. */
-static int has_leaves(const struct opener *opener, const struct mailbox *mailbox)
+static int has_part_directory(const struct opener *opener, const struct mailbox *mailbox)
 {
     int r = 0;
 
-    for (size_t i = 0; r == 0 && i < LEAF_NAMES; i++)
-        r = has_name(opener, mailbox, leaf_names[i]);
+    for (size_t i = 0; r == 0 && i < PART_NAMES; i++)
+        r = has_name(opener, mailbox, part_names[i]);
     return r;
 }
 
-/*
- * Takes the parent for the mailbox, if the directory that was found at path is a folder of it. Its
- * path ends at parent_length. Only a probe that may wait gets beyond the first check.
- */
+/* If the directory at path is a folder, the mailbox becomes its parent. */
 static int go_to_parent(struct opener *opener, const char *path, size_t parent_length,
                         struct mailbox *mailbox)
 {
@@ -354,12 +336,12 @@ static int go_to_parent(struct opener *opener, const char *path, size_t parent_l
 
     if (r <= 0)
         return r == -EACCES ? 0 : r;
-    if (opener->memory)
+    if (opener->nowait)
         return -EAGAIN;
     (void)snprintf(text, sizeof(text), "%.*s", (int)parent_length, path);
     r = open_target(opener, text, &parent);
     if (r == 0 && parent.kind == MAILBOX_MAILDIR)
-        r = has_leaves(opener, &parent);
+        r = has_part_directory(opener, &parent);
     if (r <= 0) { /* it is a mailbox of its own */
         mailbox_close(&parent);
         return r == -EXDEV ? 0 : r;
@@ -372,7 +354,7 @@ static int go_to_parent(struct opener *opener, const char *path, size_t parent_l
 
 #define SEEN_BYTES_MAX 112
 
-/* Appends a name to the text, without what a terminal might obey. */
+/* Appends a name to the text, without characters that a terminal might interpret. */
 static void add_seen(char *text, size_t size, const char *name)
 {
     size_t used = strlen(text);
@@ -425,8 +407,8 @@ int mailbox_describe_directory(struct mailbox *mailbox)
 }
 
 /*
- * Makes sure that the directory is a mailbox. One with nothing in it will become one. With
- * --layout=fs folders alone make a mailbox, so that only the count can tell.
+ * Makes sure that the directory is a mailbox. An empty one will become one. With --layout=fs, only
+ * a count finds folders.
  */
 static int check_maildir(const struct opener *opener, struct mailbox *mailbox)
 {
@@ -437,7 +419,7 @@ static int check_maildir(const struct opener *opener, struct mailbox *mailbox)
     if (mailbox->maildirsize_state != USAGE_RULE_MISSING)
         return 0;
     if (!settings->count_everything)
-        r = has_leaves(opener, mailbox);
+        r = has_part_directory(opener, mailbox);
     if (r == 0 && settings->ignore_maildirsize)
         r = has_name(opener, mailbox, "maildirsize");
     if (r != 0)
@@ -451,7 +433,6 @@ static int check_maildir(const struct opener *opener, struct mailbox *mailbox)
     return mailbox->is_unsure ? 0 : mailbox_describe_directory(mailbox);
 }
 
-/* Reads the maildirsize of a Maildir, as far as it matters. */
 static int examine_maildir(const struct opener *opener, const char *path, uint64_t now_usec,
                            struct mailbox *mailbox)
 {
@@ -466,8 +447,8 @@ static int examine_maildir(const struct opener *opener, const char *path, uint64
     }
     if (r < 0)
         return r;
-    /* Without one it has to be looked into, and may be no mailbox. */
-    if (opener->memory)
+    /* Without one it may be no mailbox. */
+    if (opener->nowait)
         return mailbox->maildirsize_state == USAGE_RULE_MISSING ? -EAGAIN : 0;
     return check_maildir(opener, mailbox);
 }
@@ -487,25 +468,34 @@ static int open_once(struct opener *opener, const char *path, uint64_t now_usec,
     return r;
 }
 
-/*
- * Takes in the maildirsize of the directory, known by that id, from memory: it is neither opened
- * for reading nor read. Returns whether it is known and did not change. Whether somebody keeps it
- * is not found out so, but when it is read, which is once a day at least.
- */
-static bool recall_maildirsize(const struct opener *opener, const struct confine_target *directory,
-                               uint64_t id, uint64_t now_usec, struct mailbox *mailbox)
+/* Opens an entry of the directory at path from memory, whatever it is. */
+static int open_entry(const struct opener *opener, const char *path, const char *name)
 {
-    struct maildirsize_memory *memory = opener->memory->maildirsizes;
+    char text[PATH_MAX + sizeof("/maildirfolder")];
+
+    (void)snprintf(text, sizeof(text), "%s/%s", path, name);
+    return confine_open_cached(opener->settings->confine, text, O_PATH | O_NOFOLLOW, NULL);
+}
+
+/*
+ * Takes the maildirsize of the directory at path from the cache. Returns whether it is there and
+ * the file has not changed. Whether somebody keeps it is checked when it is read, at least once a
+ * day.
+ */
+static bool recall_maildirsize(const struct opener *opener, const char *path, uint64_t now_usec,
+                               struct mailbox *mailbox)
+{
+    const struct maildirsize_cached *cached = maildirsize_cache_find(opener->nowait->cache, path);
     _cleanup_(closep) int fd = -1;
     struct statx st;
 
-    if (!maildirsize_memory_has(memory, id))
+    if (!cached)
         return false;
-    fd = confine_open_entry(opener->settings->confine, directory, "maildirsize");
+    fd = open_entry(opener, path, "maildirsize");
     if (fd < 0 || stat_descriptor(opener, fd, &st) < 0 ||
         kind_of(opener, statx_device(&st)) == FILESYSTEM_UNKNOWN ||
-        !maildirsize_memory_recall(memory, id, &st, (int64_t)(now_usec / USEC_PER_SEC),
-                                   &mailbox->maildirsize))
+        !maildirsize_cached_get(cached, &st, (int64_t)(now_usec / USEC_PER_SEC),
+                                &mailbox->maildirsize))
         return false;
     mailbox->device = statx_device(&st);
     mailbox->maildirsize_state = USAGE_RULE_TRUSTED;
@@ -514,40 +504,32 @@ static bool recall_maildirsize(const struct opener *opener, const struct confine
 }
 
 /* Whether the directory is known to be no folder of a mailbox. */
-static bool is_no_folder(const struct opener *opener, const struct confine_target *directory)
+static bool is_no_folder(const struct opener *opener, const char *path)
 {
-    _cleanup_(closep) int fd =
-        confine_open_entry(opener->settings->confine, directory, "maildirfolder");
+    _cleanup_(closep) int fd = open_entry(opener, path, "maildirfolder");
 
     return fd == -ENOENT;
 }
 
-/*
- * Opens the Maildir at path by what is remembered of its maildirsize, which takes half of the
- * system calls. Returns whether that answers; all else, errors too, is the other way's.
- */
-static bool open_remembered(const struct opener *opener, const char *path, uint64_t now_usec,
+/* Opens the Maildir at path by its cached maildirsize, with half of the system calls, if it can. */
+static bool open_from_cache(const struct opener *opener, const char *path, uint64_t now_usec,
                             struct mailbox *ret)
 {
     struct mailbox mailbox = {.kind = MAILBOX_MAILDIR, .fd = -1, .path_length = strlen(path)};
-    struct confine_target directory;
 
-    if (confine_find(opener->settings->confine, path, &directory) < 0 ||
-        !recall_maildirsize(opener, &directory,
-                            maildirsize_memory_id(opener->memory->maildirsizes, path), now_usec,
-                            &mailbox) ||
-        (folder_parent_length(path) > 0 && !is_no_folder(opener, &directory)))
+    if (!recall_maildirsize(opener, path, now_usec, &mailbox) ||
+        (folder_parent_length(path) > 0 && !is_no_folder(opener, path)))
         return false;
     *ret = mailbox;
     return true;
 }
 
-static int open_from_memory(struct opener *opener, const char *path, uint64_t now_usec,
-                            struct mailbox *ret)
+static int open_nowait(struct opener *opener, const char *path, uint64_t now_usec,
+                       struct mailbox *ret)
 {
     int r;
 
-    if (open_remembered(opener, path, now_usec, ret))
+    if (open_from_cache(opener, path, now_usec, ret))
         return 0;
     r = open_once(opener, path, now_usec, ret);
     if (r == -EOPNOTSUPP || r == -ESTALE)
@@ -557,15 +539,15 @@ static int open_from_memory(struct opener *opener, const char *path, uint64_t no
     return r;
 }
 
-int mailbox_open(const struct mailbox_settings *settings, struct mailbox_memory *memory,
+int mailbox_open(const struct mailbox_settings *settings, struct mailbox_nowait *nowait,
                  const char *path, uint64_t now_usec, struct mailbox *ret)
 {
-    struct opener opener = {.settings = settings, .memory = memory};
+    struct opener opener = {.settings = settings, .nowait = nowait};
     int r = -ESTALE;
 
     *ret = (struct mailbox)MAILBOX_NULL;
-    if (memory)
-        return open_from_memory(&opener, path, now_usec, ret);
+    if (nowait)
+        return open_nowait(&opener, path, now_usec, ret);
     for (int i = 0; i < STALE_ATTEMPTS && r == -ESTALE; i++) {
         mailbox_close(ret);
         r = open_once(&opener, path, now_usec, ret);
@@ -573,11 +555,11 @@ int mailbox_open(const struct mailbox_settings *settings, struct mailbox_memory 
     return r;
 }
 
-int mailbox_leaves_changed(const struct mailbox *mailbox, uint64_t *ret_usec)
+int mailbox_parts_changed(const struct mailbox *mailbox, uint64_t *ret_usec)
 {
     const struct opener opener = {};
 
-    return leaves_changed(&opener, mailbox, ret_usec);
+    return parts_changed(&opener, mailbox, ret_usec);
 }
 
 void mailbox_close(struct mailbox *mailbox)

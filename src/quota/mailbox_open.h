@@ -8,11 +8,11 @@
 #include "quota/mailbox.h"
 
 /*
- * Opens the mailbox at path, as mailbox_probe() says, and reads its maildirsize. With memory it
- * never waits. Returns 0, or the negative errno of mailbox_probe(), or with memory -EAGAIN where
+ * Opens the mailbox at path, as mailbox_probe() says, and reads its maildirsize. With nowait it
+ * never waits. Returns 0, or the negative errno of mailbox_probe(), or with nowait -EAGAIN where
  * that is not enough. *ret is to be released with mailbox_close() either way.
  */
-int mailbox_open(const struct mailbox_settings *settings, struct mailbox_memory *memory,
+int mailbox_open(const struct mailbox_settings *settings, struct mailbox_nowait *nowait,
                  const char *path, uint64_t now_usec, struct mailbox *ret);
 
 /*
@@ -20,7 +20,7 @@ int mailbox_open(const struct mailbox_settings *settings, struct mailbox_memory 
  * since the epoch, -ENOENT if one is not there (who knows when it went), -ELOOP if one is a
  * symbolic link, or the negative errno of openat(2) or statx(2).
  */
-int mailbox_leaves_changed(const struct mailbox *mailbox, uint64_t *ret_usec);
+int mailbox_parts_changed(const struct mailbox *mailbox, uint64_t *ret_usec);
 
 /*
  * Says what a directory holds that is not a mailbox. May wait. Returns 0 if that is nothing,

@@ -12,7 +12,6 @@
 #include "quota/budget.h"
 #include "quota/entries.h"
 #include "quota/folders.h"
-#include "quota/hash.h"
 #include "quota/inode_set.h"
 #include "quota/maildir_access.h"
 #include "quota/size.h"
@@ -105,7 +104,7 @@ static int note_met(struct counter *counter, const struct dirent64 *entry, uint6
     uint64_t name;
     int r;
 
-    if (!counter->is_second || counter->met.count >= MET_MAX)
+    if (!counter->is_second || counter->met.table.count >= MET_MAX)
         return 0;
     name = hash_bytes(&key, entry->d_name, strcspn(entry->d_name, ":"));
     r = inode_set_add(&counter->met, name >> 1, entry->d_ino); /* a set of pairs of numbers */
@@ -163,15 +162,15 @@ static uint64_t least(uint64_t a, uint64_t b)
 }
 
 /* What reading a directory came to, if it was no error. */
-enum outcome {
-    OUTCOME_DONE,
-    OUTCOME_UNSURE, /* read, but messages may have been met twice */
-    OUTCOME_SEEN,   /* not read, since it is counted by another name */
+enum read_result {
+    READ_DONE,
+    READ_UNSURE, /* read, but messages may have been met twice */
+    READ_SEEN,   /* not read, since it is counted by another name */
 };
 
 /*
  * Reads a directory that is open on fd, whose stamp was just taken. It is not remembered if it
- * changed meanwhile. Returns an outcome or a negative errno.
+ * changed meanwhile. Returns a read_result or a negative errno.
  */
 static int directory_read_open(struct maildir_directory *directory, struct counter *counter,
                                const struct location *location, int fd, int64_t read_sec)
@@ -188,18 +187,18 @@ static int directory_read_open(struct maildir_directory *directory, struct count
         return r;
     is_settled = stamp_equal(&directory->stamp, &after) && stamp_is_settled(&after, read_sec);
     if (is_settled && !counter->is_unsteady)
-        directory->state = MAILDIR_REMEMBERED;
+        directory->state = MAILDIR_CACHED;
     /* Messages get another name when their flags change, which they have in `cur` alone. */
     if (is_settled || location->part == MAILDIR_NEW)
-        return OUTCOME_DONE;
+        return READ_DONE;
     directory->bytes -= least(directory->bytes, counter->twice.bytes);
     directory->messages -= least(directory->messages, counter->twice.messages);
-    return OUTCOME_UNSURE;
+    return READ_UNSURE;
 }
 
 /*
- * Reads a directory once, unless it is still as it is remembered. Returns an outcome or a negative
- * errno.
+ * Reads a directory once, unless it is still as it is remembered. Returns a read_result or a
+ * negative errno.
  */
 static int directory_try(struct maildir_directory *directory, struct counter *counter,
                          const struct location *location)
@@ -215,12 +214,11 @@ static int directory_try(struct maildir_directory *directory, struct counter *co
     r = fd < 0 ? fd : stamp_get(fd, "", &directory->stamp);
     if (r >= 0 &&
         inode_set_has(&counter->seen, stamp_device(&directory->stamp), directory->stamp.inode))
-        return OUTCOME_SEEN;
-    if (r >= 0 && before.state == MAILDIR_REMEMBERED &&
-        stamp_equal(&before.stamp, &directory->stamp)) {
+        return READ_SEEN;
+    if (r >= 0 && before.state == MAILDIR_CACHED && stamp_equal(&before.stamp, &directory->stamp)) {
         *directory = before;
-        counter->count.directories_remembered++;
-        return OUTCOME_DONE;
+        counter->count.directories_cached++;
+        return READ_DONE;
     }
     if (r >= 0)
         r = directory_read_open(directory, counter, location, fd, read_sec);
@@ -229,7 +227,7 @@ static int directory_try(struct maildir_directory *directory, struct counter *co
             .state = MAILDIR_ABSENT,
             .linked = directory->linked,
         };
-        return OUTCOME_DONE;
+        return READ_DONE;
     }
     if (r >= 0)
         counter->count.directories_read++;
@@ -247,14 +245,14 @@ static int directory_read(struct maildir_directory *directory, struct counter *c
     struct maildir_directory first;
     int r = directory_try(directory, counter, location), again;
 
-    if (r != -ESTALE && r != OUTCOME_UNSURE)
+    if (r != -ESTALE && r != READ_UNSURE)
         return r;
     first = *directory;
     counter->count = before;
     counter->is_second = true;
     again = directory_try(directory, counter, location);
     counter->is_second = false;
-    if (r == OUTCOME_UNSURE && again == OUTCOME_UNSURE) {
+    if (r == READ_UNSURE && again == READ_UNSURE) {
         directory->bytes = least(first.bytes, directory->bytes);
         directory->messages = least(first.messages, directory->messages);
     }
@@ -291,7 +289,7 @@ static int directory_count(struct maildir_directory *directory, struct counter *
     is_current = directory_is_current(directory, location);
     if (!is_current) {
         r = directory_read(directory, counter, location);
-        if (r == OUTCOME_SEEN || r < 0)
+        if (r == READ_SEEN || r < 0)
             return r < 0 ? r : 0;
     }
     if (directory->state == MAILDIR_ABSENT)
@@ -300,7 +298,7 @@ static int directory_count(struct maildir_directory *directory, struct counter *
     if (r <= 0)
         return r;
     if (is_current)
-        counter->count.directories_remembered++;
+        counter->count.directories_cached++;
     sums->bytes = size_add(sums->bytes, directory->bytes);
     sums->messages = size_add(sums->messages, directory->messages);
     return 1;
@@ -399,20 +397,20 @@ static int folder_count(struct maildir_directory directories[static MAILDIR_PART
 }
 
 /* Says whether the list of folders that is remembered still holds. */
-static bool mailbox_is_current(const struct counter *counter, const struct maildir_memory *memory)
+static bool mailbox_is_current(const struct counter *counter, const struct maildir_cache *cached)
 {
     struct stamp now;
 
-    return memory && stamp_get(counter->access.fd, "", &now) == 0 &&
-           stamp_equal(&memory->stamp, &now);
+    return cached && stamp_get(counter->access.fd, "", &now) == 0 &&
+           stamp_equal(&cached->stamp, &now);
 }
 
 /* Lists the entries of the mailbox as they are remembered. */
-static int mailbox_recall(const struct maildir_memory *memory, struct folder_list *list)
+static int mailbox_recall(const struct maildir_cache *cached, struct folder_list *list)
 {
-    const char *entry = maildir_memory_entries(memory);
+    const char *entry = maildir_cache_entries(cached);
 
-    for (size_t i = 0; i < memory->folders; i++, entry += folder_entry_size(entry)) {
+    for (size_t i = 0; i < cached->folders; i++, entry += folder_entry_size(entry)) {
         const char *path = folder_entry_path(entry);
         int r = 0;
 
@@ -457,71 +455,71 @@ static int mailbox_list(struct counter *counter, struct folder_list *list, struc
 }
 
 /* Brings the list of folders up to date, once. */
-static int mailbox_try(struct counter *counter, struct maildir_memory **memory)
+static int mailbox_try(struct counter *counter, struct maildir_cache **cached)
 {
     _cleanup_(folder_list_done) struct folder_list list = folder_list_for(counter->options->budget);
-    struct maildir_memory *fresh;
+    struct maildir_cache *fresh;
     struct stamp stamp = {};
     int r;
 
-    if (mailbox_is_current(counter, *memory)) {
-        counter->count.directories_remembered++;
-        if (!(*memory)->has_plain)
+    if (mailbox_is_current(counter, *cached)) {
+        counter->count.directories_cached++;
+        if (!(*cached)->has_plain)
             return 0;
-        stamp = (*memory)->stamp;
-        r = mailbox_recall(*memory, &list);
+        stamp = (*cached)->stamp;
+        r = mailbox_recall(*cached, &list);
     } else {
         r = mailbox_list(counter, &list, &stamp);
     }
     if (r == 0)
         r = folders_add_strays(&counter->access, &counter->entries, counter->options, &list);
     if (r == 0)
-        r = maildir_memory_new(&list, *memory, &fresh);
+        r = maildir_cache_new(&list, *cached, &fresh);
     if (r < 0)
         return r;
     fresh->stamp = stamp;
-    maildir_memory_free(*memory);
-    *memory = fresh;
+    maildir_cache_free(*cached);
+    *cached = fresh;
     return 0;
 }
 
 /* Brings the list of folders up to date, and tries twice where a server has forgotten something. */
-static int mailbox_refresh(struct counter *counter, struct maildir_memory **memory)
+static int mailbox_refresh(struct counter *counter, struct maildir_cache **cached)
 {
     const struct maildir_count before = counter->count;
-    int r = mailbox_try(counter, memory);
+    int r = mailbox_try(counter, cached);
 
     if (r != -ESTALE)
         return r;
     counter->count = before;
-    return mailbox_try(counter, memory);
+    return mailbox_try(counter, cached);
 }
 
 /* Counts the directories of the mailbox itself. */
-static int mailbox_count_own(struct counter *counter, struct maildir_memory *memory)
+static int mailbox_count_own(struct counter *counter, struct maildir_cache *cached)
 {
     uint32_t left_out = counter->count.left_out;
-    int r = parts_count(memory->directories, counter, FOLDER_COUNTED, "", -1);
+    int r = parts_count(cached->directories, counter, FOLDER_COUNTED, "", -1);
 
     for (enum maildir_part part = 0; part < MAILDIR_PARTS; part++)
-        counter->count.is_mailbox |= memory->directories[part].state != MAILDIR_ABSENT;
+        counter->count.is_mailbox |= cached->directories[part].state != MAILDIR_ABSENT;
     counter->count.is_mailbox |= counter->count.left_out != left_out;
     return r;
 }
 
 /* Counts a mailbox whose list of folders is up to date. */
-static int mailbox_count_all(struct counter *counter, struct maildir_memory *memory)
+static int mailbox_count_all(struct counter *counter, struct maildir_cache *cached)
 {
-    const char *entry = maildir_memory_entries(memory);
+    const char *entry = maildir_cache_entries(cached);
     int r;
 
-    r = mailbox_count_own(counter, memory);
+    r = mailbox_count_own(counter, cached);
     if (r < 0)
         return r;
-    for (size_t i = 0; i < memory->folders; i++, entry += folder_entry_size(entry)) {
+    for (size_t i = 0; i < cached->folders; i++, entry += folder_entry_size(entry)) {
         if (counter->options->layout == MAILDIR_LAYOUT_FS)
             counter->count.is_mailbox = true;
-        r = folder_count(maildir_memory_directories(memory, i), counter, entry);
+        r = folder_count(maildir_cache_directories(cached, i), counter, entry);
         if (r < 0)
             return r;
     }
@@ -529,11 +527,11 @@ static int mailbox_count_all(struct counter *counter, struct maildir_memory *mem
 }
 
 int maildir_count(int mailbox_fd, const char *path, struct confine *confine,
-                  const struct maildir_options *options, struct maildir_memory **memory,
+                  const struct maildir_options *options, struct maildir_cache **cached,
                   struct maildir_count *ret)
 {
-    _cleanup_(maildir_memory_freep) struct maildir_memory *unwanted = NULL;
-    struct maildir_memory **slot = memory ? memory : &unwanted;
+    _cleanup_(maildir_cache_freep) struct maildir_cache *unwanted = NULL;
+    struct maildir_cache **slot = cached ? cached : &unwanted;
     struct counter counter = {
         .access = {.fd = mailbox_fd,
                    .path = path,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Opening what lies in a mailbox. A symbolic link there never leads out of the roots: names are
- * opened one by one and never through a link, and where one turns out to be a link, confine_open()
- * follows it. A link that leads outside or to nothing is left out of the count, and noted there.
+ * Opens what is in a mailbox, and never outside the roots: names are opened one by one and not
+ * through a link; if one is a link, confine_open() follows it. A link that leads outside or to
+ * nothing is left out of the count, and noted there.
  */
 #pragma once
 
@@ -25,11 +25,11 @@ struct maildir_access {
 };
 
 /*
- * Opens a directory with flags, O_RDONLY or O_PATH. path is its path from the mailbox on, name its
- * path from parent_fd on; where the way to it leads through a symbolic link, as *linked says before
- * or, being false, says after, path alone matters.
- * Returns a descriptor that the caller closes, -ENOENT if there is no such directory or if it is
- * left out, -ETIME or an error of enter_device() of the budget, or another negative errno.
+ * Opens a directory with flags, O_RDONLY or O_PATH. path is its path from the mailbox, name its
+ * path from parent_fd. If the way to it leads through a symbolic link, *linked is true or becomes
+ * so, and only path matters. Returns a descriptor that the caller closes, -ENOENT if there is no
+ * such directory or if it is left out, -ETIME or an error of enter_device() of the budget, or
+ * another negative errno.
  */
 int maildir_access_directory(const struct maildir_access *access, int parent_fd, const char *name,
                              const char *path, int flags, bool *linked);

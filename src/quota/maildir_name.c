@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "quota/ascii.h"
 #include "quota/size.h"
 
 /* Reads the number of the first tag ,LETTER=N of name. Returns whether it is usable. */
@@ -18,7 +19,7 @@ static bool read_tag(const char *name, char letter, uint64_t *ret_bytes)
         if (name[0] == letter && name[1] == '=')
             break;
     }
-    for (name += 2; *name >= '0' && *name <= '9'; name++)
+    for (name += 2; ascii_is_digit(*name); name++)
         if (__builtin_mul_overflow(value, UINT64_C(10), &value) ||
             __builtin_add_overflow(value, (uint64_t)(*name - '0'), &value))
             return false;

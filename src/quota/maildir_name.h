@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the file name of a message in a Maildir tells: its size. */
+/* The size of a message, by its file name in a Maildir. */
 #pragma once
 
 #include <stdbool.h>

@@ -5,21 +5,13 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "quota/ascii.h"
+
 /* A stretch of the file that is read from its start: [at, end). */
 struct cursor {
     const char *at;
     const char *end;
 };
-
-static bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
-static bool is_letter(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-}
 
 /* Skips the blanks at the cursor. Returns how many there were. */
 static size_t skip_blanks(struct cursor *cursor)
@@ -35,7 +27,7 @@ static size_t skip_blanks(struct cursor *cursor)
 static bool take_digits(struct cursor *cursor, struct cursor *ret_digits)
 {
     ret_digits->at = cursor->at;
-    while (cursor->at < cursor->end && is_digit(*cursor->at))
+    while (cursor->at < cursor->end && ascii_is_digit(*cursor->at))
         cursor->at++;
     ret_digits->end = cursor->at;
     return ret_digits->at < ret_digits->end;
@@ -77,7 +69,7 @@ static int parse_header(struct cursor line, struct maildirsize *ret)
         struct cursor digits;
         uint64_t value;
 
-        if (!take_digits(&line, &digits) || line.at == line.end || !is_letter(*line.at))
+        if (!take_digits(&line, &digits) || line.at == line.end || !ascii_is_letter(*line.at))
             return -EBADMSG;
         if (size_parse_number(digits.at, (size_t)(digits.end - digits.at), &value) < 0)
             value = SIZE_BYTES_MAX;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The file `maildirsize` of a Maildir++ mailbox: a limit in its first line, and lines that add up
- * to what the mailbox holds. The specification is README.maildirquota of Courier; what it leaves
- * open is decided in favour of counting the messages, which is always right.
+ * to the usage. The specification is README.maildirquota of Courier; where it leaves something
+ * open, the messages are counted.
  */
 #pragma once
 

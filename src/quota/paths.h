@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Whether the roots and the templates can lead to mailboxes at all. A mistyped --mailbox=, or a
- * directory that the unit hides, looks like mailboxes that nobody has written to yet.
+ * Whether the roots and the templates can lead to mailboxes at all. Otherwise a mistyped
+ * --mailbox=, or a directory that the unit hides, would look like mailboxes that do not exist yet.
  */
 #pragma once
 

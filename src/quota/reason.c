@@ -4,27 +4,6 @@
 #include <errno.h>
 #include <string.h>
 
-static const char *const words[REASON_COUNT_] = {
-    [REASON_NONE] = "none",
-    [REASON_BAD_REQUEST] = "bad-request",
-    [REASON_TOO_LONG] = "too-long",
-    [REASON_BAD_VALUE] = "bad-value",
-    [REASON_BAD_ADDRESS] = "bad-address",
-    [REASON_NO_TEMPLATE] = "no-template",
-    [REASON_OUTSIDE_ROOT] = "outside-root",
-    [REASON_PERMISSION_DENIED] = "permission-denied",
-    [REASON_NOT_A_MAILBOX] = "not-a-mailbox",
-    [REASON_IO_ERROR] = "io-error",
-    [REASON_TIMEOUT] = "timeout",
-    [REASON_OVERLOADED] = "overloaded",
-    [REASON_MISCONFIGURED] = "misconfigured",
-};
-
-const char *reason_to_string(enum reason reason)
-{
-    return words[reason];
-}
-
 enum reason reason_from_errno(int error)
 {
     switch (error) {

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/*
- * Why a question could not be answered: the words of the protocol, which clients may
- * rely on.
- */
+/* Why a query could not be answered. */
 #pragma once
 
 enum reason {
@@ -21,9 +18,6 @@ enum reason {
     REASON_MISCONFIGURED,
     REASON_COUNT_,
 };
-
-/* Returns the protocol's word for the reason, a constant string ("none" for REASON_NONE). */
-const char *reason_to_string(enum reason reason);
 
 /* Returns the reason that stands for a negative errno of the file system. */
 enum reason reason_from_errno(int error);

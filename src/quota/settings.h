@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/*
- * What an administrator decides about mailboxes and their limits: the same for whatever program
- * answers a question.
- */
+/* The options about mailboxes and limits, which exim-quotad and exim-quotactl share. */
 #pragma once
 
 #include <stddef.h>

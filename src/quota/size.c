@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "quota/ascii.h"
+
 int size_parse_number(const char *text, size_t length, uint64_t *ret)
 {
     uint64_t value = 0;
@@ -12,7 +14,7 @@ int size_parse_number(const char *text, size_t length, uint64_t *ret)
     if (length == 0)
         return -EINVAL;
     for (size_t i = 0; i < length; i++)
-        if (text[i] < '0' || text[i] > '9')
+        if (!ascii_is_digit(text[i]))
             return -EINVAL;
     for (size_t i = 0; i < length; i++)
         if (__builtin_mul_overflow(value, UINT64_C(10), &value) ||

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Sizes and counts as text: "2G", "500M,1000C", "10%". One reader for the command line, for
- * requests and for the limits file, so that a size means the same everywhere.
- *
- * Every size of this project lies between 0 and SIZE_BYTES_MAX, the largest number that Exim's own
- * comparisons can hold. What would be larger is refused here, where it enters, or saturates.
+ * Sizes and counts as text: "2G", "500M,1000C". They are read the same way on the command line, in
+ * requests and in the limits file. Every size is at most SIZE_BYTES_MAX, the largest number that
+ * Exim's comparisons can hold; larger ones are refused here, or saturate.
  */
 #pragma once
 
@@ -13,9 +11,7 @@
 
 #define SIZE_BYTES_MAX ((uint64_t)INT64_MAX)
 
-/*
- * A limit on a mailbox. Either member is 0 where there is no such limit.
- */
+/* A limit on a mailbox. Either member is 0 if there is no such limit. */
 struct quota_limit {
     uint64_t bytes;
     uint64_t messages;

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The state of a file or a directory as its inode tells it, by which a later look knows whether it
- * has changed since. What was read may be remembered together with its stamp if that is settled:
- * then every later change makes a difference.
+ * The state of a file or a directory, by which one can tell later whether it has changed. What was
+ * read may be cached together with its stamp if that is settled: then every later change shows.
  */
 #pragma once
 
@@ -11,9 +10,8 @@
 #include <sys/stat.h>
 
 /*
- * How old the last change must be for a stamp to be settled, in seconds. FAT keeps the time of a
- * change to two seconds, older disk formats and servers to one, the others to a tick of the
- * kernel's clock, at most 10 ms.
+ * How old the last change must be for a stamp to be settled, in seconds. FAT keeps times to two
+ * seconds, older disk formats and servers to one, others to a tick of the kernel's clock.
  */
 #define STAMP_SETTLED_SEC 2
 
@@ -31,21 +29,17 @@ struct stamp {
     uint32_t device_minor;
 };
 
-/* Returns the stamp of what statx(2) told with STAMP_STATX_MASK. */
 struct stamp stamp_from_statx(const struct statx *st);
 
-/* Says whether it is the same file in the same state, if either stamp is settled. */
+/* Returns whether it is the same file in the same state, provided that either stamp is settled. */
 bool stamp_equal(const struct stamp *a, const struct stamp *b);
 
-/*
- * Returns the time, in seconds since the epoch, by the clock that the kernel stamps changes with.
- * Any other may run ahead of it by a tick.
- */
+/* Returns the time by the kernel's clock for stamps. Others may be ahead of it by a tick. */
 int64_t stamp_now_sec(void);
 
 /*
- * Says whether every change after the time read_sec, when a reading began, gives the file another
- * stamp than this one, which was taken not before. A stamp from the future is not settled, nor is
- * one of the epoch: there, the file system keeps no stamps.
+ * Returns whether every change after the time read_sec, when reading began, gives the file another
+ * stamp than this one, which was taken later. One from the future is not settled, nor is one of the
+ * epoch: such a file system keeps no stamps.
  */
 bool stamp_is_settled(const struct stamp *stamp, int64_t read_sec);

@@ -106,8 +106,8 @@ static void begin_path(struct target *target, const struct quota_settings *setti
 }
 
 enum reason target_begin(struct target *target, const struct quota_settings *settings,
-                         const struct limits *limits, const struct target_question *question,
-                         char *text, const char **ret_why)
+                         const struct limits *limits, const struct target_terms *terms, char *text,
+                         const char **ret_why)
 {
     const struct quota_limit *default_limit = &settings->default_limit;
     bool have_default = default_limit->bytes > 0 || default_limit->messages > 0;
@@ -117,14 +117,14 @@ enum reason target_begin(struct target *target, const struct quota_settings *set
     target->had_extension = false;
     target->base_limit = (struct target_limit){};
     target->policy = (struct mailbox_policy){
-        .have_limit = question->have_limit,
-        .limit = question->limit,
-        .limit_from = question->have_limit ? LIMIT_SOURCE_REQUEST : LIMIT_SOURCE_NONE,
+        .have_limit = terms->have_limit,
+        .limit = terms->limit,
+        .limit_from = terms->have_limit ? LIMIT_SOURCE_REQUEST : LIMIT_SOURCE_NONE,
         .default_limit = *default_limit,
         .default_from = have_default ? LIMIT_SOURCE_DEFAULT : LIMIT_SOURCE_NONE,
         .grace = settings->verdict.grace,
-        .size_bytes = question->size_bytes,
-        .verdict_alone = question->verdict_alone,
+        .size_bytes = terms->size_bytes,
+        .verdict_alone = terms->verdict_alone,
     };
     if (*text != '/')
         return begin_address(target, settings, limits, text, ret_why);
@@ -194,7 +194,7 @@ static bool refuses(enum verdict verdict)
 
 /* Decides by the limit that counts, and refuses by the part of it that is sure. */
 static void decide(const struct usage *usage, const struct effective_limit *limit,
-                   const struct verdict_policy *policy, struct target_judgement *ret)
+                   const struct verdict_policy *policy, struct target_decision *ret)
 {
     ret->rule = usage->rule;
     ret->verdict =
@@ -209,8 +209,8 @@ static void decide(const struct usage *usage, const struct effective_limit *limi
     ret->rule = USAGE_RULE_STALE_LIMIT;
 }
 
-void target_judge(const struct target *target, const struct quota_settings *settings,
-                  const char *path, const struct usage *usage, struct target_judgement *ret)
+void target_decide(const struct target *target, const struct quota_settings *settings,
+                   const char *path, const struct usage *usage, struct target_decision *ret)
 {
     const struct effective_limit limit = effective_limit(&target->policy, &usage->header);
 

@@ -1,19 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What a question is about, from the text that names it to the verdict: an absolute path is the
- * mailbox itself; an address stands for the first of several mailboxes that exists. These are those
- * that the templates name for the whole local part, one after the other, and then those for the
- * local part without its extension. Looking into them is the caller's part, who may have to do it
- * without waiting.
+ * From the target of a query to its verdict. An absolute path is the mailbox itself. An address
+ * stands for the first mailbox that exists of several candidates: those that the templates make of
+ * the whole local part, in order, and then those of the local part without its extension. The
+ * caller probes them.
  *
- * The limits file has a limit for the address whose mailbox it is. Where that is the one without
- * the extension, a line about the whole address outranks its own line. A path that a template can
- * have made stands for that address; so does a path below it whose last component begins with a
- * dot, a folder.
+ * The limit is that of the address whose mailbox it is; if that is the address without the
+ * extension, a line of the limits file about the whole address outranks its line. A path that a
+ * template can have made stands for that address, and so does a folder of it: a path below it whose
+ * last component begins with a dot.
  *
  *     target_begin()
- *     target_path(0), look into it; while target_goes_on(): the next one
- *     target_judge()
+ *     target_path(), probe it; while target_goes_on(): the next candidate
+ *     target_decide()
  */
 #pragma once
 
@@ -43,8 +42,8 @@ struct target {
     size_t candidate;               /* which of the address's mailboxes is looked at */
 };
 
-/* What a question brings beside its target. */
-struct target_question {
+/* What a query brings beside its target. */
+struct target_terms {
     uint64_t size_bytes; /* of the message that is to fit; 0: unknown */
     bool verdict_alone;  /* what is wanted is the verdict */
     bool have_limit;     /* whether it brings a limit, which then outranks every other */
@@ -52,7 +51,7 @@ struct target_question {
 };
 
 /* What came of it. */
-struct target_judgement {
+struct target_decision {
     enum verdict verdict;
     const struct usage *usage;
     enum usage_rule rule;         /* the usage's, or USAGE_RULE_STALE_LIMIT */
@@ -65,44 +64,44 @@ struct target_judgement {
 };
 
 /*
- * Makes the target that text names. limits may be NULL: there are none. A path is normalised in
- * place: text is then the path of the one mailbox that is meant.
+ * Makes the target that text names. limits NULL: there are none. A path is normalised in place, and
+ * text is then that of the one mailbox that is meant.
  * Returns REASON_NONE; else the reason, and in *ret_why a constant text for people.
  */
 enum reason target_begin(struct target *target, const struct quota_settings *settings,
-                         const struct limits *limits, const struct target_question *question,
-                         char *text, const char **ret_why);
+                         const struct limits *limits, const struct target_terms *terms, char *text,
+                         const char **ret_why);
 
 /* Returns whether the target is a path. */
 bool target_is_path(const struct target *target);
 
 /*
- * Turns to target->candidate, one of the mailboxes of an address, which never becomes less: writes
- * its path, and lets the policy have its limit. One whose path is too long is passed over unless it
- * is the last. Returns REASON_NONE; else the reason, and in *ret_why a constant text for people.
+ * Writes the path of target->candidate, which never decreases, and sets its limit in the policy. A
+ * candidate whose path is too long is skipped unless it is the last. Returns REASON_NONE; else the
+ * reason, and in *ret_why a constant text for people.
  */
 enum reason target_path(struct target *target, const struct quota_settings *settings,
                         char path[PATH_MAX], const char **ret_why);
 
 /*
- * Returns whether a mailbox that is not there is to be looked for elsewhere. One whose path leads
- * through a file is not there either (error is -ENOTDIR): where /var/mail/joe is an mbox there is
- * no /var/mail/joe/Maildir. Nor is one with a name that no file can have (-ENAMETOOLONG). error is
- * what the look returned, source what it found where that is 0.
+ * Returns whether the next candidate must be probed, because there is no mailbox at this one. error
+ * is the result of the probe, and source what it found if that is 0. A path that leads through a
+ * file (-ENOTDIR), as /var/mail/joe/Maildir where /var/mail/joe is an mbox, and a name that no file
+ * can have (-ENAMETOOLONG) mean that there is none.
  */
 bool target_goes_on(const struct target *target, const struct quota_settings *settings, int error,
                     enum usage_source source);
 
 /*
- * Returns why a look that failed with error, a negative errno, is no answer, and in *ret_why a
- * constant text for people. That a path is too long is the fault of the address that it is made of.
+ * Returns the reason for error, the negative errno of a probe or a count, and in *ret_why a
+ * constant text for people. If a path is too long, the address that it is made of is bad.
  */
 enum reason target_reason(const struct target *target, int error, const char **ret_why);
 
 /*
- * Decides on what was found at path, where the search ended. A limit that only an old maildirsize
- * gives refuses nothing. path and usage are the caller's and must outlive *ret, which must stay
- * where it is.
+ * Decides on the usage of the mailbox at path, the last candidate. A limit that only an old
+ * maildirsize gives refuses nothing. path and usage are the caller's and must outlive *ret, which
+ * must not be copied.
  */
-void target_judge(const struct target *target, const struct quota_settings *settings,
-                  const char *path, const struct usage *usage, struct target_judgement *ret);
+void target_decide(const struct target *target, const struct quota_settings *settings,
+                   const char *path, const struct usage *usage, struct target_decision *ret);

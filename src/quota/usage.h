@@ -10,7 +10,7 @@
 #include "quota/effective_limit.h"
 #include "quota/maildir.h"
 
-/* Where the usage comes from: the word behind source= in a reply. */
+/* Where the usage comes from. */
 enum usage_source {
     USAGE_NONE,        /* there is no mailbox yet */
     USAGE_MAILDIRSIZE, /* the sums of maildirsize */
@@ -20,7 +20,7 @@ enum usage_source {
     USAGE_UNKNOWN,     /* it was not determined: the message is too large for an empty mailbox */
 };
 
-/* Which rule decided how the usage was determined: the word behind rule= in a reply. */
+/* Which rule decided how the usage was determined. */
 enum usage_rule {
     USAGE_RULE_TRUSTED,     /* the sums of maildirsize, or no rule was needed */
     USAGE_RULE_MISSING,     /* counted: there is no maildirsize */
@@ -47,15 +47,3 @@ struct usage {
     bool is_unkept; /* messages arrived after maildirsize was last written: nobody keeps it */
     struct maildir_count count; /* if messages were counted */
 };
-
-/* Returns whether the policy's message fits by this usage, and the policy asks for nothing else. */
-bool usage_fits(const struct usage *usage, const struct mailbox_policy *policy);
-
-/* Returns the protocol's word for the source, a constant string. */
-const char *usage_source_to_string(enum usage_source source);
-
-/* Returns the protocol's word for the rule, a constant string. */
-const char *usage_rule_to_string(enum usage_rule rule);
-
-/* Returns what the rule means, a constant string for people. */
-const char *usage_rule_text(enum usage_rule rule);

@@ -3,20 +3,6 @@
 
 typedef unsigned __int128 wide;
 
-static const char *const words[VERDICT_COUNT_] = {
-    [VERDICT_OK] = "ok",
-    [VERDICT_WARN] = "warn",
-    [VERDICT_OVER] = "over",
-    [VERDICT_TOOLARGE] = "toolarge",
-};
-
-static const char *const texts[VERDICT_COUNT_] = {
-    [VERDICT_OK] = "Mailbox has room",
-    [VERDICT_WARN] = "Mailbox is nearly full",
-    [VERDICT_OVER] = "Mailbox is full",
-    [VERDICT_TOOLARGE] = "Message is larger than the mailbox may ever be",
-};
-
 /*
  * Returns the limit in bytes with its grace. It is not rounded to 64 bits: a sum that was cut off
  * would compare as equal with another that was cut off.
@@ -61,14 +47,4 @@ uint64_t verdict_percent(uint64_t bytes, struct quota_limit limit)
         return 0;
     percent = (wide)bytes * 100 / limit.bytes;
     return percent > UINT64_MAX ? UINT64_MAX : (uint64_t)percent;
-}
-
-const char *verdict_to_string(enum verdict verdict)
-{
-    return words[verdict];
-}
-
-const char *verdict_text(enum verdict verdict)
-{
-    return texts[verdict];
 }

@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Would this message fit? The rule alone: numbers in, a verdict out.
- *
- * Every sum is computed in 128 bits and none is rounded before it is compared, so that the verdict
- * is right for every number that the arguments can hold: no sum near 2^63 or 2^64 turns "full" into
- * "fits" or the reverse.
+ * Would this message fit? Numbers in, a verdict out. Sums are not rounded before they are compared:
+ * the verdict is right for every number that the arguments can hold.
  */
 #pragma once
 
@@ -22,9 +19,8 @@ enum verdict {
 };
 
 /*
- * By how much one message may lead past a limit in bytes: so many bytes, and so many percent of the
- * limit (rounded down). An administrator gives one of the two; the other is 0. A mailbox that is
- * past its limit already has no grace.
+ * How far a single message may exceed the limit in bytes: by so many bytes, and by so many percent
+ * of the limit (rounded down). One of the two is 0. A mailbox over its limit has no grace.
  */
 struct verdict_grace {
     uint64_t bytes;
@@ -65,9 +61,3 @@ enum verdict verdict_decide(uint64_t bytes, uint64_t messages, struct quota_limi
  * in bytes. Messages play no part in it.
  */
 uint64_t verdict_percent(uint64_t bytes, struct quota_limit limit);
-
-/* Returns the protocol's word for the verdict, a constant string. */
-const char *verdict_to_string(enum verdict verdict);
-
-/* Returns the verdict in a few words for people, a constant string. */
-const char *verdict_text(enum verdict verdict);

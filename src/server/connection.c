@@ -11,36 +11,36 @@
 #include "server/deadline.h"
 #include "system/cleanup.h"
 
-/* One byte more than the longest line, for its LF, and one to be written behind it. */
+/* The longest line, its LF, and one byte that may be overwritten. */
 #define INPUT_BYTES (REQUEST_BYTES_MAX + 2)
 
-/* How much is read and thrown away of a request that is too long, so that its client may finish. */
+/* How much of a request that is too long is read and discarded, so that its client may finish. */
 #define DRAIN_BYTES_MAX (1024 * 1024)
 
-/* After so many connections, and once few are left, the memory that they took is given back. */
+/* After so many connections, and once few are left, their memory is returned to the system. */
 #define CROWD_MIN 256
 
-/* So many clients get their turn before others do. */
+/* How many clients are served before other events are. */
 #define READY_MAX 64
 
 enum state {
     READING,   /* waits for the rest of a request */
     ANSWERING, /* waits for us */
     WRITING,   /* waits until the client takes the rest of the reply */
-    DRAINING,  /* waits until the client is through with a request that was too long */
+    DRAINING,  /* waits until the client has sent all of a request that was too long */
 };
 
 struct connection {
     struct connections *connections;
     LIST_ENTRY(connection) link;
-    struct deadline deadline; /* started whenever the client is waited for */
+    struct deadline deadline; /* started while we wait for the client */
     enum state state;
     int fd;
-    bool watched;    /* the socket is waited for */
-    uint32_t events; /* what it is waited for to be */
+    bool watched;    /* epoll_fd watches the socket */
+    uint32_t events; /* for these */
     struct query query;
     bool drain;   /* before closing */
-    bool evicted; /* closed as soon as the reply is sent as far as the socket takes it */
+    bool evicted; /* closed after one attempt to send the reply */
     size_t drained;
 
     char *buffer; /* of INPUT_BYTES, or the rest of a reply; NULL until it is needed */
@@ -57,12 +57,12 @@ struct connections {
     void *userdata;
     struct connection_list list;
     size_t count;
-    size_t crowd; /* the largest count since memory was given back last */
+    size_t crowd; /* the largest count since memory was last returned */
     size_t max;
     struct deadline_queue deadlines;
     /*
-     * The loop itself asks the kernel anew for every source that is ready before it handles the
-     * next, which with thousands that are ready takes it seconds. It knows of this one alone.
+     * sd-event asks the kernel again before each source that is ready, which takes seconds if
+     * thousands are. So all connections are one source.
      */
     int epoll_fd;
     sd_event_source *io;
@@ -71,12 +71,6 @@ struct connections {
     char input[INPUT_BYTES]; /* of the connection that is being read: most come whole */
 };
 
-static struct connection *connection_of_deadline(struct deadline *deadline)
-{
-    return (struct connection *)((char *)deadline - offsetof(struct connection, deadline));
-}
-
-/* Takes a connection that is being closed off the list of those whose turn is to come. */
 static void forget_ready(struct connections *connections, const struct connection *connection)
 {
     for (int i = 0; i < connections->ready_count; i++)
@@ -84,7 +78,7 @@ static void forget_ready(struct connections *connections, const struct connectio
             connections->ready[i].data.ptr = NULL;
 }
 
-/* What was allocated meanwhile, and stays, keeps free(3) from giving back what lies below it. */
+/* free(3) alone does not return memory below what is still in use. */
 static void give_memory_back(struct connections *connections)
 {
     if (connections->crowd < CROWD_MIN || connections->count > connections->crowd / 64)
@@ -99,7 +93,7 @@ static void connection_close(struct connection *connection)
 
     deadline_stop(&connections->deadlines, &connection->deadline);
     query_cancel(connections->service, &connection->query);
-    /* Somebody else may have the socket open, too: closing it is not enough. */
+    /* Another process may have the socket open, too: closing it is not enough. */
     if (connection->watched)
         (void)epoll_ctl(connections->epoll_fd, EPOLL_CTL_DEL, connection->fd, NULL);
     forget_ready(connections, connection);
@@ -112,14 +106,14 @@ static void connection_close(struct connection *connection)
     connections->closed(connections->userdata);
 }
 
-/* Closes a connection because of an error of ours, and tells of it. */
+/* Closes a connection because of an error of ours, and logs it. */
 static void lose(struct connection *connection, int error)
 {
     query_lost(connection->connections->service, &connection->query, error);
     connection_close(connection);
 }
 
-/* Waits for the socket. Returns a negative errno where that cannot be had. */
+/* Waits for the socket. Returns 0 or a negative errno. */
 static int wait_for(struct connection *connection, uint32_t events)
 {
     struct epoll_event event = {.events = events, .data.ptr = connection};
@@ -134,7 +128,7 @@ static int wait_for(struct connection *connection, uint32_t events)
     return 0;
 }
 
-/* As wait_for(), with a deadline, because it is the client that is waited for. */
+/* As wait_for(), with the deadline for the client. */
 static int wait_for_client(struct connection *connection, enum state state, uint32_t events)
 {
     struct deadline_queue *deadlines = &connection->connections->deadlines;
@@ -156,34 +150,29 @@ static void drain(struct connection *connection)
     while (n < 0 && errno == EINTR);
     more = n < 0 ? errno == EAGAIN : n > 0;
     connection->drained += n > 0 ? (size_t)n : 0;
-    /*
-     * There may be more at once, but it is others' turn. The reply is sent: without waiting for the
-     * client, it may or may not read it.
-     */
+    /* If this fails, the client may or may not read the reply, which has been sent. */
     if (!more || connection->drained >= DRAIN_BYTES_MAX ||
         wait_for_client(connection, DRAINING, EPOLLIN) < 0)
         connection_close(connection);
 }
 
-/* The reply is sent: closes, once the client may. */
 static void finish(struct connection *connection)
 {
     if (!connection->drain) {
         connection_close(connection);
         return;
     }
-    /* Closing with bytes unread could cost the client the reply. It sees the end of it now. */
+    /* Closing with unread bytes could lose the reply. */
     (void)shutdown(connection->fd, SHUT_WR);
     drain(connection);
 }
 
-/* Whether an error of recv(2) or send(2) is for want of memory. Others mean the client has gone. */
+/* Whether recv(2) or send(2) failed for lack of memory. Other errors mean the client has gone. */
 static bool is_shortage(int error)
 {
     return error == -ENOMEM || error == -ENOBUFS;
 }
 
-/* Ends a connection whose reply cannot be sent. */
 static void give_up_sending(struct connection *connection, int error)
 {
     if (is_shortage(error))
@@ -192,7 +181,7 @@ static void give_up_sending(struct connection *connection, int error)
         connection_close(connection);
 }
 
-/* Sends what it can of bytes[0..length). Returns how many were sent, or -errno. */
+/* Returns how many of bytes[0..length) were sent, or -errno. */
 static ssize_t send_some(const struct connection *connection, const char *bytes, size_t length)
 {
     ssize_t n;
@@ -205,10 +194,9 @@ static ssize_t send_some(const struct connection *connection, const char *bytes,
     return n;
 }
 
-/* Sends the service's reply, and keeps what the socket does not take at once. */
-static void send_reply(struct connection *connection)
+/* Sends the reply, and keeps what the socket does not take at once. */
+static void send_reply(struct connection *connection, const struct reply *reply)
 {
-    const struct reply *reply = query_reply(connection->connections->service);
     ssize_t n = send_some(connection, reply->bytes, reply->length);
     char *rest;
     int r;
@@ -254,12 +242,11 @@ static void send_rest(struct connection *connection)
         finish(connection);
 }
 
-static void on_query_done(struct query *query)
+static void on_query_done(struct query *query, const struct reply *reply)
 {
-    send_reply((struct connection *)((char *)query - offsetof(struct connection, query)));
+    send_reply(container_of(query, struct connection, query), reply);
 }
 
-/* Answers a request that never became one. */
 static void refuse(struct connection *connection, const char *line, size_t length,
                    enum reason reason, const char *text)
 {
@@ -267,7 +254,6 @@ static void refuse(struct connection *connection, const char *line, size_t lengt
 
     deadline_stop(&connections->deadlines, &connection->deadline);
     query_refuse(connections->service, &connection->query, line, length, reason, text);
-    send_reply(connection);
 }
 
 static void answer(struct connection *connection, char *line, size_t length)
@@ -277,23 +263,19 @@ static void answer(struct connection *connection, char *line, size_t length)
     connection->state = ANSWERING;
     deadline_stop(&connections->deadlines, &connection->deadline);
     if (query_start(connections->service, &connection->query, line, length))
-        send_reply(connection);
-    else
-        /*
-         * Of the socket only the client's leaving matters now, which is always reported; and that
-         * sending the reply would report, too.
-         */
-        (void)wait_for(connection, 0);
+        return;
+    /* Only the end of the connection matters now, which is always reported. */
+    (void)wait_for(connection, 0);
 }
 
-/* Answers, instead of the request that is still coming, that we are at our limits. */
-static void refuse_for_want(struct connection *connection, const char *input, size_t length,
-                            int error)
+/* Answers an incomplete request that we are out of resources. */
+static void refuse_overloaded(struct connection *connection, const char *input, size_t length,
+                              int error)
 {
     refuse(connection, input, length, REASON_OVERLOADED, reason_text_from_errno(error));
 }
 
-/* Keeps the part of a request that has come, until the rest does. */
+/* Keeps the part of a request that has arrived. */
 static void keep(struct connection *connection, const char *input, size_t length)
 {
     int r;
@@ -301,7 +283,7 @@ static void keep(struct connection *connection, const char *input, size_t length
     if (!connection->buffer && length > 0) {
         connection->buffer = malloc(INPUT_BYTES);
         if (!connection->buffer) {
-            refuse_for_want(connection, input, length, -ENOMEM);
+            refuse_overloaded(connection, input, length, -ENOMEM);
             return;
         }
         memcpy(connection->buffer, input, length);
@@ -309,7 +291,7 @@ static void keep(struct connection *connection, const char *input, size_t length
     connection->length = length;
     r = wait_for_client(connection, READING, EPOLLIN);
     if (r < 0)
-        refuse_for_want(connection, input, length, r);
+        refuse_overloaded(connection, input, length, r);
 }
 
 static void receive(struct connection *connection)
@@ -329,7 +311,7 @@ static void receive(struct connection *connection)
         }
         if (n < 0) {
             if (is_shortage(-errno))
-                refuse_for_want(connection, input, length, -errno);
+                refuse_overloaded(connection, input, length, -errno);
             else
                 connection_close(connection); /* the client has gone */
             return;
@@ -381,7 +363,7 @@ static int on_io(sd_event_source *source, int fd, uint32_t events, void *userdat
     return 0;
 }
 
-/* Ends a connection whose client is waited for in vain. */
+/* Gives up waiting for the client. */
 static void give_up(struct connection *connection, enum reason reason, const char *text)
 {
     if (connection->state == READING)
@@ -394,7 +376,7 @@ static void give_up(struct connection *connection, enum reason reason, const cha
 static void on_deadline(struct deadline *deadline, void *userdata)
 {
     (void)userdata;
-    give_up(connection_of_deadline(deadline), REASON_TIMEOUT,
+    give_up(container_of(deadline, struct connection, deadline), REASON_TIMEOUT,
             "no complete request came in time (--timeout)");
 }
 
@@ -451,12 +433,17 @@ void connections_free(struct connections *connections)
     free(connections);
 }
 
+static bool is_full(const struct connections *connections)
+{
+    return connections->count >= connections->max;
+}
+
 int connections_take(struct connections *connections, int fd)
 {
     struct connection *connection;
 
     query_count_connection(connections->service);
-    if (connections_full(connections))
+    if (is_full(connections))
         (void)connections_make_room(
             connections,
             "made room for another client (--max-connections), no complete request had come");
@@ -476,38 +463,35 @@ int connections_take(struct connections *connections, int fd)
     return 0;
 }
 
-bool connections_full(const struct connections *connections)
-{
-    return connections->count >= connections->max;
-}
-
 /*
- * Gives the clients that have kept us waiting for longest their turn, since what they are waited
- * for may have come meanwhile, until there are fewer connections than count or one is waited for in
- * vain. Returns that one, or NULL.
+ * Serves the clients that have kept us waiting for longest, since they may have sent something
+ * meanwhile, until there are fewer connections than count or one has not. Returns that one, or
+ * NULL.
  */
-static struct connection *find_in_vain(struct connections *connections, size_t count)
+static struct connection *find_idle(struct connections *connections, size_t count)
 {
     struct deadline *first;
 
     while (connections->count >= count && (first = deadline_first(&connections->deadlines))) {
-        on_ready(connection_of_deadline(first));
+        struct connection *connection = container_of(first, struct connection, deadline);
+
+        on_ready(connection);
         if (deadline_first(&connections->deadlines) == first)
-            return connection_of_deadline(first);
+            return connection;
     }
     return NULL;
 }
 
 bool connections_blocked(struct connections *connections)
 {
-    return connections_full(connections) && !find_in_vain(connections, connections->max) &&
-           connections_full(connections);
+    return is_full(connections) && !find_idle(connections, connections->max) &&
+           is_full(connections);
 }
 
 bool connections_make_room(struct connections *connections, const char *text)
 {
     size_t count = connections->count;
-    struct connection *connection = find_in_vain(connections, count);
+    struct connection *connection = find_idle(connections, count);
 
     if (!connection)
         return connections->count < count;

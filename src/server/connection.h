@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The connections: bytes of a request in, bytes of a reply out, then closed. Each has one deadline
- * for the whole of its request. No client can hold up another: nothing here waits, and when all
- * places are taken the client that has waited longest for itself makes room.
+ * The connections: a request in, a reply out, then closed. Each has one deadline for its whole
+ * request. No client can delay another: nothing here waits, and if there are too many connections,
+ * the one whose client has kept us waiting for longest is closed.
  */
 #pragma once
 
@@ -30,27 +30,22 @@ int connections_new(sd_event *event, struct query_service *service, size_t max,
 void connections_free(struct connections *connections);
 
 /*
- * Takes the connected socket fd, and answers at once what can be answered at once. The caller has
- * seen to it that there is a place, or one to be made. Whoever may not ask is closed at once, and
- * takes nobody's place. Returns 0, or -ENOMEM; fd is closed then.
+ * Takes the connected socket fd, and answers at once if possible. The caller has made sure that
+ * there is room, or that some can be made. A peer that is not allowed to ask is disconnected at
+ * once. Returns 0, or -ENOMEM; fd is closed then.
  */
 int connections_take(struct connections *connections, int fd);
 
-/* Returns whether every place is taken. */
-bool connections_full(const struct connections *connections);
-
 /*
- * Returns whether every place is taken, and by connections that wait for us alone. Those whose
- * clients were waited for are looked at, lest one that has asked by now is taken for one that can
- * make room.
+ * Returns whether there are as many connections as there may be, and all wait for us. Requests that
+ * have arrived by now are read first.
  */
 bool connections_blocked(struct connections *connections);
 
 /*
- * Closes the connection that has waited longest for its client, with the answer for an overload,
- * text saying why, unless what it waited for has come meanwhile: then it is answered, and another
- * one has to go if that takes time. Returns whether there was one; where all wait for us, there is
- * none.
+ * Closes the connection whose client has kept us waiting for longest, with REASON_OVERLOADED and
+ * text. Requests that have arrived by now are answered first, which may be enough. Returns whether
+ * there is room now; if all wait for us, there is none.
  */
 bool connections_make_room(struct connections *connections, const char *text);
 

@@ -10,7 +10,7 @@
 #define DESCRIPTORS_OWN 64
 
 /* What a look into a mailbox may hold open. */
-#define DESCRIPTORS_LOOK 8
+#define DESCRIPTORS_PROBE 8
 
 /* Returns how many descriptors are not for connections. */
 static rlim_t reserved_descriptors(const struct settings *settings)
@@ -19,7 +19,7 @@ static rlim_t reserved_descriptors(const struct settings *settings)
 
     /* The loop looks into mailboxes, too, and there are two lanes of threads. */
     return DESCRIPTORS_OWN + settings->quota.roots_count +
-           (rlim_t)DESCRIPTORS_LOOK * (2 * threads + 1);
+           (rlim_t)DESCRIPTORS_PROBE * (2 * threads + 1);
 }
 
 size_t descriptors_raise_limit(const struct settings *settings, struct journal *journal)

@@ -14,7 +14,7 @@ static bool is_anonymous(dev_t device)
 }
 
 /* Forgets what is anonymous, if mounts have changed since this was called last. */
-static void heed_mounts(struct devices *devices)
+static void check_mounts(struct devices *devices)
 {
     struct pollfd mounts = {.fd = devices->mounts_fd, .events = POLLPRI};
 
@@ -44,7 +44,7 @@ enum filesystem_kind devices_kind(struct devices *devices, dev_t device)
         if (devices->known[i].device != device)
             continue;
         if (is_anonymous(device))
-            heed_mounts(devices);
+            check_mounts(devices);
         return devices->known[i].kind;
     }
     return FILESYSTEM_UNKNOWN;
@@ -52,7 +52,7 @@ enum filesystem_kind devices_kind(struct devices *devices, dev_t device)
 
 uint64_t devices_changes(struct devices *devices)
 {
-    heed_mounts(devices);
+    check_mounts(devices);
     return devices->changes;
 }
 

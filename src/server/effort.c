@@ -13,7 +13,7 @@ static uint64_t id_of(const struct effort *effort, const char *path)
 int effort_init(struct effort *effort)
 {
     *effort = (struct effort){};
-    return hash_key_init_random(&effort->key);
+    return hash_key_init(&effort->key);
 }
 
 enum effort_size effort_get(const struct effort *effort, const char *path, uint64_t now_usec)
@@ -22,7 +22,8 @@ enum effort_size effort_get(const struct effort *effort, const char *path, uint6
 
     if (effort->large[id % EFFORT_MAILBOXES].id != id)
         return EFFORT_SMALL;
-    return now_usec < effort->large[id % EFFORT_MAILBOXES].until_usec ? EFFORT_VAIN : EFFORT_LARGE;
+    return now_usec < effort->large[id % EFFORT_MAILBOXES].until_usec ? EFFORT_DEFERRED
+                                                                      : EFFORT_LARGE;
 }
 
 void effort_note_large(struct effort *effort, const char *path, uint64_t until_usec)

@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-#include "quota/hash.h"
+#include "system/hash_table.h"
 
 #define EFFORT_MAILBOXES 4096
 
@@ -24,9 +24,9 @@ struct effort {
 int effort_init(struct effort *effort);
 
 enum effort_size {
-    EFFORT_SMALL, /* or not known */
-    EFFORT_LARGE, /* at the last scan */
-    EFFORT_VAIN,  /* large, and must not be counted now */
+    EFFORT_SMALL,    /* or not known */
+    EFFORT_LARGE,    /* at the last scan */
+    EFFORT_DEFERRED, /* large, and must not be counted now */
 };
 
 /* Returns what is known of the mailbox at path. now_usec is CLOCK_MONOTONIC. */

@@ -2,10 +2,11 @@
 #include "server/limits_store.h"
 
 #include <errno.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "system/cleanup.h"
 
 struct limits_store {
     struct pool *pool;
@@ -19,9 +20,9 @@ struct limits_store {
     char error[LIMITS_ERROR_BYTES_MAX];
 
     bool loading;
-    bool probing; /* what is being read is only tried */
-    bool again;   /* asked for once more while it was being read */
-    bool old;     /* the file of the limits could not be read again */
+    bool probing; /* it is only being tried */
+    bool again;   /* to be read once more */
+    bool old;     /* it could not be read again */
     limits_store_done_fn done;
     void *userdata;
 };
@@ -51,7 +52,6 @@ void limits_store_free(struct limits_store *store)
     free(store);
 }
 
-/* Says why the file was not read. */
 static void reject(struct limits_store *store, const char *why)
 {
     store->old = store->limits != NULL;
@@ -65,7 +65,6 @@ static void say_fault(const char *line, void *userdata)
     journal_event(userdata, JOURNAL_LIMITS_FAULT, NULL, "%s", line);
 }
 
-/* Says what was loaded. */
 static void report(struct limits_store *store)
 {
     size_t faults = limits_faults(store->limits)->count;
@@ -88,20 +87,14 @@ void limits_store_load(struct limits_store *store, bool quiet)
         report(store);
 }
 
-static struct limits_store *store_of_job(struct pool_job *job)
-{
-    return (struct limits_store *)((char *)job - offsetof(struct limits_store, job));
-}
-
 /* On a thread of the pool. */
 static void on_work(struct pool_job *job)
 {
-    struct limits_store *store = store_of_job(job);
+    struct limits_store *store = container_of(job, struct limits_store, job);
 
     store->result = limits_load(store->path, &store->loaded, store->error);
 }
 
-/* Lets what was read be in force, unless it was only tried. */
 static void take_loaded(struct limits_store *store)
 {
     struct limits *superfluous = store->probing ? store->loaded : store->limits;
@@ -117,7 +110,7 @@ static void take_loaded(struct limits_store *store)
 
 static void on_finished(struct pool_job *job)
 {
-    struct limits_store *store = store_of_job(job);
+    struct limits_store *store = container_of(job, struct limits_store, job);
 
     store->loading = false;
     if (store->again) {

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The limits that hold now: read at the start, read again on a thread, and exchanged whole. The
- * journal says what came of it: what was loaded, at most LIMITS_FAULTS_MAX lines about faults, or
- * why nothing was.
+ * The current limits, which are read at the start and reloaded on a thread. The journal says what
+ * was loaded, with at most LIMITS_FAULTS_MAX lines about faults, or why nothing was.
  */
 #pragma once
 
@@ -14,7 +13,7 @@
 
 struct limits_store;
 
-/* Called on the event loop when the file was read, whatever came of it. */
+/* Called on the event loop when reading the file has succeeded or failed. */
 typedef void (*limits_store_done_fn)(void *userdata);
 
 /*
@@ -28,27 +27,25 @@ int limits_store_new(struct pool *pool, struct journal *journal, const char *pat
 void limits_store_free(struct limits_store *store);
 
 /*
- * Reads the file, and waits for it. There are no limits where it cannot be read. With quiet only
+ * Reads the file, and waits for it. If it cannot be read, there are no limits; with quiet, only
  * that is reported.
  */
 void limits_store_load(struct limits_store *store, bool quiet);
 
 /*
- * Reads the file again, on a thread: neither its size nor the disk holds anybody up. The old limits
- * stay in force until it is done, and on if the file cannot be read. A file that changes while it
- * is read is read once more when it is asked for.
+ * Reads the file again, on a thread. The old limits stay in force until that is done, and if the
+ * file cannot be read. A call while the file is being read has it read once more.
  */
 void limits_store_reload(struct limits_store *store, limits_store_done_fn done, void *userdata);
 
 /*
- * Finds out whether there are limits whose file can no longer be read. As limits_store_reload(),
- * but the limits stay, and the journal says only that it cannot. Where the file is being read
- * already, that does for both; done() is called once.
+ * As limits_store_reload(), but only finds out whether the file can still be read, and logs it if
+ * not. If the file is being read already, that serves for both; done() is called once.
  */
 void limits_store_probe(struct limits_store *store, limits_store_done_fn done, void *userdata);
 
-/* Returns whether there are limits whose file could not be read again. */
+/* Returns whether the limits are old: their file could not be read again. */
 bool limits_store_is_old(const struct limits_store *store);
 
-/* Returns the limits that hold now, NULL where there are none. They stay the store's. */
+/* Returns the current limits, which stay the store's; NULL: none. */
 const struct limits *limits_store_get(const struct limits_store *store);

@@ -12,10 +12,10 @@
 #include "system/cleanup.h"
 #include "system/clock.h"
 
-/* Accepted in one go, before the clients that are there already get their turn. */
+/* Accepted at a time, before clients that are connected already are served. */
 #define BATCH 32
 
-/* How long nothing is accepted when there is no descriptor for it. */
+/* How long nothing is accepted if there are no descriptors. */
 #define PAUSE_USEC (100 * USEC_PER_MSEC)
 
 struct listener {
@@ -43,7 +43,7 @@ static void listener_stop(struct listener *listener)
     listener->io = sd_event_source_disable_unref(listener->io);
 }
 
-/* Returns a negative errno if any of them could not be. Switching off always works. */
+/* Returns 0 or a negative errno. Switching off always works. */
 static int set_enabled(struct listeners *listeners, int enabled)
 {
     struct listener *listener;
@@ -55,14 +55,12 @@ static int set_enabled(struct listeners *listeners, int enabled)
     return r;
 }
 
-/* Leaves everything in the queues until a connection is closed, or the pause is over. */
 static void pause_all(struct listeners *listeners)
 {
     listeners->paused = true;
     (void)set_enabled(listeners, SD_EVENT_OFF);
 }
 
-/* Lets the pause end by itself. */
 static void limit_pause(struct listeners *listeners)
 {
     sd_event_source_set_time_relative(listeners->pause, PAUSE_USEC);
@@ -77,7 +75,7 @@ static int on_pause_over(sd_event_source *source, uint64_t usec, void *userdata)
     return 0;
 }
 
-/* There are no descriptors, or no memory: whoever waits for his client gives his up, or we wait. */
+/* Without descriptors or memory, a connection whose client is slow is closed, or we wait. */
 static void out_of_resources(struct listeners *listeners, int error)
 {
     if (connections_make_room(listeners->connections,
@@ -95,8 +93,8 @@ static void out_of_resources(struct listeners *listeners, int error)
 }
 
 /*
- * Accepts a connection. Returns it, or a negative errno. The kernel looks for a descriptor before
- * it looks into the queue: being short of them matters only where somebody waits there.
+ * Accepts a connection. Returns it, or a negative errno. The kernel reports that there are no
+ * descriptors even if the queue is empty.
  */
 static int accept_connection(int listen_fd)
 {
@@ -111,7 +109,7 @@ static int accept_connection(int listen_fd)
     return -error;
 }
 
-/* Accepts one. Returns false where there is no more to accept for now. */
+/* Accepts one. Returns whether there may be more to accept. */
 static bool accept_one(struct listener *listener, int listen_fd)
 {
     struct listeners *listeners = listener->listeners;
@@ -144,7 +142,7 @@ static bool accept_one(struct listener *listener, int listen_fd)
     }
 }
 
-/* Empties the queues, as far as there is room. Nothing tells later that one is empty. */
+/* Empties the queues, as far as there is room. */
 static void drain(struct listeners *listeners)
 {
     struct listener *listener;
@@ -229,7 +227,7 @@ void listeners_resume(struct listeners *listeners)
     if (!listeners->paused)
         return;
     if (set_enabled(listeners, SD_EVENT_ON) < 0) {
-        limit_pause(listeners); /* watching takes memory of the kernel's */
+        limit_pause(listeners); /* there is no memory to watch them */
         return;
     }
     listeners->paused = false;

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/*
- * The listening sockets: accepts connections while there is room for them, and leaves the others in
- * the kernel's queue.
- */
+/* The listening sockets: accepts connections while there is room, and leaves the others queued. */
 #pragma once
 
 #include <stdbool.h>
@@ -14,7 +11,7 @@
 
 struct listeners;
 
-/* Called on the event loop when nothing is left to accept. */
+/* Called when nothing is left to accept. */
 typedef void (*listeners_drained_fn)(void *userdata);
 
 /*
@@ -30,15 +27,15 @@ void listeners_free(struct listeners *listeners);
 /* Accepts from fd, which is made non-blocking. Returns 0 or a negative errno. */
 int listeners_add(struct listeners *listeners, int fd);
 
-/* Goes on after a connection was closed, if there was no room. */
+/* Continues after a connection was closed, if there was no room. */
 void listeners_resume(struct listeners *listeners);
 
 /* Accepts no more. */
 void listeners_stop(struct listeners *listeners);
 
 /*
- * Accepts what is in the queues already, now and as room comes, and no more once they are empty:
- * drained is called then, maybe at once. For sockets that nobody can connect to any longer.
+ * Accepts what is in the queues, now and as room becomes available, until they are empty; drained()
+ * is called then, maybe at once. For sockets to which nobody can connect any longer.
  */
 void listeners_drain(struct listeners *listeners, listeners_drained_fn drained, void *userdata);
 

@@ -18,7 +18,7 @@ void lookups_add(struct lookups *lookups, bool found)
     lookups->found += found;
 }
 
-bool lookups_are_in_vain(const struct lookups *lookups)
+bool lookups_fail(const struct lookups *lookups)
 {
     if (lookups->found == 0)
         return lookups->total > 0;

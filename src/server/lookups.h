@@ -25,4 +25,4 @@ void lookups_add(struct lookups *lookups, bool found);
  * Returns whether addresses do not lead to mailboxes: none has so far, or most of the last
  * LOOKUPS_WINDOW did not. False if there were none.
  */
-bool lookups_are_in_vain(const struct lookups *lookups);
+bool lookups_fail(const struct lookups *lookups);

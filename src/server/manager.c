@@ -66,10 +66,7 @@ void manager_free(struct manager *manager)
     free(manager);
 }
 
-static void manager_freep(struct manager **manager)
-{
-    manager_free(*manager);
-}
+DEFINE_FREEP(manager)
 
 int manager_new(sd_event *event, struct journal *journal, struct manager **ret)
 {

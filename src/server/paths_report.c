@@ -2,7 +2,6 @@
 #include "server/paths_report.h"
 
 #include <errno.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,11 +17,6 @@ struct paths_report {
     size_t length;
 };
 
-static struct paths_report *report_of_job(struct pool_job *job)
-{
-    return (struct paths_report *)((char *)job - offsetof(struct paths_report, job));
-}
-
 static void add_line(const char *line, void *userdata)
 {
     fputs(line, userdata);
@@ -32,7 +26,7 @@ static void add_line(const char *line, void *userdata)
 /* On a thread of the pool. */
 static void on_work(struct pool_job *job)
 {
-    struct paths_report *report = report_of_job(job);
+    struct paths_report *report = container_of(job, struct paths_report, job);
     _cleanup_(fclosep) FILE *file = open_memstream(&report->lines, &report->length);
 
     if (file)
@@ -41,7 +35,7 @@ static void on_work(struct pool_job *job)
 
 static void on_finished(struct pool_job *job)
 {
-    const struct paths_report *report = report_of_job(job);
+    const struct paths_report *report = container_of(job, struct paths_report, job);
 
     for (size_t i = 0; i < report->length; i += strlen(report->lines + i) + 1)
         journal_log(report->journal, LOG_WARNING, "%s", report->lines + i);

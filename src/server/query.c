@@ -19,9 +19,6 @@
 /* Scans that wait for a thread. Each takes a few hundred bytes, and its client a connection. */
 #define QUEUE_MAX 1024
 
-/* The part of --cache-size that is for maildirsize; the rest is for counts. */
-#define MAILDIRSIZES_PART 4
-
 /* Threads for jobs that concern no mailbox: the limits file, and the paths of the options. */
 #define ASIDE_THREADS 2
 
@@ -34,7 +31,6 @@ struct query_service {
     struct pool *fast;
     struct pool *slow;
     struct pool *aside; /* separate, so that neither mailboxes nor these jobs delay each other */
-    struct cache *cache;
     struct scanner *scanner;
     struct limits_store *limits;
     struct report *report;
@@ -44,8 +40,7 @@ struct query_service {
     struct lookups lookups;
     bool listens;
     uint64_t started_usec;
-    struct mailbox_memory memory;
-    struct reply reply;
+    struct mailbox_nowait nowait;
 };
 
 static enum filesystem_kind device_kind(dev_t device, void *userdata)
@@ -85,14 +80,11 @@ static int service_init(sd_event *event, struct query_service *service, size_t c
     r = report_new(event, service->journal, &service->report);
     if (r < 0)
         return r;
-    r = cache_new(settings->cache_bytes - settings->cache_bytes / MAILDIRSIZES_PART,
-                  &service->cache);
+    r = cache_new(settings->cache_bytes, &service->nowait.cache);
     if (r < 0)
         return r;
-    r = mailbox_memory_init(&service->memory, settings->cache_bytes / MAILDIRSIZES_PART,
-                            device_kind, service);
-    if (r < 0)
-        return r;
+    service->nowait.device_kind = device_kind;
+    service->nowait.userdata = service;
     r = pool_new(event, settings->scan_threads, QUEUE_MAX, &service->fast);
     if (r == 0)
         r = pool_new(event, slow_threads(settings), QUEUE_MAX, &service->slow);
@@ -104,8 +96,8 @@ static int service_init(sd_event *event, struct query_service *service, size_t c
                          &service->limits);
     if (r < 0)
         return r;
-    return scanner_new(event, &scanner_settings, service->fast, service->slow, service->cache,
-                       &service->devices, &service->scanner);
+    return scanner_new(event, &scanner_settings, service->fast, service->slow,
+                       service->nowait.cache, &service->devices, &service->scanner);
 }
 
 int query_service_new(sd_event *event, const struct settings *settings, size_t connections_max,
@@ -146,8 +138,7 @@ bool query_service_end(struct query_service *service)
         scanner_free(service->scanner);
     limits_store_free(service->limits);
     report_free(service->report);
-    cache_free(service->cache);
-    mailbox_memory_done(&service->memory);
+    cache_free(service->nowait.cache);
     devices_deinit(&service->devices);
     free(service);
     return true;
@@ -162,40 +153,41 @@ static struct report_entry report_entry(const struct query *query, const char *s
     };
 }
 
-/* Makes the reply for an error. */
-static void answer_error(struct query_service *service, const struct query *query,
-                         enum reason reason, const char *text)
+static void done_error(struct query_service *service, struct query *query, enum reason reason,
+                       const char *text)
 {
     bool accept = service->settings->on_error == ON_ERROR_ACCEPT;
+    struct reply reply;
 
     if (query->type == REQUEST_PATH)
-        reply_number(&service->reply, accept ? 0 : SIZE_BYTES_MAX);
+        reply_number(&reply, accept ? 0 : SIZE_BYTES_MAX);
     else
-        reply_error(&service->reply, reason, text);
+        reply_error(&reply, reason, text);
     service->counters.queries++;
     service->counters.errors++;
+    query->done(query, &reply);
 }
 
 /*
- * Makes the reply for an error, and the one journal entry that says why. what is the mailbox's
- * path, or else whatever was asked.
+ * Replies with an error, and makes the one journal entry that says why. what is the mailbox's path,
+ * or else whatever was asked.
  */
-static void finish_error(struct query_service *service, const struct query *query,
-                         enum reason reason, const char *what, const char *text)
+static void finish_error(struct query_service *service, struct query *query, enum reason reason,
+                         const char *what, const char *text)
 {
     bool accept = service->settings->on_error == ON_ERROR_ACCEPT;
     struct report_entry entry = report_entry(query, what);
 
-    answer_error(service, query, reason, text);
     latency_add(&service->latency, entry.usec);
     report_error(service->report, &entry, reason, text,
                  query->type != REQUEST_PATH ? "an error"
                  : accept                    ? "0: the mail is accepted"
                                              : "that it is full: the mail is deferred");
+    done_error(service, query, reason, text);
 }
 
 /* As finish_error(), for a probe or a count that failed; detail, unless NULL, says more. */
-static void finish_errno(struct query_service *service, const struct query *query, int error,
+static void finish_errno(struct query_service *service, struct query *query, int error,
                          const char *mailbox, const char *detail)
 {
     const char *why;
@@ -204,66 +196,62 @@ static void finish_errno(struct query_service *service, const struct query *quer
     finish_error(service, query, reason, mailbox, detail ? detail : why);
 }
 
-/*
- * Takes in whether an address led to a mailbox. What is normal for one address, for an alias has no
- * mailbox, is an error of the settings where it is the rule.
+/* Notes whether an address led to a mailbox. Aliases have none, but if most have none, report it.
  */
 static void note_lookup(struct query_service *service, const char *mailbox, bool found)
 {
     if (!service->listens)
-        return; /* one connection tells nothing */
+        return; /* one connection is not significant */
     lookups_add(&service->lookups, found);
-    if (!found && lookups_are_in_vain(&service->lookups) &&
-        report_no_mailboxes_is_due(service->report))
+    if (!found && lookups_fail(&service->lookups) && report_no_mailboxes_is_due(service->report))
         report_no_mailboxes(service->report, &service->lookups, mailbox);
 }
 
-static void finish_usage(struct query_service *service, const struct query *query,
-                         const char *mailbox, const struct usage *usage)
+static void finish_usage(struct query_service *service, struct query *query, const char *mailbox,
+                         const struct usage *usage)
 {
     bool check = query->type == REQUEST_CHECK;
-    struct target_judgement judgement;
+    struct target_decision decision;
     struct report_entry entry;
+    struct reply reply;
 
-    target_judge(&query->target, &service->settings->quota, mailbox, usage, &judgement);
-    entry = report_entry(query, judgement.mailbox);
+    target_decide(&query->target, &service->settings->quota, mailbox, usage, &decision);
+    entry = report_entry(query, decision.mailbox);
     if (query->type == REQUEST_PATH)
-        reply_number(&service->reply, usage->bytes);
+        reply_number(&reply, usage->bytes);
     else
-        reply_judgement(&service->reply, check, &judgement);
+        reply_decision(&reply, check, &decision);
     service->counters.queries++;
-    if (judgement.verdict == VERDICT_OVER || judgement.verdict == VERDICT_TOOLARGE)
+    if (decision.verdict == VERDICT_OVER || decision.verdict == VERDICT_TOOLARGE)
         service->counters.over++;
     latency_add(&service->latency, entry.usec);
-    report_answer(service->report, &entry, &judgement);
+    report_answer(service->report, &entry, &decision);
     if (!target_is_path(&query->target))
-        note_lookup(service, judgement.mailbox, usage->source != USAGE_NONE);
+        note_lookup(service, decision.mailbox, usage->source != USAGE_NONE);
+    query->done(query, &reply);
 }
 
-/* What became of a candidate, the mailbox at one path. */
+/* The outcome of probing a candidate. */
 enum outcome {
-    OUTCOME_ANSWERED,
+    OUTCOME_DONE,    /* the query may be gone */
     OUTCOME_NOTHING, /* nothing is there, but there are other candidates */
-    OUTCOME_WAITS,   /* a worker thread has to find out */
+    OUTCOME_WAITS,   /* for a worker thread */
 };
 
-/*
- * Whether the mailbox has to be looked into by a worker thread because messages may have arrived
- * that nobody added to its maildirsize. Once a day is enough.
- */
+/* Whether a worker thread must check, once a day, if somebody keeps the maildirsize. */
 static bool is_to_be_checked(struct query_service *service, const struct mailbox *mailbox,
                              const char *path)
 {
     return mailbox->is_suspect && report_check_is_due(service->report, path);
 }
 
-/* Probes the mailbox at path from memory; *ret_device is what it waits for, if it does. */
+/* Probes the mailbox at path without waiting; *ret_device is what it would have to wait for. */
 static enum outcome probe(struct query_service *service, struct query *query, const char *path,
                           dev_t *ret_device)
 {
     const struct quota_settings *settings = &service->settings->quota;
     _cleanup_(mailbox_close) struct mailbox mailbox = MAILBOX_NULL;
-    int r = mailbox_probe(&settings->mailbox, &query->target.policy, &service->memory, path,
+    int r = mailbox_probe(&settings->mailbox, &query->target.policy, &service->nowait, path,
                           clock_usec(CLOCK_REALTIME), &mailbox);
 
     query->waiter.have_usage = r == MAILBOX_ANSWERED;
@@ -279,13 +267,10 @@ static enum outcome probe(struct query_service *service, struct query *query, co
         finish_usage(service, query, path, &mailbox.usage);
     else
         finish_errno(service, query, r, path, mailbox.detail[0] != '\0' ? mailbox.detail : NULL);
-    return OUTCOME_ANSWERED;
+    return OUTCOME_DONE;
 }
 
-/*
- * Probes the mailbox at path, from memory or through the scanner. Returns OUTCOME_WAITS only if the
- * scanner has it.
- */
+/* As probe(), but returns OUTCOME_WAITS only if the scanner has the query. */
 static enum outcome probe_or_scan(struct query_service *service, struct query *query,
                                   const char *path)
 {
@@ -302,10 +287,10 @@ static enum outcome probe_or_scan(struct query_service *service, struct query *q
         finish_usage(service, query, path, &query->waiter.usage);
     else
         finish_errno(service, query, r, path, NULL);
-    return OUTCOME_ANSWERED;
+    return OUTCOME_DONE;
 }
 
-/* Probes one mailbox of an address after the other. Returns whether the reply is there. */
+/* Probes one mailbox of an address after the other. Returns whether the query is done. */
 static bool try_candidates(struct query_service *service, struct query *query)
 {
     char path[PATH_MAX];
@@ -321,20 +306,19 @@ static bool try_candidates(struct query_service *service, struct query *query)
         }
         outcome = probe_or_scan(service, query, path);
         if (outcome != OUTCOME_NOTHING)
-            return outcome == OUTCOME_ANSWERED;
+            return outcome == OUTCOME_DONE;
     }
 }
 
 static void on_scan_done(struct scan_waiter *waiter, const struct scan_result *result)
 {
-    struct query *query = (struct query *)((char *)waiter - offsetof(struct query, waiter));
+    struct query *query = container_of(waiter, struct query, waiter);
     struct query_service *service = waiter->userdata;
 
     if (target_goes_on(&query->target, &service->settings->quota, result->error,
                        result->usage.source)) {
         query->target.candidate++;
-        if (!try_candidates(service, query))
-            return;
+        (void)try_candidates(service, query);
     } else if (result->error < 0) {
         finish_errno(service, query, result->error, result->path, result->detail);
     } else {
@@ -346,13 +330,12 @@ static void on_scan_done(struct scan_waiter *waiter, const struct scan_result *r
         }
         finish_usage(service, query, result->path, &result->usage);
     }
-    query->done(query);
 }
 
 static bool answer_mailbox(struct query_service *service, struct query *query,
                            const struct request *request)
 {
-    const struct target_question question = {
+    const struct target_terms terms = {
         .size_bytes = request->size_bytes,
         .verdict_alone = request->type == REQUEST_CHECK,
         .have_limit = request->have_limit,
@@ -367,31 +350,28 @@ static bool answer_mailbox(struct query_service *service, struct query *query,
         .userdata = service,
     };
     reason = target_begin(&query->target, &service->settings->quota,
-                          limits_store_get(service->limits), &question, request->target, &why);
+                          limits_store_get(service->limits), &terms, request->target, &why);
     if (reason != REASON_NONE) {
         finish_error(service, query, reason, request->target, why);
         return true;
     }
     if (target_is_path(&query->target))
-        return probe_or_scan(service, query, request->target) == OUTCOME_ANSWERED;
+        return probe_or_scan(service, query, request->target) == OUTCOME_DONE;
     return try_candidates(service, query);
 }
 
-static void answer_ping(struct query_service *service)
+static void answer_ping(struct reply *reply)
 {
-    reply_init(&service->reply);
-    reply_add_text(&service->reply, "status", "ok");
-    reply_add_text(&service->reply, "version", PROJECT_VERSION);
-    reply_end(&service->reply);
-    service->counters.queries++;
+    reply_init(reply);
+    reply_add_text(reply, "status", "ok");
+    reply_add_text(reply, "version", PROJECT_VERSION);
+    reply_end(reply);
 }
 
-static void answer_stats(struct query_service *service)
+static void answer_stats(struct query_service *service, struct reply *reply)
 {
     const struct scan_counters *scans = scanner_counters(service->scanner);
-    struct reply *reply = &service->reply;
 
-    service->counters.queries++;
     reply_init(reply);
     reply_add_text(reply, "status", "ok");
     reply_add_number(reply, "queries", service->counters.queries);
@@ -403,14 +383,14 @@ static void answer_stats(struct query_service *service)
     reply_add_number(reply, "shared", scans->shared);
     reply_add_number(reply, "timeouts", scans->timeouts);
     reply_add_number(reply, "stuck", scanner_stuck(service->scanner));
-    reply_add_number(reply, "mailboxes", cache_count(service->cache));
+    reply_add_number(reply, "mailboxes", cache_count(service->nowait.cache, CACHE_COUNT));
     reply_add_number(reply, "uptime",
                      (clock_usec(CLOCK_MONOTONIC) - service->started_usec) / USEC_PER_SEC);
     reply_end(reply);
 }
 
 /* As finish_error(), for a line that is no request. The journal shows the beginning of it. */
-static void refuse_line(struct query_service *service, const struct query *query, const char *line,
+static void refuse_line(struct query_service *service, struct query *query, const char *line,
                         size_t length, enum reason reason, const char *text)
 {
     char shown[SHOWN_BYTES_MAX + 3];
@@ -428,6 +408,7 @@ void query_count_connection(struct query_service *service)
 bool query_start(struct query_service *service, struct query *query, char *line, size_t length)
 {
     struct request request;
+    struct reply reply;
     const char *text;
     enum reason reason;
 
@@ -436,23 +417,22 @@ bool query_start(struct query_service *service, struct query *query, char *line,
     query->type = request.type;
     if (service->settings->misconfigured && request.type != REQUEST_STATS) {
         /* The journal has one entry about it, not one for each query. */
-        answer_error(service, query, REASON_MISCONFIGURED, service->settings->misconfigured);
+        done_error(service, query, REASON_MISCONFIGURED, service->settings->misconfigured);
         return true;
     }
     if (reason != REASON_NONE) {
         refuse_line(service, query, line, length, reason, text);
         return true;
     }
-    switch (request.type) {
-    case REQUEST_PING:
-        answer_ping(service);
-        return true;
-    case REQUEST_STATS:
-        answer_stats(service);
-        return true;
-    default:
+    if (request.target)
         return answer_mailbox(service, query, &request);
-    }
+    service->counters.queries++;
+    if (request.type == REQUEST_PING)
+        answer_ping(&reply);
+    else
+        answer_stats(service, &reply);
+    query->done(query, &reply);
+    return true;
 }
 
 void query_refuse(struct query_service *service, struct query *query, const char *line,
@@ -476,24 +456,9 @@ void query_cancel(struct query_service *service, struct query *query)
     scanner_leave(service->scanner, &query->waiter);
 }
 
-const struct reply *query_reply(const struct query_service *service)
-{
-    return &service->reply;
-}
-
 const struct query_counters *query_counters(const struct query_service *service)
 {
     return &service->counters;
-}
-
-const struct lookups *query_lookups(const struct query_service *service)
-{
-    return &service->lookups;
-}
-
-size_t query_mailboxes(const struct query_service *service)
-{
-    return cache_count(service->cache);
 }
 
 unsigned int query_stuck(struct query_service *service)
@@ -516,7 +481,23 @@ struct pool *query_pool(const struct query_service *service)
     return service->aside;
 }
 
-uint64_t query_p99_usec(const struct query_service *service)
+void query_status(struct query_service *service, char text[static QUERY_STATUS_BYTES_MAX])
 {
-    return latency_quantile_usec(&service->latency, 990);
+    const struct query_counters *counters = &service->counters;
+    uint64_t p99_usec = latency_quantile_usec(&service->latency, 990);
+    unsigned int stuck = query_stuck(service);
+    char hang[64] = "";
+
+    if (service->settings->misconfigured) {
+        snprintf(text, QUERY_STATUS_BYTES_MAX, "%s", service->settings->misconfigured);
+        return;
+    }
+    if (stuck > 0)
+        snprintf(hang, sizeof(hang), "; %u counts hang in a file system", stuck);
+    snprintf(text, QUERY_STATUS_BYTES_MAX,
+             "%" PRIu64 " queries, %" PRIu64 " over quota, %" PRIu64
+             " errors; %zu mailboxes cached; p99 %" PRIu64 ".%" PRIu64 " ms%s%s",
+             counters->queries, counters->over, counters->errors,
+             cache_count(service->nowait.cache, CACHE_COUNT), p99_usec / 1000, p99_usec / 100 % 10,
+             lookups_fail(&service->lookups) ? "; addresses do not lead to mailboxes" : "", hang);
 }

@@ -26,11 +26,13 @@ struct query_peer {
 };
 
 struct query;
-typedef void (*query_done_fn)(struct query *query);
+
+/* Called once, with the reply, which is valid during the call. It may release the query. */
+typedef void (*query_done_fn)(struct query *query, const struct reply *reply);
 
 /* One query, embedded in its connection. All zeroes is a query that was not started. */
 struct query {
-    query_done_fn done;     /* set by the caller; called when a waiting query has its reply */
+    query_done_fn done;     /* set by the caller */
     struct query_peer peer; /* set by the caller */
 
     struct scan_waiter waiter;
@@ -48,6 +50,9 @@ struct query_counters {
 };
 
 struct query_service;
+
+/* Room for the line of query_status(). */
+#define QUERY_STATUS_BYTES_MAX 512
 
 /*
  * Makes what queries need: worker threads, the cache and the scanner. settings and journal stay the
@@ -72,13 +77,13 @@ void query_count_connection(struct query_service *service);
 
 /*
  * Starts the query for the request line[0..length) (the byte after it may be overwritten). Returns
- * true if the reply is ready, or false if done() will be called later; line is not needed then.
+ * whether done() has been called; if not, it will be called later, and line is not needed then.
  */
 bool query_start(struct query_service *service, struct query *query, char *line, size_t length);
 
 /*
- * Makes the reply to an incomplete or oversized request, with the reason; text says for people what
- * was wrong. line[0..length) is the part that was received.
+ * Calls done() with the reply to an incomplete or oversized request: the reason, and text, which
+ * says for people what was wrong. line[0..length) is the part that was received.
  */
 void query_refuse(struct query_service *service, struct query *query, const char *line,
                   size_t length, enum reason reason, const char *text);
@@ -89,19 +94,8 @@ void query_lost(struct query_service *service, const struct query *query, int er
 /* Cancels a waiting query: done() is not called. */
 void query_cancel(struct query_service *service, struct query *query);
 
-/*
- * Returns the reply, valid until the next query is started or finished. It stays the service's.
- */
-const struct reply *query_reply(const struct query_service *service);
-
 /* Returns the counters, which stay the service's. */
 const struct query_counters *query_counters(const struct query_service *service);
-
-/* Returns how many mailboxes are in the cache. */
-size_t query_mailboxes(const struct query_service *service);
-
-/* Returns the counters of addresses that led to mailboxes, which stay the service's. */
-const struct lookups *query_lookups(const struct query_service *service);
 
 /* Returns whether a scan is under way, even if no query waits for it any longer. */
 bool query_is_busy(const struct query_service *service);
@@ -109,5 +103,5 @@ bool query_is_busy(const struct query_service *service);
 /* Returns how many scans hang in a file system. */
 unsigned int query_stuck(struct query_service *service);
 
-/* Returns the 99th percentile of the time that replies took, approximately. */
-uint64_t query_p99_usec(const struct query_service *service);
+/* Writes the counters, and anything that is amiss, as one line for people. */
+void query_status(struct query_service *service, char text[static QUERY_STATUS_BYTES_MAX]);

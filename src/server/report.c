@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "protocol/words.h"
 #include "server/throttle.h"
 #include "system/cleanup.h"
 #include "system/clock.h"
@@ -44,7 +45,7 @@ static const char *status_of(enum journal_message message)
     case JOURNAL_OUTSIDE_ROOT:
     case JOURNAL_MAILBOX_UNREADABLE:
     case JOURNAL_OVERLOADED:
-        return "error";
+        return STATUS_ERROR;
     default:
         return NULL;
     }
@@ -72,10 +73,7 @@ void report_free(struct report *report)
     free(report);
 }
 
-static void report_freep(struct report **report)
-{
-    report_free(*report);
-}
+DEFINE_FREEP(report)
 
 int report_new(sd_event *event, struct journal *journal, struct report **ret)
 {
@@ -95,7 +93,7 @@ int report_new(sd_event *event, struct journal *journal, struct report **ret)
     return 0;
 }
 
-/* The fields that every entry about a question has; who asks as far as the kernel knows. */
+/* The fields that every entry about a query has. */
 static struct journal_fields fields_of(const struct report_entry *entry)
 {
     struct journal_fields fields = {
@@ -141,7 +139,7 @@ void report_error(struct report *report, const struct report_entry *entry, enum 
     if (!throttle_admit(report->throttle, (int)message, entry->subject))
         return;
     fields = fields_of(entry);
-    fields.status = "error";
+    fields.status = STATUS_ERROR;
     fields.reason = reason_to_string(reason);
     /* What is longer than any path is cut, lest the reason is. */
     journal_event(report->journal, message, &fields, "%.*s: %s; answered %s",
@@ -149,21 +147,21 @@ void report_error(struct report *report, const struct report_entry *entry, enum 
                   entry->subject, text, answered);
 }
 
-/* The fields of an answer, besides those of the question. */
+/* The fields of a decision. */
 static struct journal_fields answer_fields(const struct report_entry *entry,
-                                           const struct target_judgement *judgement)
+                                           const struct target_decision *decision)
 {
     struct journal_fields fields = fields_of(entry);
 
-    fields.status = verdict_to_string(judgement->verdict);
-    fields.source = usage_source_to_string(judgement->usage->source);
+    fields.status = verdict_to_string(decision->verdict);
+    fields.source = usage_source_to_string(decision->usage->source);
     fields.have_usage = true;
-    fields.bytes = judgement->usage->bytes;
-    fields.messages = judgement->usage->messages;
-    fields.limit = judgement->limit.bytes;
-    fields.message_limit = judgement->limit.messages;
-    fields.percent = judgement->percent;
-    fields.size_bytes = judgement->size_bytes;
+    fields.bytes = decision->usage->bytes;
+    fields.messages = decision->usage->messages;
+    fields.limit = decision->limit.bytes;
+    fields.message_limit = decision->limit.messages;
+    fields.percent = decision->percent;
+    fields.size_bytes = decision->size_bytes;
     return fields;
 }
 
@@ -199,39 +197,39 @@ static const char *limit_text(uint64_t limit, const char *unit, char buffer[LIMI
 }
 
 static void report_over(struct report *report, const struct report_entry *entry,
-                        const struct target_judgement *judgement)
+                        const struct target_decision *decision)
 {
     enum journal_message message =
-        judgement->verdict == VERDICT_TOOLARGE ? JOURNAL_MESSAGE_TOO_LARGE : JOURNAL_MAILBOX_OVER;
+        decision->verdict == VERDICT_TOOLARGE ? JOURNAL_MESSAGE_TOO_LARGE : JOURNAL_MAILBOX_OVER;
     char bytes_limit[LIMIT_BYTES_MAX], messages_limit[LIMIT_BYTES_MAX], size[64] = "";
     struct journal_fields fields;
 
     if (!throttle_admit(report->throttle, (int)message, entry->subject))
         return;
-    fields = answer_fields(entry, judgement);
-    if (judgement->size_bytes > 0)
-        snprintf(size, sizeof(size), " with a message of %" PRIu64 " bytes", judgement->size_bytes);
+    fields = answer_fields(entry, decision);
+    if (decision->size_bytes > 0)
+        snprintf(size, sizeof(size), " with a message of %" PRIu64 " bytes", decision->size_bytes);
     journal_event(report->journal, message, &fields, "%s: %s%s: %" PRIu64 "%s in %" PRIu64 "%s",
-                  entry->subject, journal_message_title(message), size, judgement->usage->bytes,
-                  limit_text(judgement->limit.bytes, "bytes", bytes_limit),
-                  judgement->usage->messages,
-                  limit_text(judgement->limit.messages, "messages", messages_limit));
+                  entry->subject, journal_message_title(message), size, decision->usage->bytes,
+                  limit_text(decision->limit.bytes, "bytes", bytes_limit),
+                  decision->usage->messages,
+                  limit_text(decision->limit.messages, "messages", messages_limit));
 }
 
 static void report_debug(struct report *report, const struct report_entry *entry,
-                         const struct target_judgement *judgement)
+                         const struct target_decision *decision)
 {
-    const struct usage *usage = judgement->usage;
-    struct journal_fields fields = answer_fields(entry, judgement);
+    const struct usage *usage = decision->usage;
+    struct journal_fields fields = answer_fields(entry, decision);
 
     journal_log_fields(report->journal, LOG_DEBUG, &fields,
                        "%s: %" PRIu64 " bytes in %" PRIu64 " messages, %s; source=%s (%s), %" PRIu64
                        " files counted, %" PRIu64 " examined for their size, %" PRIu32
                        " directories read, %" PRIu32 " cached, %" PRIu64 " us",
                        entry->subject, usage->bytes, usage->messages, fields.status, fields.source,
-                       usage_rule_text(judgement->rule), usage->count.files_counted,
+                       usage_rule_text(decision->rule), usage->count.files_counted,
                        usage->count.files_stat, usage->count.directories_read,
-                       usage->count.directories_remembered, entry->usec);
+                       usage->count.directories_cached, entry->usec);
 }
 
 /* Whether the event about the mailbox is to be reported: once a day. */
@@ -292,14 +290,14 @@ void report_no_mailboxes(struct report *report, const struct lookups *lookups, c
 }
 
 void report_answer(struct report *report, const struct report_entry *entry,
-                   const struct target_judgement *judgement)
+                   const struct target_decision *decision)
 {
-    report_maildirsize(report, entry, judgement->usage);
-    report_upkeep(report, entry, judgement->usage);
-    if (judgement->verdict == VERDICT_OVER || judgement->verdict == VERDICT_TOOLARGE)
-        report_over(report, entry, judgement);
+    report_maildirsize(report, entry, decision->usage);
+    report_upkeep(report, entry, decision->usage);
+    if (decision->verdict == VERDICT_OVER || decision->verdict == VERDICT_TOOLARGE)
+        report_over(report, entry, decision);
     if (journal_debug(report->journal))
-        report_debug(report, entry, judgement);
+        report_debug(report, entry, decision);
 }
 
 void report_late(struct report *report, const struct report_entry *entry, uint64_t timeout_msec)

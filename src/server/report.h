@@ -40,7 +40,7 @@ void report_error(struct report *report, const struct report_entry *entry, enum 
  * part of it was not counted, or nothing.
  */
 void report_answer(struct report *report, const struct report_entry *entry,
-                   const struct target_judgement *judgement);
+                   const struct target_decision *decision);
 
 /*
  * Returns whether the mailbox at path is to be checked for messages that nobody adds to its

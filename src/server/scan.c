@@ -50,7 +50,7 @@ static const struct {
 #define ROUNDS (sizeof(rounds) / sizeof(rounds[0]))
 
 /* For how long a mailbox is not counted after it cost too much even in the last round. */
-#define VAIN_USEC (15 * 60 * USEC_PER_SEC)
+#define DEFERRED_USEC (15 * 60 * USEC_PER_SEC)
 
 /* How often a scan may be begun again because a link led to a device whose share was taken. */
 #define MOVES_MAX 8
@@ -63,14 +63,14 @@ struct scan {
     dev_t device; /* that was named when it was asked for */
     unsigned int round;
     unsigned int moves;
-    bool is_vain; /* the mailbox must not be counted */
+    bool is_deferred; /* the mailbox must not be counted */
     struct waiter_list waiters;
     size_t waiters_count;
 
     char *asked_path;
     char *path; /* the mailbox's own: shorter where asked_path is that of a folder */
     struct mailbox_policy policy;
-    struct maildir_memory *memory;
+    struct maildir_cache *cached;
     uint64_t mount_changes; /* before it began */
 
     struct budget budget;
@@ -100,18 +100,16 @@ struct scanner {
 
 static void scan_free(struct scan *scan)
 {
-    maildir_memory_free(scan->memory);
+    if (!scan)
+        return;
+    maildir_cache_free(scan->cached);
     pthread_mutex_destroy(&scan->lock);
     free(scan->asked_path);
     free(scan->path);
     free(scan);
 }
 
-static void scan_freep(struct scan **scan)
-{
-    if (*scan)
-        scan_free(*scan);
-}
+DEFINE_FREEP(scan)
 
 /* Publishes what the probe found to those who wait, before the count is done. */
 static void publish(struct scan *scan, const struct mailbox *mailbox, bool is_probed)
@@ -160,12 +158,12 @@ static void work(struct scan *scan)
         scan->usage = mailbox.usage;
         return;
     }
-    if (scan->is_vain) {
+    if (scan->is_deferred) {
         scan->error = -ETIMEDOUT;
         return;
     }
     scan->error = mailbox_count(&mailbox, scan->path, &settings, &scan->policy, now_usec,
-                                &scan->memory, &scan->usage);
+                                &scan->cached, &scan->usage);
     scan->counted = scan->error == 0 && scan->usage.rule != USAGE_RULE_LAYOUT;
     if (scan->error < 0)
         publish(scan, &mailbox, true); /* with what it says of the error */
@@ -207,7 +205,7 @@ static int submit(struct scan *scan)
 }
 
 /* Returns whether two queries about a mailbox are equal; grace is the same for all. */
-static bool same_question(const struct mailbox_policy *a, const struct mailbox_policy *b)
+static bool same_policy(const struct mailbox_policy *a, const struct mailbox_policy *b)
 {
     return a->have_limit == b->have_limit && same_limit(a->limit, b->limit) &&
            a->limit_from == b->limit_from && same_limit(a->default_limit, b->default_limit) &&
@@ -234,10 +232,10 @@ static bool answers(const struct scan *scan, const struct scan_waiter *waiter,
     *result = scan_result(scan);
     if (scan->error < 0)
         return true;
-    if (!scan->counted && !same_question(&scan->policy, waiter->policy) &&
+    if (!scan->counted && !same_policy(&scan->policy, waiter->policy) &&
         !is_answered(scan, waiter, &result->usage))
         return false;
-    return !waiter->came_late || usage_fits(&result->usage, waiter->policy);
+    return !waiter->came_late || mailbox_fits(&result->usage, waiter->policy);
 }
 
 static struct scan *find_scan(const struct scanner *scanner, const char *path)
@@ -248,6 +246,15 @@ static struct scan *find_scan(const struct scanner *scanner, const char *path)
         if (strcmp(scan->asked_path, path) == 0)
             return scan;
     return NULL;
+}
+
+/* Gives back what is cached of the mailbox. */
+static void cache_count_of(struct scan *scan)
+{
+    struct maildir_cache *cached = steal_pointer(&scan->cached);
+
+    cache_put(scan->scanner->cache, CACHE_COUNT, scan->asked_path, cached,
+              maildir_cache_bytes(cached));
 }
 
 static void on_finished(struct pool_job *job);
@@ -266,7 +273,7 @@ static int start_scan(struct scanner *scanner, const char *path, dev_t device,
     scan->scanner = scanner;
     scan->device = device;
     size = effort_get(&scanner->effort, path, clock_usec(CLOCK_MONOTONIC));
-    scan->is_vain = size == EFFORT_VAIN;
+    scan->is_deferred = size == EFFORT_DEFERRED;
     scan->round = size == EFFORT_LARGE ? 1 : 0;
     scan->policy = *policy;
     scan->asked_path = strdup(path);
@@ -274,12 +281,11 @@ static int start_scan(struct scanner *scanner, const char *path, dev_t device,
     if (!scan->asked_path || !scan->path)
         return -ENOMEM;
     scan->job = (struct pool_job){.device = device, .work = on_work, .finished = on_finished};
-    scan->memory = cache_take(scanner->cache, path);
+    scan->cached = cache_take(scanner->cache, CACHE_COUNT, path);
     scan->mount_changes = devices_changes(scanner->devices);
     r = submit(scan);
     if (r < 0) {
-        cache_put(scanner->cache, path, scan->memory);
-        scan->memory = NULL;
+        cache_count_of(scan);
         return r == -EAGAIN ? -EBUSY : r;
     }
     LIST_INSERT_HEAD(&scanner->in_flight, scan, link);
@@ -313,7 +319,7 @@ static bool device_hangs(const struct scanner *scanner, dev_t device)
  * Makes the waiter wait for the scan in flight of the mailbox at path, or for a new one. Does not
  * change its deadline. Returns as scanner_ask().
  */
-static int join_look(struct scanner *scanner, struct scan_waiter *waiter, const char *path,
+static int join_scan(struct scanner *scanner, struct scan_waiter *waiter, const char *path,
                      dev_t device)
 {
     struct scan *scan = find_scan(scanner, path);
@@ -335,7 +341,7 @@ static int join_look(struct scanner *scanner, struct scan_waiter *waiter, const 
     return 0;
 }
 
-static void leave_look(struct scan_waiter *waiter)
+static void leave_scan(struct scan_waiter *waiter)
 {
     TAILQ_REMOVE(&waiter->scan->waiters, waiter, link);
     waiter->scan->waiters_count--;
@@ -378,10 +384,10 @@ static void hand_out(struct scanner *scanner, struct scan *scan)
         struct scan_result result;
         int r = 0;
 
-        leave_look(waiter);
+        leave_scan(waiter);
         if (!answers(scan, waiter, &result)) {
             /* It begins now: what it reads is younger than the query. */
-            r = join_look(scanner, waiter, scan->asked_path, scan->device);
+            r = join_scan(scanner, waiter, scan->asked_path, scan->device);
             waiter->came_late = false;
             if (r == 0)
                 continue;
@@ -431,10 +437,10 @@ static void note_effort(struct scan *scan)
     const struct budget *small = &rounds[0].budget;
 
     if (scan->error == -ETIME)
-        effort_note_large(effort, scan->asked_path, clock_usec(CLOCK_MONOTONIC) + VAIN_USEC);
+        effort_note_large(effort, scan->asked_path, clock_usec(CLOCK_MONOTONIC) + DEFERRED_USEC);
     else if (scan->cpu_usec > small->cpu_usec_max || scan->budget.entries > small->entries_max)
         effort_note_large(effort, scan->asked_path, 0);
-    else if (!scan->is_vain)
+    else if (!scan->is_deferred)
         effort_note_small(effort, scan->asked_path);
 }
 
@@ -452,8 +458,7 @@ static void on_finished(struct pool_job *job)
     if (scan->mailbox.device_kind != FILESYSTEM_UNKNOWN)
         devices_learn(scanner->devices, scan->mailbox.device, scan->mailbox.device_kind,
                       scan->mount_changes);
-    cache_put(scanner->cache, scan->asked_path, scan->memory);
-    scan->memory = NULL;
+    cache_count_of(scan);
     if (scan->counted && scan->usage.source == USAGE_CACHE)
         scanner->counters.cached++;
     else if (scan->counted)
@@ -466,8 +471,7 @@ static void on_finished(struct pool_job *job)
 static void on_deadline(struct deadline *deadline, void *userdata)
 {
     struct scanner *scanner = userdata;
-    struct scan_waiter *waiter =
-        (struct scan_waiter *)((char *)deadline - offsetof(struct scan_waiter, deadline));
+    struct scan_waiter *waiter = container_of(deadline, struct scan_waiter, deadline);
     struct scan_result result = late_result(waiter->scan, waiter, -ETIMEDOUT);
 
     scanner->counters.timeouts++;
@@ -515,7 +519,7 @@ void scanner_free(struct scanner *scanner)
 
 int scanner_ask(struct scanner *scanner, struct scan_waiter *waiter, const char *path, dev_t device)
 {
-    int r = join_look(scanner, waiter, path, device);
+    int r = join_scan(scanner, waiter, path, device);
 
     if (r == 0)
         deadline_start(&scanner->deadlines, &waiter->deadline);
@@ -527,7 +531,7 @@ void scanner_leave(struct scanner *scanner, struct scan_waiter *waiter)
     if (!waiter->scan)
         return;
     deadline_stop(&scanner->deadlines, &waiter->deadline);
-    leave_look(waiter);
+    leave_scan(waiter);
 }
 
 const struct scan_counters *scanner_counters(const struct scanner *scanner)

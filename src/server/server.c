@@ -23,14 +23,11 @@
 #include "system/clock.h"
 #include "system/confine.h"
 
-/* How soon STATUS= follows what it tells. */
+/* How soon STATUS= is updated. */
 #define STATUS_USEC USEC_PER_SEC
 
-/* How soon what matters is tried again: telling the service manager, going on without memory. */
+/* How soon notifications, and the loop without memory, are tried again. */
 #define RETRY_USEC (100 * USEC_PER_MSEC)
-
-/* Enough for STATUS=. */
-#define STATUS_BYTES_MAX 512
 
 struct server {
     const struct settings *settings;
@@ -45,36 +42,19 @@ struct server {
     struct manager *manager;
     sd_event_source *status;
     sd_event_source *idle;
-    sd_event_source *mounts; /* tells of mounts; NULL where there is nothing that does */
+    sd_event_source *mounts; /* watches mounts; NULL: there is no /proc */
     uint64_t active_usec;    /* when a connection was last closed */
-    unsigned int stuck;      /* counts that hung when STATUS= was told last */
+    unsigned int stuck;      /* counts that hung at the last STATUS= */
     bool started;            /* all sockets were taken */
     bool reloading;
     bool rereading; /* the options are being read again */
-    bool leaving;   /* idle for long enough, if the limits can be read by whoever comes after us */
-    bool let_go;    /* of the roots, once nobody is being answered */
-    bool must_go;  /* a root is one that our Landlock does not allow, or the options have changed */
-    bool outdated; /* the options are not those that the service was started with */
-    bool broken;   /* the options could not be read again */
+    bool leaving;   /* idle for long enough, if the limits file can still be read */
+    bool let_go;    /* of the roots, once there are no connections */
+    bool must_go;   /* a root is one that our Landlock does not allow, or the options have changed */
+    bool outdated;  /* the options are not those that the service was started with */
+    bool broken;    /* the options could not be read again */
     bool stopping;
 };
-
-/* Enough for a number of 64 bits with its commas. */
-#define GROUPED_BYTES_MAX 32
-
-/* Writes a number with a comma between each three digits. Returns where it begins in buffer. */
-static const char *group_digits(uint64_t number, char buffer[GROUPED_BYTES_MAX])
-{
-    char *at = &buffer[GROUPED_BYTES_MAX - 1];
-
-    *at = '\0';
-    for (unsigned int digits = 0; digits == 0 || number > 0; digits++, number /= 10) {
-        if (digits > 0 && digits % 3 == 0)
-            *--at = ',';
-        *--at = (char)('0' + number % 10);
-    }
-    return at;
-}
 
 static void set_timer(sd_event_source *timer, uint64_t after_usec)
 {
@@ -82,36 +62,18 @@ static void set_timer(sd_event_source *timer, uint64_t after_usec)
     sd_event_source_set_enabled(timer, SD_EVENT_ONESHOT);
 }
 
-/* Tells the service manager about us, and what it could not be told before. */
+/* Notifies the service manager of the state, and of what could not be sent before. */
 static void tell_status(struct server *server, const char *state)
 {
-    const struct query_counters *counters = query_counters(server->service);
-    uint64_t p99_usec = query_p99_usec(server->service);
     unsigned int stuck = query_stuck(server->service);
-    char queries[GROUPED_BYTES_MAX], over[GROUPED_BYTES_MAX], errors[GROUPED_BYTES_MAX],
-        mailboxes[GROUPED_BYTES_MAX];
-    const char *in_vain = lookups_are_in_vain(query_lookups(server->service))
-                              ? "; addresses do not lead to mailboxes"
-                              : "";
-    char hang[64] = "", status[STATUS_BYTES_MAX];
+    char status[QUERY_STATUS_BYTES_MAX];
 
-    if (stuck > 0)
-        snprintf(hang, sizeof(hang), "; %u counts hang in a file system", stuck);
     if (stuck > server->stuck)
         journal_event(server->journal, JOURNAL_SCAN_STUCK, NULL,
                       "%u counts take longer than --scan-timeout and still wait for a file system",
                       stuck);
     server->stuck = stuck;
-    if (server->settings->misconfigured)
-        snprintf(status, sizeof(status), "%s", server->settings->misconfigured);
-    else
-        snprintf(status, sizeof(status),
-                 "%s queries, %s over quota, %s errors; %s mailboxes cached; p99 %" PRIu64
-                 ".%" PRIu64 " ms%s%s",
-                 group_digits(counters->queries, queries), group_digits(counters->over, over),
-                 group_digits(counters->errors, errors),
-                 group_digits(query_mailboxes(server->service), mailboxes), p99_usec / 1000,
-                 p99_usec / 100 % 10, in_vain, hang);
+    query_status(server->service, status);
     if (server->outdated)
         snprintf(status + strlen(status), sizeof(status) - strlen(status),
                  "; the options have changed");
@@ -119,7 +81,7 @@ static void tell_status(struct server *server, const char *state)
         set_timer(server->status, RETRY_USEC);
 }
 
-/* Lets STATUS= follow soon, unless that is under way already. */
+/* Updates STATUS= soon. */
 static void status_changed(struct server *server)
 {
     int enabled = SD_EVENT_OFF;
@@ -129,7 +91,7 @@ static void status_changed(struct server *server)
         set_timer(server->status, STATUS_USEC);
 }
 
-/* Ends the loop once nothing is left to be accepted, and nobody to be answered. */
+/* Ends the loop if there is nothing left to accept or to answer. */
 static void finish_if_done(struct server *server)
 {
     if (server->started && !listeners_active(server->listeners) &&
@@ -143,7 +105,7 @@ static void on_connection_closed(void *userdata)
 
     sd_event_now(server->event, CLOCK_MONOTONIC, &server->active_usec);
     if (!server->listeners)
-        return; /* we are being released */
+        return; /* being released */
     listeners_resume(server->listeners);
     status_changed(server);
     if (server->let_go && connections_count(server->connections) == 0) {
@@ -163,20 +125,20 @@ static void stop(struct server *server)
     server->stopping = true;
     tell_status(server, "STOPPING=1\n");
     if (server->sockets->origin == SOCKETS_OWN) {
-        /* Nobody else keeps the queue: whoever is in it is answered. */
+        /* Nobody else will serve the queue. */
         sockets_unlink(server->sockets);
         listeners_drain(server->listeners, on_drained, server);
     } else {
-        /* systemd keeps the queue for whoever comes after us. */
+        /* systemd keeps the queue for the next process. */
         listeners_stop(server->listeners);
     }
     finish_if_done(server);
 }
 
-/* Whether an end costs more than what is remembered. */
+/* Whether ending would do harm. */
 static bool must_stay(const struct server *server)
 {
-    /* A process that hangs in a file system may not go when it is told, and holds up the next. */
+    /* A process that hangs in a file system may not end, and delays the next one. */
     if (query_stuck(server->service) > 0)
         return true;
     /* The next could not start: our options, or limits, are the last good ones. */
@@ -184,20 +146,16 @@ static bool must_stay(const struct server *server)
            (limits_store_is_old(query_limits(server->service)) && !server->outdated);
 }
 
-/*
- * Whether roots are used by whoever comes; not for one connection, which is answered by what is
- * there, nor where the options are wrong.
- */
+/* Whether the roots are used by more than one connection, and the options are right. */
 static bool uses_roots(const struct server *server)
 {
     return sockets_listen(server->sockets) && !server->settings->misconfigured;
 }
 
 /*
- * Looks where the names of the roots lead now, and lets go of the roots where nobody is being
- * answered, so that they can be unmounted. Landlock allows this process the directories that it
- * began with: where systemd starts another one, it makes room, and answers whom it has accepted
- * from what it holds. Returns whether it let go of any.
+ * Checks where the names of the roots lead now, and releases the roots if there are no connections,
+ * so that they can be unmounted. Landlock allows this process the directories that it began with,
+ * so if systemd starts another one, it ends. Returns whether it released any.
  */
 static bool check_roots(struct server *server)
 {
@@ -232,7 +190,7 @@ static int on_mounts(sd_event_source *source, int fd, uint32_t events, void *use
     (void)fd;
     (void)events;
     (void)check_roots(server);
-    status_changed(server); /* where that could not tell, it is looked at once more */
+    status_changed(server); /* and check the roots again, if that could not tell */
     return 0;
 }
 
@@ -262,23 +220,19 @@ static int on_terminate(sd_event_source *source, const struct signalfd_siginfo *
     return 0;
 }
 
-/* Whether an end now would cost more than what is remembered. */
 static bool is_needed(const struct server *server)
 {
     return connections_count(server->connections) > 0 || query_is_busy(server->service) ||
            must_stay(server);
 }
 
-/*
- * Returns whether the service has been idle for long enough. If not, on_idle() is called when it
- * can have been.
- */
+/* Returns whether the service has been idle for long enough. If not, on_idle() is called later. */
 static bool is_idle(struct server *server)
 {
     uint64_t now_usec, due_usec;
 
     if (server->settings->misconfigured)
-        return true; /* however busy: it may be corrected by now */
+        return true; /* the options may have been corrected */
     sd_event_now(server->event, CLOCK_MONOTONIC, &now_usec);
     due_usec = size_add(is_needed(server) ? now_usec : server->active_usec,
                         server->settings->exit_idle_usec);
@@ -302,7 +256,6 @@ static void finish_reload(struct server *server)
 static void on_limits_read(void *userdata)
 {
     struct server *server = userdata;
-    /* Only another process reads the options again. */
     bool again = server->settings->misconfigured && server->reloading;
     bool leaving = (server->leaving || again) && !server->stopping;
 
@@ -388,7 +341,7 @@ static int on_idle(sd_event_source *source, uint64_t usec, void *userdata)
     return 0;
 }
 
-/* Signals come before questions: who reloads and then asks is answered by what was reloaded. */
+/* Signals come before queries: one after a reload is answered with what was reloaded. */
 static int add_signal(struct server *server, int number, sd_event_signal_handler_t handler)
 {
     sd_event_source *source;
@@ -415,13 +368,11 @@ static int add_signals(struct server *server)
     return r;
 }
 
-/* The limits are there before the first question. An instance for one connection is no news. */
 static void load_limits(struct server *server)
 {
     limits_store_load(query_limits(server->service), !sockets_listen(server->sockets));
 }
 
-/* Not in an instance for one connection, which would say the same for each of them. */
 static void check_paths(struct server *server)
 {
     int r;
@@ -443,17 +394,14 @@ static int add_timers(struct server *server)
                                    on_status, server);
     if (r < 0 || server->settings->exit_idle_usec == UINT64_MAX)
         return r;
-    /* Only systemd starts us again. */
+    /* Only systemd would start it again. */
     if (server->sockets->origin != SOCKETS_SYSTEMD)
         return 0;
     return sd_event_add_time_relative(server->event, &server->idle, CLOCK_MONOTONIC,
                                       server->settings->exit_idle_usec, 0, on_idle, server);
 }
 
-/*
- * Watches what is mounted. Where there is no /proc, the roots are looked at only when there were
- * queries.
- */
+/* Watches mounts. Without /proc, the roots are only checked after queries. */
 static int watch_mounts(struct server *server)
 {
     _cleanup_(closep) int fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
@@ -467,12 +415,11 @@ static int watch_mounts(struct server *server)
     if (r < 0)
         return r;
     (void)steal_fd(&fd);
-    /* Before queries: who mounts and then asks is answered by what was mounted. */
+    /* Before queries: one after a mount is answered with what was mounted. */
     r = sd_event_source_set_priority(server->mounts, SD_EVENT_PRIORITY_IMPORTANT);
     return r < 0 ? r : 0;
 }
 
-/* Watches the sockets that listen; nothing is accepted before the loop runs. */
 static int add_listeners(struct server *server)
 {
     int r = 0;
@@ -483,7 +430,6 @@ static int add_listeners(struct server *server)
     return r;
 }
 
-/* Takes the connections that were passed, which are answered at once if they can be. */
 static int take_connections(struct server *server)
 {
     int r = 0;
@@ -532,7 +478,7 @@ static int start(struct server *server, const struct server_calls *calls)
     return r;
 }
 
-/* Returns whether no thread is left that uses what the caller handed over. */
+/* Returns whether no thread is left. */
 static bool release(struct server *server)
 {
     struct listeners *listeners = server->listeners;
@@ -559,10 +505,7 @@ static bool release(struct server *server)
     return ended;
 }
 
-/*
- * Runs the loop to its end. Being short of memory is none: whatever was due is due still. Returns
- * 0, or a negative errno and *error filled.
- */
+/* Runs the loop to its end; lack of memory does not end it. Returns 0, or -errno and *error. */
 static int run_loop(struct server *server, char *error)
 {
     int r;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The life of the service: from its sockets to its end. It ends by a signal, when it has been idle
- * for long enough, when the connections that it was handed are through, or, with sockets of
- * systemd, when a root has become another directory, which this process may not read, or when the
- * options have changed at a reload; whatever was accepted is answered first.
+ * The life of the service. It ends by a signal, when it has been idle for long enough, when the
+ * connections that it was passed are closed, or, with sockets from systemd, when a root has become
+ * another directory, which this process may not read, or when the options have changed at a reload.
+ * Accepted requests are answered first.
  */
 #pragma once
 
@@ -12,10 +12,10 @@
 #include "server/sockets.h"
 #include "system/journal.h"
 
-/* Why the service could not start, or not go on. */
+/* Room for why the service could not start or continue. */
 #define SERVER_ERROR_BYTES_MAX 8192
 
-/* What server_run() returns where a thread still waits for a file system. */
+/* A thread still waits for a file system. */
 #define SERVER_LEFT_THREAD 1
 
 /* What the service does not do itself. */
@@ -30,10 +30,9 @@ struct server_calls {
 };
 
 /*
- * Serves the sockets until there is nothing left to serve. SIGTERM, SIGINT and SIGHUP must be
- * blocked, and no thread may have been started. Everything stays the caller's. Returns 0;
- * SERVER_LEFT_THREAD after an end where a thread still uses settings, which must not be released,
- * nor main() left; or a negative errno if it could not start or not go on, and then in
+ * Serves the sockets until it ends. SIGTERM, SIGINT and SIGHUP must be blocked, and no thread may
+ * have been started. Everything stays the caller's. Returns 0; SERVER_LEFT_THREAD if a thread still
+ * uses settings, which must not be released, nor main() left; or a negative errno, and then in
  * error[0..SERVER_ERROR_BYTES_MAX) a line for people.
  */
 int server_run(const struct settings *settings, struct sockets *sockets, struct journal *journal,

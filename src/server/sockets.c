@@ -16,10 +16,10 @@
 #include "system/cleanup.h"
 #include "system/directory.h"
 
-/* As many as the kernel allows (net.core.somaxconn): a burst waits in the queue. */
+/* As many as the kernel allows (net.core.somaxconn). */
 #define BACKLOG 4096
 
-/* The file of a socket that we made, found again in its directory wherever we stand. */
+/* The file of a socket that we made, in its directory. */
 struct own_socket {
     int directory_fd;
     char *name;
@@ -36,10 +36,7 @@ static void own_socket_free(struct own_socket *own)
     free(own);
 }
 
-static void own_socket_freep(struct own_socket **own)
-{
-    own_socket_free(*own);
-}
+DEFINE_FREEP(own_socket)
 
 void sockets_deinit(struct sockets *sockets)
 {
@@ -144,7 +141,7 @@ static int remove_dead(const struct own_socket *own, const struct sockaddr_un *a
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return -errno;
-    /* Anything but a refusal, a full queue for one, means that somebody is there. */
+    /* Anything but a refusal, such as a full queue, means that somebody listens. */
     if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 ||
         errno != ECONNREFUSED)
         return -EADDRINUSE;
@@ -161,7 +158,7 @@ static int make_bound(const struct sockaddr_un *address, mode_t mode)
 
     if (fd < 0)
         return -errno;
-    /* The file takes the descriptor's mode: at no time can it be opened with another. */
+    /* The file gets the descriptor's mode from the start. */
     if (fchmod(fd, mode) < 0)
         return -errno;
     mask = umask(0);
@@ -170,7 +167,7 @@ static int make_bound(const struct sockaddr_un *address, mode_t mode)
     return r < 0 ? r : steal_fd(&fd);
 }
 
-/* Listens on fd, whose file was just made. It is the sockets' then. */
+/* Listens on fd, whose file was just made. */
 static int listen_on(struct sockets *sockets, struct own_socket *own, int fd)
 {
     struct stat st;
@@ -183,7 +180,7 @@ static int listen_on(struct sockets *sockets, struct own_socket *own, int fd)
     return add(sockets, fd, true);
 }
 
-/* Makes the socket where nobody else does meanwhile, or leaves no file. */
+/* Makes the socket, or leaves no file. */
 static int make_own(struct sockets *sockets, struct own_socket *own,
                     const struct sockaddr_un *address, mode_t mode)
 {
@@ -219,7 +216,7 @@ int sockets_make(const char *path, mode_t mode, struct sockets *ret)
     r = open_directory_of(path, own);
     if (r < 0)
         return r;
-    /* Two that start at once take turns here, so that neither removes the other's socket. */
+    /* Of two that start at once, neither removes the other's socket. */
     if (flock(own->directory_fd, LOCK_EX) < 0)
         return -errno;
     r = make_own(&sockets, own, &address, mode);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Where questions come from: sockets that systemd passes, a socket on standard input, or one that
- * is made at a path. What is handed over decides which.
+ * The sockets for requests: those that systemd passes, one on standard input, or one that is made
+ * at a path.
  */
 #pragma once
 
@@ -32,13 +32,13 @@ struct sockets {
     struct own_socket *own; /* of SOCKETS_OWN */
 };
 
-/* Closes the sockets, and releases what they are kept in. */
+/* Closes and releases the sockets. */
 void sockets_deinit(struct sockets *sockets);
 
 /*
- * Takes the sockets that systemd passes (sd_listen_fds(3)). What is no stream socket, or has the
- * name `policy`, which is kept for another protocol, is closed with a warning. Returns 1 if
- * anything was passed, 0 if not, or a negative errno.
+ * Takes the sockets that systemd passes (sd_listen_fds(3)). Those that are not stream sockets, or
+ * have the name `policy`, which is reserved for another protocol, are closed with a warning.
+ * Returns 1 if anything was passed, 0 if not, or a negative errno.
  */
 int sockets_take_systemd(struct sockets *ret, struct journal *journal);
 
@@ -46,18 +46,17 @@ int sockets_take_systemd(struct sockets *ret, struct journal *journal);
 int sockets_take_stdin(struct sockets *ret);
 
 /*
- * Makes a socket at path, of that mode, and listens on it. A socket file on which nobody answers is
- * replaced.
- * Returns 0, or -EADDRINUSE if another process answers there, -EEXIST if something else than a
- * socket is there, or another negative errno.
+ * Makes a socket at path, of that mode, and listens on it. A socket file on which nobody listens is
+ * replaced. Returns 0, -EADDRINUSE if another process listens there, -EEXIST if it is not a socket,
+ * or another negative errno.
  */
 int sockets_make(const char *path, mode_t mode, struct sockets *ret);
 
-/* Returns whether any of the sockets listens: whether we stay for more than one question. */
+/* Returns whether any of the sockets listens: whether there may be more than one query. */
 bool sockets_listen(const struct sockets *sockets);
 
 /*
- * Removes the file of the socket that sockets_make() made, unless it is another's by now. Nobody
- * can connect any more; who did is still there to be accepted.
+ * Removes the file of the socket that sockets_make() made, unless it has been replaced. Clients in
+ * the queue can still be accepted.
  */
 void sockets_unlink(struct sockets *sockets);

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -30,6 +31,17 @@ static inline void fclosep(FILE **stream)
     if (*stream)
         (void)fclose(*stream);
 }
+
+/* Defines NAME_freep(), which releases what a struct NAME * points to by NAME_free(). */
+#define DEFINE_FREEP(name)                                                                         \
+    static inline void name##_freep(struct name **pointer)                                         \
+    {                                                                                              \
+        name##_free(*pointer);                                                                     \
+    }
+
+/* Returns the struct that the member at pointer is part of. */
+#define container_of(pointer, type, member)                                                        \
+    ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 /* Takes the descriptor out of *fd, so that its clean-up leaves it alone. Returns it. */
 static inline int steal_fd(int *fd)

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Every path is opened by openat2(2) beneath the directory of a root; nothing that a client or a
- * symbolic link says is ever resolved by the kernel from `/`. So whoever renames directories or
- * plants symbolic links meanwhile can make an attempt fail, but cannot lead it out.
+ * Every path is opened by openat2(2) below the directory of a root, and none is ever resolved from
+ * `/`. So renamed directories and symbolic links can make an attempt fail, but cannot lead it out.
  *
- * The kernel decides about every symbolic link. Two things it does not do, and they are done here
- * once it has refused a path: starting again at the root that an absolute link names, and telling a
- * link that leads to nothing from a path where there is nothing yet.
+ * Two things the kernel does not do, so they are done here once it has refused a path: starting
+ * again at the root that an absolute link names, and telling a link that leads to nothing from a
+ * path where there is nothing yet.
  */
 #include "system/confine.h"
 
@@ -49,13 +48,13 @@ static bool flags_are_sound(int flags)
     return (flags & ~(flags & O_PATH ? path_flags : file_flags)) == 0;
 }
 
-/* Tells whether name is one of what a directory may hold, and no way out of it. */
+/* Returns whether name is that of an entry of a directory, and no way out of it. */
 static bool is_name(const char *name)
 {
     return name[0] != '\0' && !strchr(name, '/') && !confine_is_dot_dot(name, strlen(name));
 }
 
-/* Lets the lookup go on, or begin, at the root. Returns 0 or -errno. */
+/* Continues, or begins, the lookup at the root. Returns 0 or -errno. */
 static int lookup_enter(struct lookup *lookup, struct confine_root *root, bool cached)
 {
     struct handle *handle;
@@ -82,10 +81,7 @@ static uint64_t resolve_beneath(const struct confine_root *root)
     return RESOLVE_NO_MAGICLINKS | (root->is_whole ? RESOLVE_IN_ROOT : RESOLVE_BENEATH);
 }
 
-/*
- * Opens path beneath the root. A rename anywhere while the kernel goes up through `..` is EAGAIN,
- * and is tried again.
- */
+/* Opens path below the root. A rename anywhere while the kernel goes up is EAGAIN: try again. */
 static int lookup_open(struct lookup *lookup, const char *path, int flags, uint64_t resolve)
 {
     uint64_t now_usec;
@@ -119,10 +115,7 @@ static int lookup_open_itself(struct lookup *lookup, const char *path, bool cach
                   : lookup_open(lookup, path, flags, RESOLVE_NO_SYMLINKS);
 }
 
-/*
- * Copies path without what means nothing in it, `.` and further slashes. Returns whether it ends as
- * only the path of a directory does.
- */
+/* Copies path without `.` and extra slashes. Returns whether it ends like that of a directory. */
 static bool copy_path(char *to, const char *path)
 {
     const char *slash = strrchr(path, '/'), *end = slash ? slash + 1 : path, *begin = to;
@@ -148,16 +141,16 @@ static size_t last_component(const char *path, size_t length)
 }
 
 /*
- * Opens the longest part of path, whole components, that can be opened through no symbolic link; it
- * may be one itself. path is one that copy_path() made; it is cut meanwhile and whole again then.
- * Returns a descriptor and the length of that part, 0 for the root itself, or -errno.
+ * Opens the longest prefix of path, in whole components, that leads through no symbolic link; it
+ * may be one itself. path is made by copy_path(), and is changed meanwhile. Returns a descriptor
+ * and the length of the prefix, 0 for the root itself, or -errno.
  */
 static int lookup_open_longest(struct lookup *lookup, char *path, bool cached, size_t *ret_length)
 {
     _cleanup_(closep) int longest_fd = -1;
     size_t longest = 0, limit = strlen(path), length = limit;
 
-    /* Where a component cannot be opened, none behind it can: half of them are left each time. */
+    /* If a component cannot be opened, none behind it can: bisect. */
     while (longest < limit) {
         char cut = path[length];
         int fd;
@@ -196,7 +189,7 @@ static dev_t lookup_device(struct lookup *lookup, const char *rest)
     return makedev(st.stx_dev_major, st.stx_dev_minor);
 }
 
-/* A path whose symbolic links are followed one after the other. */
+/* A path whose symbolic links are being followed. */
 struct way {
     int flags;    /* to open the end of it with */
     size_t asked; /* bytes at the end of path that were asked for; the rest is from links */
@@ -210,9 +203,8 @@ static void way_set(struct way *way, const char *path)
 }
 
 /*
- * Puts what a symbolic link says, which is at the first length bytes of the way, in their place.
- * Returns 0, 1 if the link is absolute and the lookup begins again at the root that it names, or
- * -errno.
+ * Replaces the first length bytes of the way, a symbolic link, with its text. Returns 0, 1 if the
+ * link is absolute and the lookup begins again at the root that it names, or -errno.
  */
 static int way_follow(struct way *way, struct lookup *lookup, int link_fd, size_t length)
 {
@@ -246,7 +238,7 @@ static int way_follow(struct way *way, struct lookup *lookup, int link_fd, size_
     return text[0] == '/';
 }
 
-/* Tells whether fd is open on a symbolic link that an open of all of the way would follow. */
+/* Returns whether fd is open on a symbolic link that opening the whole way would follow. */
 static bool way_is_link(const struct way *way, int fd, size_t length)
 {
     struct statx st;
@@ -256,8 +248,8 @@ static bool way_is_link(const struct way *way, int fd, size_t length)
 }
 
 /*
- * Opens path, which the kernel has refused with that error: follows the symbolic links in it up to
- * an absolute one, and asks the kernel again from there.
+ * Opens path, which the kernel has refused with that error: follows its symbolic links up to an
+ * absolute one, and asks the kernel again from there.
  */
 static int lookup_open_by_links(struct lookup *lookup, const char *path, int flags, int error)
 {
@@ -287,7 +279,6 @@ static int lookup_open_by_links(struct lookup *lookup, const char *path, int fla
     }
 }
 
-/* Who is notified of the devices on a way. */
 struct visitor {
     confine_visit_fn visit;
     void *userdata;
@@ -322,9 +313,9 @@ static int open_component(int directory_fd, const char *path, size_t *ret_end)
 }
 
 /*
- * Goes along the way to its end or to a symbolic link. A way that goes up, and is not in memory,
- * leads to an unknown device: it may be long, and nobody needs one. Returns the descriptor of that
- * link and the length of the way up to it, or a negative errno: -ENOENT where there is no link.
+ * Visits the devices on the way to its end or to a symbolic link. A way that goes up, and is not in
+ * memory, leads to an unknown device. Returns the descriptor of that link and the length of the way
+ * up to it, or a negative errno: -ENOENT if there is no link.
  */
 static int lookup_visit(struct lookup *lookup, struct way *way, struct visitor *visitor,
                         size_t *ret_length)
@@ -381,10 +372,7 @@ static int visit_all(struct confine *confine, const struct confine_target *targe
     return visitor->error;
 }
 
-/*
- * Opens what memory knows the way to, links included, after its device was visited. Returns -EAGAIN
- * where there is more to it.
- */
+/* Opens what the name cache has, including links, after visiting its device; or -EAGAIN. */
 static int open_known(struct lookup *lookup, const char *rest, int flags, struct visitor *visitor)
 {
     _cleanup_(closep) int fd = confine_openat2_cached(lookup->handle->fd, rest,
@@ -431,12 +419,10 @@ int confine_open_cached(struct confine *confine, const char *path, int flags, de
 {
     _cleanup_(lookup_end) struct lookup lookup = {.confine = confine};
     struct confine_target target;
-    dev_t device = 0;
     int fd;
 
-    if (!ret_device)
-        ret_device = &device;
-    *ret_device = 0;
+    if (ret_device)
+        *ret_device = 0;
     if (!flags_are_sound(flags) || !(flags & O_PATH))
         return -EINVAL;
     fd = confine_find(confine, path, &target);
@@ -445,7 +431,7 @@ int confine_open_cached(struct confine *confine, const char *path, int flags, de
     if (fd < 0)
         return fd;
     fd = lookup_open_cached(&lookup, target.rest, flags);
-    if (fd == -EAGAIN)
+    if (fd == -EAGAIN && ret_device)
         *ret_device = lookup_device(&lookup, target.rest);
     return fd == -ELOOP ? -EAGAIN : fd;
 }
@@ -465,34 +451,4 @@ int confine_open_name(int directory_fd, const char *name, int flags, enum confin
              ? confine_openat2_cached(directory_fd, name, flags, RESOLVE_NO_XDEV)
              : confine_openat2(directory_fd, name, flags, RESOLVE_NO_XDEV);
     return fd == -EXDEV ? -EAGAIN : fd;
-}
-
-/* Writes the path of name in the directory into text. Returns 0 or -ENAMETOOLONG. */
-static int join_path(const char *directory, const char *name, char text[static PATH_MAX])
-{
-    size_t length = strlen(directory), name_size = strlen(name) + 1;
-
-    if (length + 1 + name_size > PATH_MAX)
-        return -ENAMETOOLONG;
-    memcpy(text, directory, length);
-    text[length] = '/';
-    memcpy(text + length + 1, name, name_size);
-    return 0;
-}
-
-int confine_open_entry(struct confine *confine, const struct confine_target *directory,
-                       const char *name)
-{
-    _cleanup_(lookup_end) struct lookup lookup = {.confine = confine};
-    char text[PATH_MAX];
-    int fd;
-
-    if (!is_name(name))
-        return -EINVAL;
-    fd = join_path(directory->rest, name, text);
-    if (fd == 0)
-        fd = lookup_enter(&lookup, directory->root, true);
-    if (fd == 0)
-        fd = lookup_open_itself(&lookup, text, true);
-    return fd == -ELOOP ? -EAGAIN : fd;
 }

@@ -1,18 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Opens files below a set of roots, and nowhere else.
+ * Opens files below a set of roots, and nowhere else. The kernel enforces this: openat2(2), of
+ * Linux 5.6 and later, is required. Nothing here writes to a file system.
  *
- * The roots are directories. Each is opened when it is added and held until confine_release(), then
- * reopened by its name when it is next needed. From then on, a directory that was renamed or
- * mounted over that name is used, and confine_moved() reports it. The root of a path is the one
- * that is its longest prefix, in whole components (`//` and `/./` are ignored, `..` never matches).
- * What follows the root is resolved below it: `..` that would leave the root and the magic links
- * of /proc are refused, and a relative symbolic link works if it stays below the root. An
- * absolute symbolic link is followed to the root that is the longest prefix of its text; if there
- * is none, it is refused. The root `/` confines nothing: there, only magic links are refused.
- *
- * The kernel enforces this: openat2(2), of Linux 5.6 and later, is required. Nothing in this file
- * writes to a file system.
+ * A root is a directory, which is held open until confine_release() and then reopened by its name
+ * when it is next needed. From then on, a directory that was renamed or mounted over that name is
+ * used, and confine_moved() reports it. The root of a path is its longest prefix, in whole
+ * components (`//` and `/./` are ignored, `..` never matches). What follows is resolved below the
+ * root: `..` that would leave it and the magic links of /proc are refused, and a relative symbolic
+ * link works if it stays below. An absolute symbolic link is followed to the root that is the
+ * longest prefix of its text, or else refused. The root `/` refuses magic links only.
  */
 #pragma once
 
@@ -20,8 +17,9 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#include "system/cleanup.h"
+
 struct confine;
-struct confine_root;
 
 /* The error message for -ENOSYS of confine_new(). */
 #define CONFINE_UNAVAILABLE                                                                        \
@@ -29,14 +27,14 @@ struct confine_root;
     "later; RestrictSUIDSGID= and the filters of some containers block it"
 
 /*
- * Makes a set of no roots. Returns 0 and the set, which the caller releases with confine_free(),
- * -ENOMEM, or -ENOSYS where the kernel, or a filter in front of it, has no openat2(2).
+ * Makes a set of no roots, to be released with confine_free(). Returns 0, -ENOMEM, or -ENOSYS if
+ * the kernel has no openat2(2) or a filter blocks it.
  */
 int confine_new(struct confine **ret);
 
 /* Releases the set and closes its roots. NULL is allowed. */
 void confine_free(struct confine *confine);
-void confine_freep(struct confine **confine);
+DEFINE_FREEP(confine)
 
 /*
  * Opens the directory path and adds it as a root. Symbolic links in the name of the root itself are
@@ -68,35 +66,18 @@ bool confine_release(struct confine *confine);
 const char *confine_moved(struct confine *confine);
 
 /*
- * A path and its root, found once for several calls. Valid as long as the set and the path are, and
- * no root is added.
- */
-struct confine_target {
-    struct confine_root *root;
-    const char *rest; /* what follows the root in the path, never empty nor absolute */
-};
-
-/*
- * Finds the root of path. Returns 0 and *ret, or
- * -EXDEV         the path is not absolute or lies beneath no root,
- * -ENAMETOOLONG  it has PATH_MAX bytes or more.
- */
-int confine_find(const struct confine *confine, const char *path, struct confine_target *ret);
-
-/*
  * Opens path beneath its root. flags are those of open(2): O_RDONLY with any of O_DIRECTORY,
  * O_NOFOLLOW, O_NONBLOCK, O_NOCTTY, O_NOATIME, or O_PATH with any of O_DIRECTORY, O_NOFOLLOW;
  * O_CLOEXEC is added. Safe to call from several threads at once. Waits as long as the file system
  * does.
  * Returns a descriptor that the caller closes, or
  * -EINVAL     any other flag,
- * -EXDEV      the path is not absolute, lies beneath no root, or leads out of its root,
+ * -EXDEV      the path is not absolute, below no root, or leads out of its root,
  * -ELOOP      too many symbolic links, a magic link, or with O_NOFOLLOW a symbolic link at the end,
  * -ENOENT     nothing is there,
  * -ENODEV     the root itself no longer exists,
  * -ENOLINK    nothing is there because a symbolic link, on the way or at the end, leads to nothing,
- * -ECANCELED  while the path was resolved through `..`, directories kept being renamed (anywhere:
- *             the kernel does not say where),
+ * -ECANCELED  directories (anywhere) kept being renamed while the path went through `..`,
  * -ENOTDIR, -EACCES, -ENAMETOOLONG, -EMFILE, ... as open(2). -EAGAIN, see confine_open_cached(), is
  * never returned.
  */
@@ -116,14 +97,12 @@ int confine_open_visiting(struct confine *confine, const char *path, int flags,
                           confine_visit_fn visit, void *userdata);
 
 /*
- * As confine_open(), but never waits for a server, nor for the name of a file to come from a disk,
- * and follows no symbolic link: only what the kernel holds in its name cache is looked up, which
- * takes no longer than the path is long. flags must hold O_PATH (opening a file proper may wait,
- * whatever the name cache holds; -EINVAL without it).
+ * As confine_open(), but never waits and follows no symbolic link: only the kernel's name cache is
+ * used. flags must hold O_PATH (-EINVAL without it: opening the file itself may wait). With
+ * O_NOFOLLOW, a symbolic link at the end is opened itself.
  * Returns a descriptor, an error of confine_open(), or
- * -EAGAIN    the answer is not in memory, or behind a symbolic link; *ret_device is then the device
- *            number of the file system on which the resolution would have waited, as far as memory
- *            tells, or 0, unknown, where a symbolic link is in the way.
+ * -EAGAIN      the answer is not in memory, or behind a symbolic link; *ret_device is then the
+ *              device that would have to be waited for, or 0 if that is not known,
  * -EOPNOTSUPP  this system cannot tell (Linux before 5.12).
  * ret_device may be NULL; otherwise *ret_device is 0 unless -EAGAIN is returned.
  */
@@ -132,15 +111,15 @@ int confine_open_cached(struct confine *confine, const char *path, int flags, de
 /* How far opening a name may go. */
 enum confine_reach {
     CONFINE_ANYWHERE,
-    CONFINE_CACHED,     /* the name is looked up in memory alone, and is on the directory's mount */
-    CONFINE_SAME_MOUNT, /* whatever is mounted on the name may be a server that does not answer */
+    CONFINE_CACHED,     /* only the kernel's name cache is used, on the directory's own mount */
+    CONFINE_SAME_MOUNT, /* what is mounted on the name may be a server that does not answer */
 };
 
 /*
  * Opens one name in the directory that directory_fd is open on (O_PATH suffices) with the flags of
- * open(2), never through a symbolic link; O_NOFOLLOW and O_CLOEXEC are added. With CONFINE_CACHED
- * it never waits to find the name, as confine_open_cached(); that opening what it names does not
- * wait either, the caller must know of the directory's file system unless flags hold O_PATH.
+ * open(2), never through a symbolic link; O_NOFOLLOW and O_CLOEXEC are added. With CONFINE_CACHED,
+ * finding the name never waits; opening the file may, unless flags hold O_PATH or the directory's
+ * file system never waits.
  * Returns a descriptor that the caller closes (with O_PATH alone, of a symbolic link too), or
  * -EINVAL    name is empty, `..` or a path,
  * -EAGAIN    with CONFINE_CACHED, as confine_open_cached(); with CONFINE_SAME_MOUNT too, another
@@ -149,13 +128,3 @@ enum confine_reach {
  * -ELOOP, -ENOTDIR, -ENOENT, ... as open(2).
  */
 int confine_open_name(int directory_fd, const char *name, int flags, enum confine_reach reach);
-
-/*
- * Opens with O_PATH the entry called name, one component, in the directory: what is there itself,
- * be it a symbolic link. Never waits. Returns a descriptor that the caller closes, or
- * -EINVAL    name is empty, `..` or a path,
- * -EAGAIN, -EOPNOTSUPP  as confine_open_cached(),
- * -EXDEV, -ENOTDIR, -ENOENT, -ENAMETOOLONG, ... as confine_open().
- */
-int confine_open_entry(struct confine *confine, const struct confine_target *directory,
-                       const char *name);

@@ -212,11 +212,6 @@ void confine_free(struct confine *confine)
     free(confine);
 }
 
-void confine_freep(struct confine **confine)
-{
-    confine_free(*confine);
-}
-
 int confine_handle_take(struct confine *confine, struct confine_root *root, bool cached,
                         struct handle **ret)
 {

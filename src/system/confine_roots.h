@@ -1,9 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/*
- * The roots of a set, as the resolution of paths (confine.c) uses them, and nobody else: which root
- * answers a path, the directory of each while it is open, and the system call that all is opened
- * by.
- */
+/* The roots of a set, for the resolution of paths in confine.c alone. */
 #pragma once
 
 #include <pthread.h>
@@ -14,7 +10,7 @@
 
 #include "system/confine.h"
 
-/* The directory of a root while it is open: for the set, and for each lookup that began then. */
+/* The directory of a root while it is open, held by the set and by each lookup under way. */
 struct handle {
     int fd;
     unsigned int users; /* guarded by the set's lock */
@@ -30,16 +26,29 @@ struct identity {
 struct confine_root {
     char *path;
     bool is_whole;            /* the root `/` */
-    struct identity identity; /* where the name led when it was looked at last */
-    struct handle *handle;    /* NULL: let go of; guarded by the set's lock */
+    struct identity identity; /* where the name led when it was last checked */
+    struct handle *handle;    /* NULL: released; guarded by the set's lock */
 };
 
 struct confine {
     struct confine_root *roots;
     size_t roots_count;
     pthread_mutex_t lock;
-    unsigned int releases; /* how often all were let go of; guarded by the lock */
+    unsigned int releases; /* calls of confine_release(); guarded by the lock */
 };
+
+/* A path and its root. */
+struct confine_target {
+    struct confine_root *root;
+    const char *rest; /* what follows the root in the path, never empty nor absolute */
+};
+
+/*
+ * Finds the root of path. Returns 0 and *ret, or
+ * -EXDEV         the path is not absolute or lies beneath no root,
+ * -ENAMETOOLONG  it has PATH_MAX bytes or more.
+ */
+int confine_find(const struct confine *confine, const char *path, struct confine_target *ret);
 
 /*
  * Finds the next component of a path, those named `.` left out. Returns where it begins and its
@@ -69,9 +78,9 @@ int confine_openat2_cached(int directory_fd, const char *path, int flags, uint64
 int confine_stat_known(int fd, unsigned int mask, struct statx *ret);
 
 /*
- * Takes the directory of the root, which is opened, from memory alone if cached, where it is not
- * open. Returns 0 and *ret, to be released with confine_handle_release(), or -errno, -ENODEV where
- * the root is not there any more.
+ * Takes the directory of the root, and opens it if necessary, from the name cache alone if cached.
+ * Returns 0 and *ret, to be released with confine_handle_release(), or a negative errno: -ENODEV if
+ * the root no longer exists.
  */
 int confine_handle_take(struct confine *confine, struct confine_root *root, bool cached,
                         struct handle **ret);

@@ -1,11 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/*
- * Going into the background, for those who have no service manager: the command returns when the
- * daemon answers, or with its error.
- */
+/* Goes into the background: the command returns when the daemon is ready, or with its error. */
 #pragma once
 
-/* The daemon's end of the wire to the command that started it. */
 struct daemon {
     int ready_fd; /* -1: in the foreground */
     int null_fd;  /* /dev/null */
@@ -23,7 +19,7 @@ struct daemon {
 int daemon_fork(struct daemon *ret);
 
 /*
- * Lets go of the terminal, its session and the working directory, and of the parent. Opens
+ * Leaves the terminal, its session and the working directory, and lets the parent exit. Opens
  * nothing, and does nothing in the foreground. Returns 0 or a negative errno.
  */
 int daemon_ready(struct daemon *daemon);

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/*
- * What may be asked of a file system without waiting for it.
- */
+/* What may be asked of a file system without waiting for it. */
 #pragma once
 
 enum filesystem_kind {
@@ -10,8 +8,5 @@ enum filesystem_kind {
     FILESYSTEM_MEMORY,  /* never waits */
 };
 
-/*
- * Returns the kind of the file system that fd (O_PATH suffices) lies on. May itself wait for a file
- * system of an unknown kind. What cannot be told is FILESYSTEM_UNKNOWN.
- */
+/* Returns the kind of the file system that fd (O_PATH suffices) is on. May wait for it. */
 enum filesystem_kind filesystem_kind(int fd);

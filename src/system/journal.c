@@ -32,7 +32,7 @@ struct journal {
 };
 
 /* An entry that is being made. */
-struct entry {
+struct journal_entry {
     char *bytes;
     size_t room;
     size_t length;
@@ -72,14 +72,14 @@ static const struct {
     [JOURNAL_LIMITS_FAULT] = {"2ad406daeb344c2d91e6bcd11e04d292", LOG_WARNING, "limit unusable"},
 };
 
-static void add_bytes(struct entry *entry, const void *bytes, size_t length)
+static void add_bytes(struct journal_entry *entry, const void *bytes, size_t length)
 {
     memcpy(entry->bytes + entry->length, bytes, length);
     entry->length += length;
 }
 
 /* Adds a field. What does not fit is left out: of our own fields, all fit. */
-static void add_text(struct entry *entry, const char *name, const char *text)
+static void add_text(struct journal_entry *entry, const char *name, const char *text)
 {
     size_t name_length = strlen(name), length = strlen(text);
     uint64_t length_le = htole64(length);
@@ -97,13 +97,13 @@ static void add_text(struct entry *entry, const char *name, const char *text)
     add_bytes(entry, "\n", 1);
 }
 
-static void add_word(struct entry *entry, const char *name, const char *word)
+static void add_word(struct journal_entry *entry, const char *name, const char *word)
 {
     if (word)
         add_text(entry, name, word);
 }
 
-static void add_number(struct entry *entry, const char *name, bool applies, uint64_t number)
+static void add_number(struct journal_entry *entry, const char *name, bool applies, uint64_t number)
 {
     char text[24];
 
@@ -113,7 +113,7 @@ static void add_number(struct entry *entry, const char *name, bool applies, uint
     add_text(entry, name, text);
 }
 
-static void add_fields(struct entry *entry, const struct journal_fields *fields)
+static void add_fields(struct journal_entry *entry, const struct journal_fields *fields)
 {
     add_word(entry, "QUOTA_MAILBOX", fields->mailbox);
     add_word(entry, "QUOTA_STATUS", fields->status);
@@ -131,7 +131,7 @@ static void add_fields(struct entry *entry, const struct journal_fields *fields)
 }
 
 /* Makes an entry of journald's native protocol. */
-static void make_native(struct entry *entry, int priority, const char *message_id,
+static void make_native(struct journal_entry *entry, int priority, const char *message_id,
                         const struct journal_fields *fields, const char *text)
 {
     add_text(entry, "MESSAGE", text);
@@ -143,7 +143,7 @@ static void make_native(struct entry *entry, int priority, const char *message_i
 }
 
 /* Makes an entry that is a line of text. */
-static void make_line(enum journal_target target, struct entry *entry, int priority,
+static void make_line(enum journal_target target, struct journal_entry *entry, int priority,
                       const char *text)
 {
     static const char *const names[] = {"emergency", "alert",  "critical", "error",
@@ -165,7 +165,7 @@ static void make_line(enum journal_target target, struct entry *entry, int prior
     entry->length = length > 0 ? (size_t)length : 0;
 }
 
-static void make_entry(enum journal_target target, struct entry *entry, int priority,
+static void make_entry(enum journal_target target, struct journal_entry *entry, int priority,
                        const char *message_id, const struct journal_fields *fields,
                        const char *text)
 {
@@ -179,7 +179,7 @@ static void make_entry(enum journal_target target, struct entry *entry, int prio
 static size_t make_note(enum writer_note note, uint64_t number, char *bytes, void *userdata)
 {
     const struct journal *journal = userdata;
-    struct entry entry = {bytes, WRITER_NOTE_BYTES_MAX, 0};
+    struct journal_entry entry = {bytes, WRITER_NOTE_BYTES_MAX, 0};
     char text[256];
 
     if (note == WRITER_LOST) {
@@ -204,7 +204,7 @@ static void write_entry(struct journal *journal, int priority, const char *messa
                         const struct journal_fields *fields, const char *format, va_list arguments)
 {
     char message[MESSAGE_BYTES_MAX], text[TEXT_BYTES_MAX], bytes[ENTRY_BYTES_MAX];
-    struct entry entry = {bytes, sizeof(bytes), 0};
+    struct journal_entry entry = {bytes, sizeof(bytes), 0};
     int length;
 
     if (!journal->writer || (priority == LOG_DEBUG && !journal->debug))

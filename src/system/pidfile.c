@@ -170,8 +170,3 @@ void pidfile_release(struct pidfile *pidfile)
         (void)set_length(pidfile, 0);
     forget(pidfile);
 }
-
-void pidfile_releasep(struct pidfile **pidfile)
-{
-    pidfile_release(*pidfile);
-}

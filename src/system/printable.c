@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "system/printable.h"
 
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -73,23 +74,17 @@ size_t printable_write(const char *text, char *to,
     return (size_t)(to - start);
 }
 
-void printable_vline(FILE *file, const char *format, va_list arguments)
+void printable_line(FILE *file, const char *format, ...)
 {
     _cleanup_(freep) char *text = NULL, *shown = NULL;
+    va_list arguments;
 
+    va_start(arguments, format);
     if (vasprintf(&text, format, arguments) < 0)
         text = NULL;
+    va_end(arguments);
     shown = text ? malloc(PRINTABLE_GROWTH * strlen(text) + 1) : NULL;
     if (shown)
         printable_write(text, shown, NULL, NULL);
     fprintf(file, "%s\n", shown ? shown : "out of memory");
-}
-
-void printable_line(FILE *file, const char *format, ...)
-{
-    va_list arguments;
-
-    va_start(arguments, format);
-    printable_vline(file, format, arguments);
-    va_end(arguments);
 }

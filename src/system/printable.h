@@ -14,7 +14,6 @@
  */
 #pragma once
 
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -37,5 +36,3 @@ size_t printable_write(const char *text, char *to,
 
 /* Writes a formatted text and a line end to the file. Without memory the text is left out. */
 void printable_line(FILE *file, const char *format, ...) __attribute__((format(printf, 2, 3)));
-void printable_vline(FILE *file, const char *format, va_list arguments)
-    __attribute__((format(printf, 2, 0)));

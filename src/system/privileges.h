@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/*
- * Giving up privileges for good, for those who start the daemon as root without a service manager.
- */
+/* Gives up privileges for good, for a daemon that is started as root without systemd. */
 #pragma once
 
 /*
- * Becomes a user: user is a login name, or else a decimal user id that has an entry among the
- * users. The process has the ids and the groups of that user then, no capability at all, and
- * neither it nor a program that it executes can get any of them back (no_new_privs). Whoever is
- * that user already keeps the groups, and gives up the rest. To be called before the first thread
- * is made.
+ * Becomes a user, given by login name or else by decimal user id. The process then has the ids and
+ * groups of that user and no capability, and neither it nor a program that it executes can get them
+ * back (no_new_privs). A process of that user keeps its groups. Call it before the first thread is
+ * made.
  *
  * Returns 0, or
  * -ESRCH   there is no such user, as far as the sources of users can tell,

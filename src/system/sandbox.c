@@ -66,11 +66,6 @@ void sandbox_free(struct sandbox *sandbox)
     free(sandbox);
 }
 
-void sandbox_freep(struct sandbox **sandbox)
-{
-    sandbox_free(*sandbox);
-}
-
 static int add_rule(struct sandbox *sandbox, int fd, bool own, enum sandbox_access access)
 {
     struct rule *rules = reallocarray(sandbox->rules, sandbox->count + 1, sizeof(*rules));

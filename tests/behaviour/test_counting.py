@@ -263,9 +263,9 @@ class MemoryTest(DaemonTestCase):
         self.assertEqual(daemon.stats()['mailboxes'], 50)
 
     def test_cache_size(self):
-        # Some 330 bytes a mailbox, and a quarter is for maildirsize.
+        # Some 280 bytes a mailbox.
         names = [str(number) for number in range(50)]
-        daemon = self.start_settled('--cache-size=15K')
+        daemon = self.start_settled('--cache-size=11K')
         self.assertEqual(self.sources(daemon, *names, *names[25:]), ['scan'] * 50 + ['cache'] * 25)
         self.assertIn(daemon.stats()['mailboxes'], range(30, 42))
         self.assertEqual(self.sources(daemon, *names[:5]), ['scan'] * 5)

@@ -221,7 +221,7 @@ static struct cost measure_walk(const struct bench *bench, const struct mailbox 
 
 /* Measures a count, which must find so many messages. */
 static struct cost measure_count(const struct bench *bench, const struct mailbox *mailbox,
-                                 struct maildir_memory **memory, uint64_t messages,
+                                 struct maildir_cache **memory, uint64_t messages,
                                  uint32_t directories_read)
 {
     const struct maildir_options options = {};
@@ -277,7 +277,7 @@ static struct cost measure_find(const struct mailbox *mailbox)
 
 /* Measures a count after a message came to the `cur` of one folder, which holds the most. */
 static struct cost measure_delivery(const struct bench *bench, const struct mailbox *mailbox,
-                                    struct maildir_memory **memory, unsigned int round)
+                                    struct maildir_cache **memory, unsigned int round)
 {
     char path[PATH_MAX];
     struct cost cost;
@@ -364,7 +364,7 @@ static void run_rounds(const struct bench *bench)
     mailbox_make(&tagged, bench, "tagged", settings->messages, true, NULL);
     mailbox_make(&untagged, bench, "untagged", settings->messages, false, NULL);
     for (unsigned int i = 0; i < settings->rounds; i++) {
-        _cleanup_(maildir_memory_freep) struct maildir_memory *memory = NULL;
+        _cleanup_(maildir_cache_freep) struct maildir_cache *memory = NULL;
 
         /* After the wait, what is measured first would be colder than what comes next. */
         settle();
@@ -407,7 +407,7 @@ static void reset_peak(void)
 /* Counts a million messages and prints by how much memory grew meanwhile. */
 static void run_million(const struct bench *bench)
 {
-    _cleanup_(maildir_memory_freep) struct maildir_memory *memory = NULL;
+    _cleanup_(maildir_cache_freep) struct maildir_cache *memory = NULL;
     uint32_t all = 1 + 2 * bench->settings.folders;
     struct mailbox mailbox;
     char source[PATH_MAX];

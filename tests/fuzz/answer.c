@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What exim-quotactl makes of an answer, whoever gave it. The first byte of the input chooses the
- * question, the rest is what came back.
+ * query, the rest is what came back.
  */
 #include "fuzz.h"
 

@@ -203,11 +203,11 @@ static void check_judgement(const struct mailbox_policy *policy,
 {
     const struct quota_settings settings = {.verdict = *verdict_policy};
     const struct target target = {.policy = *policy};
-    struct target_judgement judgement;
+    struct target_decision decision;
 
-    target_judge(&target, &settings, MAILROOM "/joe", usage, &judgement);
-    require(memcmp(&judgement.limit, &limit, sizeof(limit)) == 0);
-    require(!refuses(judgement.verdict) || is_sure);
+    target_decide(&target, &settings, MAILROOM "/joe", usage, &decision);
+    require(memcmp(&decision.limit, &limit, sizeof(limit)) == 0);
+    require(!refuses(decision.verdict) || is_sure);
 }
 
 /*

@@ -159,21 +159,19 @@ static void check_any(char **values, size_t count)
 
 static void check_usage(char **values, size_t count)
 {
-    static const char *const keys[] = {"mailbox", "text"};
+    static const char *const keys[] = {"mailbox"};
     const struct usage usage = {.bytes = UINT64_MAX, .source = (enum usage_source)(count % 6)};
-    struct reply_usage answer = {
-        .status = "over",
+    const struct target_decision decision = {
+        .verdict = VERDICT_OVER,
         .usage = &usage,
         .rule = (enum usage_rule)(count % USAGE_RULE_COUNT_),
         .limit_from = (enum limit_source)(count % 5),
         .percent = UINT64_MAX,
         .mailbox = values[0],
-        .text = count > 1 ? values[1] : NULL,
     };
-    char *expected[] = {values[0], count > 1 ? values[1] : NULL};
 
-    reply_usage(&reply, &answer);
-    check_values(keys, expected, count > 1 ? 2 : 1, count > 1 ? 11 : 10);
+    reply_decision(&reply, count > 1, &decision);
+    check_values(keys, values, 1, count > 1 ? 11 : 10);
 }
 
 static void check_error(char **values, size_t count)

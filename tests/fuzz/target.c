@@ -196,12 +196,12 @@ static void check_paths(struct target *target, const struct quota_settings *sett
 
 static void check_target(const struct quota_settings *settings, const char *text)
 {
-    const struct target_question question = {.size_bytes = 1};
+    const struct target_terms terms = {.size_bytes = 1};
     const char *delimiters = settings->delimiters ? settings->delimiters : "", *why = NULL;
     char *copy = fuzz_string(text, strlen(text));
     struct target target;
 
-    if (target_begin(&target, settings, NULL, &question, copy, &why) != REASON_NONE) {
+    if (target_begin(&target, settings, NULL, &terms, copy, &why) != REASON_NONE) {
         require(why && *why && text[0] != '/');
     } else if (target_is_path(&target)) {
         require(text[0] == '/' && copy[0] == '/' && !strstr(copy, "//") && !strstr(copy, "/./"));

@@ -171,7 +171,7 @@ static inline void box_done(struct box *box)
 /* Counts the mailbox, which must work. */
 static inline struct maildir_count box_count_with(const struct box *box,
                                                   const struct maildir_options *options,
-                                                  struct maildir_memory **memory)
+                                                  struct maildir_cache **memory)
 {
     struct maildir_count count = {};
 
@@ -179,7 +179,7 @@ static inline struct maildir_count box_count_with(const struct box *box,
     return count;
 }
 
-static inline struct maildir_count box_count(const struct box *box, struct maildir_memory **memory)
+static inline struct maildir_count box_count(const struct box *box, struct maildir_cache **memory)
 {
     return box_count_with(box, &box_options, memory);
 }
@@ -201,7 +201,7 @@ static inline void box_settle(void)
  */
 static inline void box_change_within_ticks(int changes)
 {
-    struct maildir_memory *memory = NULL;
+    struct maildir_cache *memory = NULL;
     struct box box;
     uint64_t expected = 0;
     char name[64];
@@ -233,6 +233,6 @@ static inline void box_change_within_ticks(int changes)
             assert_int_equal(box_count(&box, &memory).messages, ++expected);
         }
     }
-    maildir_memory_free(memory);
+    maildir_cache_free(memory);
     box_done(&box);
 }

@@ -166,14 +166,14 @@ static inline enum filesystem_kind on_device_kind(dev_t device, void *userdata)
 static inline int probe_cached_at(const struct fixture *fixture, const char *name,
                                   struct kinds kinds, uint64_t now_usec, struct mailbox *ret)
 {
-    struct mailbox_memory memory;
+    struct mailbox_nowait memory = {.device_kind = on_device_kind, .userdata = &kinds};
     char path[PATH_MAX];
     int r;
 
-    assert_int_equal(mailbox_memory_init(&memory, 0, on_device_kind, &kinds), 0);
+    assert_int_equal(cache_new(0, &memory.cache), 0);
     r = mailbox_probe(&fixture->settings, &no_policy, &memory, path_of(fixture, name, path),
                       now_usec, ret);
-    mailbox_memory_done(&memory);
+    cache_free(memory.cache);
     return r;
 }
 

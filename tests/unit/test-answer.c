@@ -6,7 +6,7 @@
 
 #include "ctl/answer.h"
 #include "protocol/reply.h"
-#include "quota/reason.h"
+#include "protocol/words.h"
 
 #define MAILBOX                                                                                    \
     "bytes=1 messages=2 limit=3 message_limit=4 percent=33 source=scan mailbox=/var/mail/joe"

@@ -7,6 +7,7 @@
 #include "filter.h"
 #include "hoard.h"
 #include "quota/cache.h"
+#include "quota/maildir_cache.h"
 #include "random.h"
 #include "system/cleanup.h"
 
@@ -35,13 +36,18 @@ static int teardown(void **state)
     return 0;
 }
 
-static struct maildir_memory *new_memory(const struct box *box)
+static struct maildir_cache *new_memory(const struct box *box)
 {
-    struct maildir_memory *memory = NULL;
+    struct maildir_cache *memory = NULL;
 
     (void)box_count(box, &memory);
     assert_non_null(memory);
     return memory;
+}
+
+static void put(struct cache *cache, const char *path, struct maildir_cache *memory)
+{
+    cache_put(cache, CACHE_COUNT, path, memory, maildir_cache_bytes(memory));
 }
 
 static const char *path_of(unsigned int i, char path[static 64])
@@ -54,16 +60,16 @@ static void put_number(struct cache *cache, const struct box *box, unsigned int 
 {
     char path[64];
 
-    cache_put(cache, path_of(i, path), new_memory(box));
+    put(cache, path_of(i, path), new_memory(box));
 }
 
 /* Says whether a mailbox is remembered, which makes it the most recently used. */
 static bool touch_number(struct cache *cache, unsigned int i)
 {
     char path[64];
-    struct maildir_memory *memory = cache_take(cache, path_of(i, path));
+    struct maildir_cache *memory = cache_take(cache, CACHE_COUNT, path_of(i, path));
 
-    cache_put(cache, path, memory);
+    put(cache, path, memory);
     return memory != NULL;
 }
 
@@ -98,28 +104,46 @@ static struct cache *cache_for(const struct box *box, size_t count)
 static void take_and_put(void **state)
 {
     _cleanup_(cache_freep) struct cache *cache = NULL;
-    struct maildir_memory *a = new_memory(*state), *b = new_memory(*state);
+    struct maildir_cache *a = new_memory(*state), *b = new_memory(*state);
 
     assert_int_equal(cache_new(ROOMY, &cache), 0);
-    assert_null(cache_take(cache, "/a"));
-    cache_put(cache, "/a", a);
-    cache_put(cache, "/b", b);
-    assert_int_equal(cache_count(cache), 2);
-    assert_null(cache_take(cache, "/"));
-    assert_null(cache_take(cache, "/a/"));
-    assert_null(cache_take(cache, ""));
-    assert_ptr_equal(cache_take(cache, "/a"), a);
-    assert_null(cache_take(cache, "/a"));
-    assert_int_equal(cache_count(cache), 1);
-    assert_ptr_equal(cache_take(cache, "/b"), b);
-    assert_null(cache_take(cache, "/b"));
-    assert_int_equal(cache_count(cache), 0);
+    assert_null(cache_take(cache, CACHE_COUNT, "/a"));
+    put(cache, "/a", a);
+    put(cache, "/b", b);
+    assert_int_equal(cache_count(cache, CACHE_COUNT), 2);
+    assert_null(cache_take(cache, CACHE_COUNT, "/"));
+    assert_null(cache_take(cache, CACHE_COUNT, "/a/"));
+    assert_null(cache_take(cache, CACHE_COUNT, ""));
+    assert_ptr_equal(cache_take(cache, CACHE_COUNT, "/a"), a);
+    assert_null(cache_take(cache, CACHE_COUNT, "/a"));
+    assert_int_equal(cache_count(cache, CACHE_COUNT), 1);
+    assert_ptr_equal(cache_take(cache, CACHE_COUNT, "/b"), b);
+    assert_null(cache_take(cache, CACHE_COUNT, "/b"));
+    assert_int_equal(cache_count(cache, CACHE_COUNT), 0);
     /* The same mailbox twice: the later stays. */
-    cache_put(cache, "/a", a);
-    cache_put(cache, "/a", b);
-    assert_int_equal(cache_count(cache), 1);
-    assert_ptr_equal(cache_take(cache, "/a"), b);
-    maildir_memory_free(b);
+    put(cache, "/a", a);
+    put(cache, "/a", b);
+    assert_int_equal(cache_count(cache, CACHE_COUNT), 1);
+    assert_ptr_equal(cache_take(cache, CACHE_COUNT, "/a"), b);
+    maildir_cache_free(b);
+}
+
+static void each_kind_has_its_own(void **state)
+{
+    _cleanup_(cache_freep) struct cache *cache = NULL;
+    char *text = strdup("x");
+
+    assert_int_equal(cache_new(ROOMY, &cache), 0);
+    put(cache, "/a", new_memory(*state));
+    assert_null(cache_find(cache, CACHE_MAILDIRSIZE, "/a"));
+    cache_put(cache, CACHE_MAILDIRSIZE, "/a", text, 2);
+    assert_ptr_equal(cache_find(cache, CACHE_MAILDIRSIZE, "/a"), text);
+    assert_ptr_equal(cache_find(cache, CACHE_MAILDIRSIZE, "/a"), text); /* it stays */
+    assert_int_equal(cache_count(cache, CACHE_COUNT), 1);
+    assert_int_equal(cache_count(cache, CACHE_MAILDIRSIZE), 1);
+    maildir_cache_free(cache_take(cache, CACHE_COUNT, "/a"));
+    assert_int_equal(cache_count(cache, CACHE_COUNT), 0);
+    assert_int_equal(cache_count(cache, CACHE_MAILDIRSIZE), 1);
 }
 
 static void nothing_is_put(void **state)
@@ -130,8 +154,8 @@ static void nothing_is_put(void **state)
     (void)state;
     assert_int_equal(cache_new(ROOMY, &cache), 0);
     bytes = cache_bytes(cache);
-    cache_put(cache, "/a", NULL);
-    assert_int_equal(cache_count(cache), 0);
+    put(cache, "/a", NULL);
+    assert_int_equal(cache_count(cache, CACHE_COUNT), 0);
     assert_int_equal(cache_bytes(cache), bytes);
     cache_free(NULL);
 }
@@ -141,9 +165,9 @@ static void a_bound_of_none(void **state)
     _cleanup_(cache_freep) struct cache *cache = NULL;
 
     assert_int_equal(cache_new(0, &cache), 0);
-    cache_put(cache, "/a", new_memory(*state));
-    assert_int_equal(cache_count(cache), 0);
-    assert_null(cache_take(cache, "/a"));
+    put(cache, "/a", new_memory(*state));
+    assert_int_equal(cache_count(cache, CACHE_COUNT), 0);
+    assert_null(cache_take(cache, CACHE_COUNT, "/a"));
 }
 
 static void the_least_recently_used_goes(void **state)
@@ -156,19 +180,19 @@ static void the_least_recently_used_goes(void **state)
     /* In order of use, the latest last: 1 3 4 ... 0 2. */
     assert_true(touch_number(cache, 0));
     put_number(cache, *state, 2);
-    assert_int_equal(cache_count(cache), BOUND);
+    assert_int_equal(cache_count(cache, CACHE_COUNT), BOUND);
     put_number(cache, *state, 50);
     assert_false(touch_number(cache, 1));
-    assert_int_equal(cache_count(cache), BOUND);
+    assert_int_equal(cache_count(cache, CACHE_COUNT), BOUND);
     /* 3 4 ... 0 2 50: taken from the middle and both ends, then filled up. */
-    maildir_memory_free(cache_take(cache, path_of(0, path)));
+    maildir_cache_free(cache_take(cache, CACHE_COUNT, path_of(0, path)));
     put_number(cache, *state, 51);
     put_number(cache, *state, 52);
     assert_false(touch_number(cache, 3));
-    assert_int_equal(cache_count(cache), BOUND);
-    maildir_memory_free(cache_take(cache, path_of(2, path)));
-    maildir_memory_free(cache_take(cache, path_of(52, path)));
-    assert_int_equal(cache_count(cache), BOUND - 2);
+    assert_int_equal(cache_count(cache, CACHE_COUNT), BOUND);
+    maildir_cache_free(cache_take(cache, CACHE_COUNT, path_of(2, path)));
+    maildir_cache_free(cache_take(cache, CACHE_COUNT, path_of(52, path)));
+    assert_int_equal(cache_count(cache, CACHE_COUNT), BOUND - 2);
     put_number(cache, *state, 53);
     put_number(cache, *state, 54);
     put_number(cache, *state, 55);
@@ -183,14 +207,16 @@ static void what_takes_too_much_is_not_kept(void **state)
     _cleanup_(cache_freep) struct cache *cache = NULL;
     size_t one_bytes = bytes_of_one(*state);
 
+    assert_int_equal(cache_new(32 * one_bytes - 1, &cache), 0);
+    put_number(cache, *state, 10);
+    assert_int_equal(cache_count(cache, CACHE_COUNT), 0);
+    cache_free(cache);
     assert_int_equal(cache_new(32 * one_bytes, &cache), 0);
     put_number(cache, *state, 10);
-    assert_int_equal(cache_count(cache), 1);
-    put_number(cache, *state, 100); /* its path is one byte longer */
-    assert_int_equal(cache_count(cache), 1);
-    /* and what stood there does not hold any more */
-    cache_put(cache, "/var/mail/example.org/user10", NULL);
-    assert_int_equal(cache_count(cache), 1);
+    assert_int_equal(cache_count(cache, CACHE_COUNT), 1);
+    /* what is too large takes the place of what was there, and is dropped */
+    cache_put(cache, CACHE_COUNT, "/var/mail/example.org/user10", malloc(1000), 1000);
+    assert_int_equal(cache_count(cache, CACHE_COUNT), 0);
 }
 
 /* Against a plain list of numbers in the order of their use, in a random history. */
@@ -210,10 +236,10 @@ static void a_random_history(void **state)
             at++;
         found = at < count;
         if (take) {
-            struct maildir_memory *memory = cache_take(cache, path_of(number, path));
+            struct maildir_cache *memory = cache_take(cache, CACHE_COUNT, path_of(number, path));
 
             assert_int_equal(memory != NULL, found);
-            maildir_memory_free(memory);
+            maildir_cache_free(memory);
         } else {
             put_number(cache, *state, number);
         }
@@ -226,7 +252,7 @@ static void a_random_history(void **state)
         }
         if (!take)
             used[count++] = number;
-        assert_int_equal(cache_count(cache), count);
+        assert_int_equal(cache_count(cache, CACHE_COUNT), count);
     }
 }
 
@@ -248,7 +274,7 @@ static void a_large_cache(void **state)
     assert_in_range(empty_bytes, 1, 256); /* nothing is reserved for what may come */
     for (unsigned int i = 0; i < MANY; i++)
         put_number(cache, *state, i);
-    assert_int_equal(cache_count(cache), MANY);
+    assert_int_equal(cache_count(cache, CACHE_COUNT), MANY);
     bytes = cache_bytes(cache);
     after = allocated_bytes();
     print_message("%d mailboxes: %zu bytes each, %zu with the allocator's\n", MANY, bytes / MANY,
@@ -262,9 +288,9 @@ static void a_large_cache(void **state)
     for (unsigned int i = 0; i < MANY; i++) {
         char path[64];
 
-        maildir_memory_free(cache_take(cache, path_of(i, path)));
+        maildir_cache_free(cache_take(cache, CACHE_COUNT, path_of(i, path)));
     }
-    assert_int_equal(cache_count(cache), 0);
+    assert_int_equal(cache_count(cache, CACHE_COUNT), 0);
     /* The table stays for the next. */
     assert_in_range(cache_bytes(cache), empty_bytes, empty_bytes + 2 * MANY * sizeof(void *));
 }
@@ -273,24 +299,23 @@ static void a_large_cache(void **state)
 static void bytes(void **state)
 {
     _cleanup_(cache_freep) struct cache *cache = NULL;
-    struct maildir_memory *memory = new_memory(*state);
+    struct maildir_cache *memory = new_memory(*state);
     size_t empty_bytes, one_bytes;
 
     assert_int_equal(cache_new(ROOMY, &cache), 0);
-    cache_put(cache, "/a", memory);
+    put(cache, "/a", memory);
     one_bytes = cache_bytes(cache);
-    memory = cache_take(cache, "/a");
+    memory = cache_take(cache, CACHE_COUNT, "/a");
     empty_bytes = cache_bytes(cache);
-    assert_int_equal(one_bytes - empty_bytes,
-                     48 + sizeof("/a") + maildir_memory_bytes(memory) + 24);
+    assert_int_equal(one_bytes - empty_bytes, 48 + maildir_cache_bytes(memory) + 24);
     for (int i = 0; i < 3; i++) {
-        cache_put(cache, "/b", memory);
+        put(cache, "/b", memory);
         assert_int_equal(cache_bytes(cache), one_bytes);
         memory = new_memory(*state);
     }
-    maildir_memory_free(cache_take(cache, "/b"));
-    cache_put(cache, "/longer", memory);
-    assert_int_equal(cache_bytes(cache), one_bytes + strlen("/longer") - strlen("/b"));
+    maildir_cache_free(cache_take(cache, CACHE_COUNT, "/b"));
+    put(cache, "/longer", memory); /* the path takes no memory */
+    assert_int_equal(cache_bytes(cache), one_bytes);
 }
 
 struct shortage {
@@ -303,7 +328,7 @@ struct shortage {
 static enum child_result put_without_memory(void *userdata)
 {
     const struct shortage *shortage = userdata;
-    struct maildir_memory *memory = new_memory(shortage->box);
+    struct maildir_cache *memory = new_memory(shortage->box);
     struct cache *cache = NULL, *none = NULL;
     char path[64];
     void *block;
@@ -316,14 +341,14 @@ static enum child_result put_without_memory(void *userdata)
     CHECK(block && hoard_all());
     CHECK(cache_new(1, &none) == -ENOMEM && !none);
     free(block);
-    cache_put(cache, path_of(shortage->count, path), memory);
-    CHECK(cache_count(cache) == shortage->count_after);
+    put(cache, path_of(shortage->count, path), memory);
+    CHECK(cache_count(cache, CACHE_COUNT) == shortage->count_after);
     for (unsigned int i = 0; i < shortage->count_after; i++) {
-        memory = cache_take(cache, path_of(i, path));
+        memory = cache_take(cache, CACHE_COUNT, path_of(i, path));
         CHECK(memory);
-        maildir_memory_free(memory);
+        maildir_cache_free(memory);
     }
-    CHECK(cache_count(cache) == 0);
+    CHECK(cache_count(cache, CACHE_COUNT) == 0);
     cache_free(cache);
     return CHILD_PASSED;
 }
@@ -364,6 +389,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(take_and_put),
+        cmocka_unit_test(each_kind_has_its_own),
         cmocka_unit_test(nothing_is_put),
         cmocka_unit_test(a_bound_of_none),
         cmocka_unit_test(the_least_recently_used_goes),

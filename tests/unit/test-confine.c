@@ -985,10 +985,10 @@ static void need_cached(struct confine *confine)
 /* Opens an entry of the directory path. */
 static int open_entry(struct confine *confine, const char *path, const char *name)
 {
-    struct confine_target directory;
-    int r = confine_find(confine, path, &directory);
+    char whole[3 * PATH_MAX];
 
-    return r < 0 ? r : confine_open_entry(confine, &directory, name);
+    (void)snprintf(whole, sizeof(whole), "%s/%s", path, name);
+    return confine_open_cached(confine, whole, O_PATH | O_NOFOLLOW, NULL);
 }
 
 static void entries(void **state)
@@ -1011,13 +1011,10 @@ static void entries(void **state)
         {"@/outside", "secret", -EXDEV, NULL},
         {"@/inside/dir/out", "secret", -EXDEV, NULL},
         {"inside", "file", -EXDEV, NULL},
-        {"@/inside", "", -EINVAL, NULL},
-        {"@/inside/dir", "..", -EINVAL, NULL},
-        {"@/inside", "dir/file", -EINVAL, NULL},
     };
     struct fixture *fixture = *state;
     struct confine *confine = fixture->sets[BENEATH];
-    char path[2 * PATH_MAX], longest[PATH_MAX];
+    char path[2 * PATH_MAX];
     size_t found = 0;
 
     need_cached(fixture->sets[WHOLE]);
@@ -1042,24 +1039,6 @@ static void entries(void **state)
         (void)close(fd);
     }
     assert_true(found > 0);
-    /* what is asked for beneath the root may have a byte less than PATH_MAX, as everywhere */
-    for (size_t length = PATH_MAX - 3; length <= PATH_MAX; length++) {
-        struct confine_target directory = {NULL, longest};
-        int r;
-
-        expand(fixture, "@/inside", path);
-        assert_int_equal(confine_find(confine, path, &directory), 0);
-        for (size_t i = 0; i < length; i++)
-            longest[i] = i % 2 ? '/' : '.';
-        longest[length - 5] = '\0'; /* and "/file" comes to it */
-        directory.rest = longest;
-        r = -EAGAIN; /* for a moment, when something is mounted elsewhere */
-        for (int i = 0; r == -EAGAIN && i < 100; i++)
-            r = confine_open_entry(confine, &directory, "file");
-        if (r >= 0)
-            (void)close(r);
-        assert_int_equal(r < 0 ? r : 0, length < PATH_MAX ? 0 : -ENAMETOOLONG);
-    }
     expand(fixture, "@/inside/to-dir", path);
     assert_int_equal(open_entry(confine, path, "file"), -EAGAIN);
     expand(fixture, "@/inside/absolute-dir", path);

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Which limit counts, and what target_judge() makes of it.
+ * Which limit counts, and what target_decide() makes of it.
  */
 #include "unit.h"
 
 #include <inttypes.h>
 #include <string.h>
 
+#include "protocol/words.h"
 #include "quota/effective_limit.h"
 #include "quota/target.h"
 
@@ -192,20 +193,20 @@ static void only_a_sure_limit_refuses(void **state)
                                     .header = cases[i].header};
         const struct effective_limit limit = effective_limit(&cases[i].policy, &cases[i].header);
         struct target target = {.policy = cases[i].policy};
-        struct target_judgement judgement;
+        struct target_decision decision;
 
         target.policy.size_bytes = cases[i].size_bytes;
-        target_judge(&target, &settings, "/joe", &usage, &judgement);
-        if (judgement.verdict != cases[i].verdict || judgement.rule != cases[i].rule)
-            fail_msg("case %zu: %s by %s", i, verdict_to_string(judgement.verdict),
-                     usage_rule_to_string(judgement.rule));
-        assert_ptr_equal(judgement.usage, &usage);
-        assert_int_equal(judgement.limit.bytes, limit.limit.bytes);
-        assert_int_equal(judgement.limit.messages, limit.limit.messages);
-        assert_int_equal(judgement.limit_from, limit.from);
-        assert_int_equal(judgement.size_bytes, cases[i].size_bytes);
-        assert_int_equal(judgement.percent, verdict_percent(cases[i].bytes, limit.limit));
-        assert_string_equal(judgement.mailbox, "/joe");
+        target_decide(&target, &settings, "/joe", &usage, &decision);
+        if (decision.verdict != cases[i].verdict || decision.rule != cases[i].rule)
+            fail_msg("case %zu: %s by %s", i, verdict_to_string(decision.verdict),
+                     usage_rule_to_string(decision.rule));
+        assert_ptr_equal(decision.usage, &usage);
+        assert_int_equal(decision.limit.bytes, limit.limit.bytes);
+        assert_int_equal(decision.limit.messages, limit.limit.messages);
+        assert_int_equal(decision.limit_from, limit.from);
+        assert_int_equal(decision.size_bytes, cases[i].size_bytes);
+        assert_int_equal(decision.percent, verdict_percent(cases[i].bytes, limit.limit));
+        assert_string_equal(decision.mailbox, "/joe");
     }
 }
 

@@ -15,7 +15,7 @@ static struct maildir_count count_everything(const struct box *box)
 
     assert_int_equal(everything_count(box->fd, box->path, box->confine, NULL, &count), 0);
     assert_int_equal(count.messages, count.files_counted);
-    assert_int_equal(count.directories_remembered, 0);
+    assert_int_equal(count.directories_cached, 0);
     assert_true(count.is_mailbox);
     return count;
 }

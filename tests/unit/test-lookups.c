@@ -19,21 +19,21 @@ static void no_address_has_led_to_a_mailbox(void **state)
     struct lookups lookups = {};
 
     (void)state;
-    assert_false(lookups_are_in_vain(&lookups));
+    assert_false(lookups_fail(&lookups));
     for (int i = 0; i < 3 * WINDOW; i++) {
         lookups_add(&lookups, false);
-        assert_true(lookups_are_in_vain(&lookups));
+        assert_true(lookups_fail(&lookups));
     }
 
     /* until the first one does */
     lookups = (struct lookups){};
     add(&lookups, 10, false);
     lookups_add(&lookups, true);
-    assert_false(lookups_are_in_vain(&lookups));
+    assert_false(lookups_fail(&lookups));
     add(&lookups, WINDOW - 12, false);
-    assert_false(lookups_are_in_vain(&lookups)); /* so few say nothing */
+    assert_false(lookups_fail(&lookups)); /* so few say nothing */
     lookups_add(&lookups, false);
-    assert_true(lookups_are_in_vain(&lookups));
+    assert_true(lookups_fail(&lookups));
 }
 
 static void most_of_the_last_did_not(void **state)
@@ -44,21 +44,21 @@ static void most_of_the_last_did_not(void **state)
     add(&lookups, 5 * WINDOW, true);
     add(&lookups, WINDOW / 2, false);
     assert_int_equal(lookups.window_missed, WINDOW / 2);
-    assert_false(lookups_are_in_vain(&lookups));
+    assert_false(lookups_fail(&lookups));
     lookups_add(&lookups, false);
-    assert_true(lookups_are_in_vain(&lookups));
+    assert_true(lookups_fail(&lookups));
 
     /* what was long ago does not count, neither way */
     add(&lookups, WINDOW / 2 - 1, true);
-    assert_true(lookups_are_in_vain(&lookups));
+    assert_true(lookups_fail(&lookups));
     lookups_add(&lookups, true);
-    assert_false(lookups_are_in_vain(&lookups));
+    assert_false(lookups_fail(&lookups));
     add(&lookups, WINDOW, false);
     assert_int_equal(lookups.window_missed, WINDOW);
-    assert_true(lookups_are_in_vain(&lookups));
+    assert_true(lookups_fail(&lookups));
     add(&lookups, WINDOW, true);
     assert_int_equal(lookups.window_missed, 0);
-    assert_false(lookups_are_in_vain(&lookups));
+    assert_false(lookups_fail(&lookups));
 }
 
 /* Against a list of all that happened. */
@@ -84,9 +84,9 @@ static void counts_as_a_list_does(void **state)
         assert_int_equal(lookups.window_missed, missed);
         assert_int_equal(lookups.found, found);
         assert_int_equal(lookups.total, i + 1);
-        assert_int_equal(lookups_are_in_vain(&lookups),
+        assert_int_equal(lookups_fail(&lookups),
                          found == 0 || (i + 1 >= WINDOW && missed > WINDOW / 2));
-        verdicts[lookups_are_in_vain(&lookups)]++;
+        verdicts[lookups_fail(&lookups)]++;
     }
     print_message("in vain %zu times of %zu\n", verdicts[1], ARRAY_SIZE(list));
 }

@@ -4,6 +4,7 @@
  * have missed folders.
  */
 #include "probe.h"
+#include "protocol/words.h"
 
 #include <inttypes.h>
 

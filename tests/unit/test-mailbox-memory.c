@@ -18,14 +18,11 @@
 
 #define TEXT "1000000S,50C\n500 5\n"
 
-/* As many mailboxes may be remembered. */
-#define BOUND 64
-
 struct fixture {
     struct box box; /* beneath whose root the mailboxes are */
     enum filesystem_kind kind;
     struct mailbox_settings settings;
-    struct mailbox_memory memory;
+    struct mailbox_nowait memory;
 };
 
 static enum filesystem_kind on_device_kind(dev_t device, void *userdata)
@@ -43,7 +40,9 @@ static int set_up(void **state)
     box_init(&fixture->box);
     fixture->kind = filesystem_kind(fixture->box.fd);
     fixture->settings.confine = fixture->box.confine;
-    assert_int_equal(mailbox_memory_init(&fixture->memory, BOUND * 56, on_device_kind, fixture), 0);
+    fixture->memory.device_kind = on_device_kind;
+    fixture->memory.userdata = fixture;
+    assert_int_equal(cache_new((size_t)1024 * 1024, &fixture->memory.cache), 0);
     *state = fixture;
     return 0;
 }
@@ -52,7 +51,7 @@ static int tear_down(void **state)
 {
     struct fixture *fixture = *state;
 
-    mailbox_memory_done(&fixture->memory);
+    cache_free(fixture->memory.cache);
     box_done(&fixture->box);
     free(fixture);
     return 0;
@@ -105,7 +104,7 @@ static void make_mailbox(const struct fixture *fixture, const char *mailbox)
 }
 
 /* Probes a mailbox, with a memory from that alone. Returns as mailbox_probe() does. */
-static int probe_at(const struct fixture *fixture, struct mailbox_memory *memory,
+static int probe_at(const struct fixture *fixture, struct mailbox_nowait *memory,
                     const char *mailbox, uint64_t now_usec, struct mailbox *ret)
 {
     static const struct mailbox_policy policy;
@@ -115,7 +114,7 @@ static int probe_at(const struct fixture *fixture, struct mailbox_memory *memory
                          now_usec, ret);
 }
 
-static int probe(const struct fixture *fixture, struct mailbox_memory *memory, const char *mailbox,
+static int probe(const struct fixture *fixture, struct mailbox_nowait *memory, const char *mailbox,
                  struct mailbox *ret)
 {
     return probe_at(fixture, memory, mailbox, clock_usec(CLOCK_REALTIME), ret);
@@ -157,14 +156,12 @@ static int probe_patiently(struct fixture *fixture, const char *mailbox, struct 
 /* Reads a mailbox's maildirsize, and says whether it is remembered then. */
 static bool becomes_remembered(struct fixture *fixture, const char *mailbox)
 {
-    const struct maildirsize_memory *memory = fixture->memory.maildirsizes;
     struct mailbox probed;
     char path[PATH_MAX];
 
     assert_return_code(probe_patiently(fixture, mailbox, &probed), 0);
     mailbox_close(&probed);
-    return maildirsize_memory_has(memory,
-                                  maildirsize_memory_id(memory, path_of(fixture, mailbox, path)));
+    return cache_find(fixture->memory.cache, CACHE_MAILDIRSIZE, path_of(fixture, mailbox, path));
 }
 
 /*
@@ -201,7 +198,7 @@ static enum child_result check_recalled(struct fixture *fixture, const char *nam
             break;
         /* for once the kernel had forgotten the name */
         mailbox_close(&mailbox);
-        CHECK(maildirsize_memory_count(fixture->memory.maildirsizes) == 1);
+        CHECK(cache_count(fixture->memory.cache, CACHE_MAILDIRSIZE) == 1);
     }
     CHECK(r == MAILBOX_ANSWERED && mailbox.fd < 0);
     CHECK(mailbox.maildirsize_state == USAGE_RULE_TRUSTED);
@@ -233,8 +230,6 @@ static void what_is_remembered_is_not_read(void **state)
     put_text(fixture, "box", "maildirsize", O_APPEND, "1 1\n");
     assert_int_equal(probe_patiently(fixture, "box", &mailbox), MAILBOX_ANSWERED);
     assert_int_equal(mailbox.usage.bytes, 501);
-    assert_int_equal(maildirsize_memory_count(fixture->memory.maildirsizes),
-                     0); /* what was known is not kept */
     mailbox_close(&mailbox);
 }
 

@@ -3,6 +3,7 @@
  * When the sums of a maildirsize answer, and when the messages must be counted.
  */
 #include "probe.h"
+#include "protocol/words.h"
 
 #include "same_mailbox.h"
 
@@ -607,7 +608,7 @@ static void odd_maildirsize(void **state)
 static void a_count_that_is_remembered_says_so(void **state)
 {
     struct fixture *fixture = *state;
-    _cleanup_(maildir_memory_freep) struct maildir_memory *memory = NULL;
+    _cleanup_(maildir_cache_freep) struct maildir_cache *memory = NULL;
     static const enum usage_source sources[] = {USAGE_SCAN, USAGE_CACHE, USAGE_SCAN};
     struct mailbox mailbox;
 

@@ -29,12 +29,12 @@ static void assert_whole(const struct maildir_count *count)
 {
     assert_int_equal(count->messages, 4);
     assert_int_equal(count->bytes, 1111);
-    assert_int_equal(count->directories_read + count->directories_remembered, 5);
+    assert_int_equal(count->directories_read + count->directories_cached, 5);
 }
 
 static void types_of_entries_are_asked_for(void **state)
 {
-    _cleanup_(maildir_memory_freep) struct maildir_memory *memory = NULL;
+    _cleanup_(maildir_cache_freep) struct maildir_cache *memory = NULL;
     struct maildir_count count;
     struct server server;
 
@@ -47,7 +47,7 @@ static void types_of_entries_are_asked_for(void **state)
     assert_int_equal(count.directories_read, 5);
     count = box_count(&server.box, &memory);
     assert_whole(&count);
-    assert_int_equal(count.directories_remembered, 5);
+    assert_int_equal(count.directories_cached, 5);
     server_stop(&server);
 }
 
@@ -88,7 +88,7 @@ static void faults(void **state)
 
     (void)state;
     for (size_t j = 0; j < 2 * ARRAY_SIZE(cases); j++) {
-        _cleanup_(maildir_memory_freep) struct maildir_memory *memory = NULL;
+        _cleanup_(maildir_cache_freep) struct maildir_cache *memory = NULL;
         struct maildir_count count = {};
         size_t i = j / 2;
         struct server server;
@@ -137,7 +137,7 @@ static void stamps(void **state)
 
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(cases) * ARRAY_SIZE(paths); i++) {
-        _cleanup_(maildir_memory_freep) struct maildir_memory *memory = NULL;
+        _cleanup_(maildir_cache_freep) struct maildir_cache *memory = NULL;
         size_t row = i / ARRAY_SIZE(paths);
         struct maildir_count count;
         struct server server;

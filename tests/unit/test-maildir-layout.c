@@ -189,7 +189,7 @@ static void layout_fs_is_bounded_in_length(void **state)
 /* The sums of each folder are remembered, but what folders there are is found out each time. */
 static void layout_fs_remembers_sums(void **state)
 {
-    _cleanup_(maildir_memory_freep) struct maildir_memory *memory = NULL;
+    _cleanup_(maildir_cache_freep) struct maildir_cache *memory = NULL;
     static const struct item items[] = {
         {'m', "", 0, NULL},         {'f', "cur/a,S=1", 0, NULL},
         {'m', "A", 0, NULL},        {'m', "A/B", 0, NULL},
@@ -208,7 +208,7 @@ static void layout_fs_remembers_sums(void **state)
         count = box_count_with(&box, &fs_options, &memory);
         assert_int_equal(count.bytes, 111);
         assert_int_equal(count.directories_read, i == 0 ? 10 : 0);
-        assert_int_equal(count.directories_remembered, i == 0 ? 0 : 10);
+        assert_int_equal(count.directories_cached, i == 0 ? 0 : 10);
         assert_int_equal(count.left_out, 1);
         assert_string_equal(count.left_out_name, "A/B/out");
         assert_true(count.is_mailbox);
@@ -217,7 +217,7 @@ static void layout_fs_remembers_sums(void **state)
     count = box_count_with(&box, &fs_options, &memory);
     assert_int_equal(count.bytes, 1111);
     assert_int_equal(count.directories_read, 1);
-    assert_int_equal(count.directories_remembered, 9);
+    assert_int_equal(count.directories_cached, 9);
     box_folder(&box, "A/B/C/D");
     box_put(&box, "A/B/C/D/cur/a,S=10000", 0);
     box_remove(&box, "A/B/out");
@@ -280,7 +280,7 @@ static void stray_folders(void **state)
         {'l', "dangling", 0, "nowhere"},
         {'l', "Sent/out", 0, "/etc"},
     };
-    _cleanup_(maildir_memory_freep) struct maildir_memory *memory = NULL;
+    _cleanup_(maildir_cache_freep) struct maildir_cache *memory = NULL;
     struct maildir_count count;
     struct box box;
 
@@ -299,7 +299,7 @@ static void stray_folders(void **state)
         assert_int_equal(count.left_out, 0);
         /* the mailbox; cur and new of itself, .A, Sent, and the cur of Sent/Sub */
         assert_int_equal(count.directories_read, i == 0 ? 8 : 0);
-        assert_int_equal(count.directories_remembered, i == 0 ? 0 : 8);
+        assert_int_equal(count.directories_cached, i == 0 ? 0 : 8);
     }
     /* Of what becomes one the mailbox itself does not tell. */
     box_mkdir(&box, "sieve/cur");
@@ -492,7 +492,7 @@ static void what_is_left_out_is_remembered(void **state)
         {'l', ".file", 0, "maildirsize"},
         {'f', "maildirsize", 5, NULL},
     };
-    _cleanup_(maildir_memory_freep) struct maildir_memory *memory = NULL;
+    _cleanup_(maildir_cache_freep) struct maildir_cache *memory = NULL;
     struct maildir_count count;
     struct box box;
 
@@ -507,7 +507,7 @@ static void what_is_left_out_is_remembered(void **state)
         assert_string_equal(count.left_out_name, "cur/a");
     }
     assert_int_equal(count.directories_read, 1);
-    assert_int_equal(count.directories_remembered, 2);
+    assert_int_equal(count.directories_cached, 2);
     box_done(&box);
 }
 

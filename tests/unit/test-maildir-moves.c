@@ -120,7 +120,7 @@ enum past {
 /* Counts while the changes happen, all of them, to directories that have that past. */
 static struct maildir_count count_during(struct server *server, enum past past,
                                          const struct change changes[static CHANGES_MAX],
-                                         struct maildir_memory **memory)
+                                         struct maildir_cache **memory)
 {
     struct maildir_count count;
 
@@ -250,7 +250,7 @@ static void what_moves_is_never_counted_twice(void **state)
 
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        _cleanup_(maildir_memory_freep) struct maildir_memory *memory = NULL;
+        _cleanup_(maildir_cache_freep) struct maildir_cache *memory = NULL;
         struct maildir_count count;
         struct server server;
 
@@ -258,7 +258,7 @@ static void what_moves_is_never_counted_twice(void **state)
         start(&server, cases[i].shown);
         count = count_during(&server, cases[i].past, cases[i].changes, &memory);
         assert_worth(&count, cases[i].bytes);
-        assert_int_equal(count.directories_read + count.directories_remembered,
+        assert_int_equal(count.directories_read + count.directories_cached,
                          strstr(cases[i].what, "removed") ? 2 : 3);
         count = box_count(&server.box, &memory);
         assert_worth(&count, cases[i].later);

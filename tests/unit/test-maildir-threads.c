@@ -154,7 +154,7 @@ static void *writer_thread(void *userdata)
 
 struct reader {
     struct world *world;
-    struct maildir_memory *memory;
+    struct maildir_cache *memory;
 };
 
 static enum child_result reader_count(struct reader *reader)
@@ -256,8 +256,8 @@ static void counting_while_others_write(void **state)
     box_settle();
     for (unsigned int i = 0; i < READERS; i++) {
         assert_int_equal(box_count(&world.box, &readers[i].memory).messages, messages);
-        assert_int_equal(box_count(&world.box, &readers[i].memory).directories_remembered, 9);
-        maildir_memory_free(readers[i].memory);
+        assert_int_equal(box_count(&world.box, &readers[i].memory).directories_cached, 9);
+        maildir_cache_free(readers[i].memory);
     }
     box_done(&world.box);
 }

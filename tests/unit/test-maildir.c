@@ -236,7 +236,7 @@ static void what_counts(void **state)
         assert_int_equal(count.files_counted, cases[i].messages);
         assert_int_equal(count.files_stat, cases[i].files_stat);
         assert_int_equal(count.directories_read, cases[i].directories);
-        assert_int_equal(count.directories_remembered, 0);
+        assert_int_equal(count.directories_cached, 0);
         box_done(&box);
     }
 }
@@ -368,7 +368,7 @@ static void thousands_of_messages(void **state)
 /* The directory of a link does not change with its target; tagged, the target does not matter. */
 static void what_links_lead_to_may_change(void **state)
 {
-    _cleanup_(maildir_memory_freep) struct maildir_memory *memory = NULL;
+    _cleanup_(maildir_cache_freep) struct maildir_cache *memory = NULL;
     struct maildir_count count;
     struct box box;
 
@@ -385,7 +385,7 @@ static void what_links_lead_to_may_change(void **state)
         assert_int_equal(count.messages, 2);
     }
     assert_int_equal(count.directories_read, 1);
-    assert_int_equal(count.directories_remembered, 2);
+    assert_int_equal(count.directories_cached, 2);
     box_put(&box, "../shared", 7);
     box_put(&box, "../later", 1000);
     count = box_count(&box, &memory);
@@ -405,7 +405,7 @@ struct scenario {
     uint64_t messages;         /* afterwards */
     uint64_t files_counted;    /* this time */
     uint32_t directories_read; /* this time */
-    uint32_t directories_remembered;
+    uint32_t directories_cached;
 };
 
 static void change_nothing(const struct box *box)
@@ -595,21 +595,21 @@ static void only_what_changed_is_read(void **state)
     }
     box_settle();
     for (size_t i = 0; i < ARRAY_SIZE(scenarios); i++) {
-        _cleanup_(maildir_memory_freep) struct maildir_memory *memory = NULL;
+        _cleanup_(maildir_cache_freep) struct maildir_cache *memory = NULL;
         const struct scenario *scenario = &scenarios[i];
 
         print_message("%s\n", scenario->what);
         count = box_count_with(&boxes[i], &options, &memory);
         assert_int_equal(count.messages, 6);
         assert_int_equal(count.directories_read, 9);
-        assert_int_equal(count.directories_remembered, 0);
+        assert_int_equal(count.directories_cached, 0);
         scenario->change(&boxes[i]);
         count = box_count_with(&boxes[i], &options, &memory);
         assert_int_equal(count.messages, scenario->messages);
         assert_int_equal(count.bytes, scenario->messages);
         assert_int_equal(count.files_counted, scenario->files_counted);
         assert_int_equal(count.directories_read, scenario->directories_read);
-        assert_int_equal(count.directories_remembered, scenario->directories_remembered);
+        assert_int_equal(count.directories_cached, scenario->directories_cached);
         /* It is the same once more, and without a memory. */
         assert_int_equal(box_count_with(&boxes[i], &options, &memory).messages, count.messages);
         assert_int_equal(box_count_with(&boxes[i], &options, NULL).messages, count.messages);
@@ -627,7 +627,7 @@ static void changes_within_one_tick_are_seen(void **state)
 /* Either stamp may be set, or be young: only two old ones are trusted. */
 static void stamps_young_and_old(void **state)
 {
-    _cleanup_(maildir_memory_freep) struct maildir_memory *memory = NULL;
+    _cleanup_(maildir_cache_freep) struct maildir_cache *memory = NULL;
     struct maildir_count count;
     struct box box;
 
@@ -642,21 +642,21 @@ static void stamps_young_and_old(void **state)
     (void)box_count(&box, &memory);
     count = box_count(&box, &memory);
     assert_int_equal(count.directories_read, 1);
-    assert_int_equal(count.directories_remembered, 6);
+    assert_int_equal(count.directories_cached, 6);
     /* An mtime set back makes a young ctime, a young mtime is young. */
     box_touch(&box, "new", -3600);
     box_touch(&box, "cur", 0);
     for (int i = 0; i < 3; i++) {
         count = box_count(&box, &memory);
         assert_int_equal(count.directories_read, 3);
-        assert_int_equal(count.directories_remembered, 4);
+        assert_int_equal(count.directories_cached, 4);
     }
     box_settle();
     count = box_count(&box, &memory);
     assert_int_equal(count.directories_read, 3);
     count = box_count(&box, &memory);
     assert_int_equal(count.directories_read, 1);
-    assert_int_equal(count.directories_remembered, 6);
+    assert_int_equal(count.directories_cached, 6);
     /* The mailbox itself is treated alike. */
     box_touch(&box, ".", -3600);
     for (int i = 0; i < 3; i++)
@@ -745,7 +745,7 @@ static struct calls calls_of(child_fn function, void *userdata)
 static enum child_result recount(void *userdata)
 {
     const struct box *box = userdata;
-    struct maildir_memory *memory = NULL;
+    struct maildir_cache *memory = NULL;
     struct maildir_count count;
     int r;
 
@@ -754,8 +754,8 @@ static enum child_result recount(void *userdata)
     r = maildir_count(box->fd, box->path, box->confine, &box_options, &memory, &count);
     calls_mark();
     CHECK(r == 0 && count.messages == 40);
-    CHECK(count.directories_read == 0 && count.directories_remembered == 43);
-    maildir_memory_free(memory);
+    CHECK(count.directories_read == 0 && count.directories_cached == 43);
+    maildir_cache_free(memory);
     return CHILD_PASSED;
 }
 
@@ -830,7 +830,7 @@ static void a_tagged_message_costs_no_system_call(void **state)
 static enum child_result recount_changed(void *userdata)
 {
     const struct box *box = userdata;
-    struct maildir_memory *memory = NULL;
+    struct maildir_cache *memory = NULL;
     struct maildir_count count;
     char path[PATH_MAX];
     int fd, r;
@@ -842,8 +842,8 @@ static enum child_result recount_changed(void *userdata)
     r = maildir_count(box->fd, box->path, box->confine, &box_options, &memory, &count);
     calls_mark();
     CHECK(r == 0 && count.messages == 3);
-    CHECK(count.directories_read == 1 && count.directories_remembered == 2);
-    maildir_memory_free(memory);
+    CHECK(count.directories_read == 1 && count.directories_cached == 2);
+    maildir_cache_free(memory);
     return CHILD_PASSED;
 }
 
@@ -873,7 +873,7 @@ static enum child_result count_as_nobody(void *userdata)
     char trash[] = "Trash", *names[] = {trash};
     const struct maildir_options without_trash = {.exclude_folders = names,
                                                   .exclude_folders_count = 1};
-    struct maildir_memory *memory = NULL;
+    struct maildir_cache *memory = NULL;
     struct maildir_count count = {.bytes = NOT_WRITTEN};
     int r;
 
@@ -886,7 +886,7 @@ static enum child_result count_as_nobody(void *userdata)
     CHECK(r == 0 && count.messages == 1);
     r = maildir_count(box->fd, box->path, box->confine, &box_options, &memory, &count);
     CHECK(r == -EACCES);
-    maildir_memory_free(memory);
+    maildir_cache_free(memory);
     return CHILD_PASSED;
 }
 
@@ -990,7 +990,7 @@ static void folders_that_may_not_be_looked_into(void **state)
 }
 
 /* Counts while no descriptor can be opened. */
-static int count_without_descriptors(const struct box *box, struct maildir_memory **memory,
+static int count_without_descriptors(const struct box *box, struct maildir_cache **memory,
                                      struct maildir_count *ret)
 {
     struct rlimit before, none;
@@ -1007,7 +1007,7 @@ static int count_without_descriptors(const struct box *box, struct maildir_memor
 /* What an earlier count left serves the next after an error, and is mended by it. */
 static void a_memory_survives_an_error(void **state)
 {
-    _cleanup_(maildir_memory_freep) struct maildir_memory *memory = NULL;
+    _cleanup_(maildir_cache_freep) struct maildir_cache *memory = NULL;
     struct maildir_count count = {.bytes = NOT_WRITTEN};
     struct box box;
 
@@ -1029,7 +1029,7 @@ static void a_memory_survives_an_error(void **state)
     count = box_count(&box, &memory);
     assert_int_equal(count.bytes, 16);
     assert_int_equal(count.directories_read, 1);
-    assert_int_equal(count.directories_remembered, 2);
+    assert_int_equal(count.directories_cached, 2);
     box_done(&box);
 }
 
@@ -1043,7 +1043,7 @@ static enum child_result count_with_failing_call(void *userdata)
 {
     const struct failing_call *failing = userdata;
     const struct box *box = failing->box;
-    struct maildir_memory *memory = NULL;
+    struct maildir_cache *memory = NULL;
     struct maildir_count count = {.bytes = NOT_WRITTEN};
     int r;
 
@@ -1147,7 +1147,7 @@ static void a_descriptor_that_is_no_mailbox(void **state)
 
 static void a_mailbox_that_is_removed_holds_nothing(void **state)
 {
-    _cleanup_(maildir_memory_freep) struct maildir_memory *memory = NULL;
+    _cleanup_(maildir_cache_freep) struct maildir_cache *memory = NULL;
     struct maildir_count count;
     struct box box;
 
@@ -1161,28 +1161,28 @@ static void a_mailbox_that_is_removed_holds_nothing(void **state)
         count = box_count(&box, i == 0 ? &memory : NULL);
         assert_int_equal(count.bytes, 0);
         assert_int_equal(count.messages, 0);
-        assert_int_equal(count.directories_remembered, 0);
+        assert_int_equal(count.directories_cached, 0);
     }
     box_done(&box);
 }
 
 static void the_bytes_of_a_memory(void **state)
 {
-    _cleanup_(maildir_memory_freep) struct maildir_memory *memory = NULL;
+    _cleanup_(maildir_cache_freep) struct maildir_cache *memory = NULL;
     struct box box;
 
     (void)state;
-    assert_int_equal(maildir_memory_bytes(NULL), 0);
+    assert_int_equal(maildir_cache_bytes(NULL), 0);
     box_init_maildir(&box);
     (void)box_count(&box, &memory);
-    assert_int_equal(maildir_memory_bytes(memory), 200);
+    assert_int_equal(maildir_cache_bytes(memory), 200);
     box_folder(&box, ".A");
     box_folder(&box, ".Bcd");
     (void)box_count(&box, &memory);
-    assert_int_equal(maildir_memory_bytes(memory), 200 + 2 * 128 + sizeof("2.A") + sizeof("2.Bcd"));
+    assert_int_equal(maildir_cache_bytes(memory), 200 + 2 * 128 + sizeof("2.A") + sizeof("2.Bcd"));
     box_remove(&box, ".A");
     (void)box_count(&box, &memory);
-    assert_int_equal(maildir_memory_bytes(memory), 200 + 128 + sizeof("2.Bcd"));
+    assert_int_equal(maildir_cache_bytes(memory), 200 + 128 + sizeof("2.Bcd"));
     box_done(&box);
 }
 
@@ -1207,8 +1207,8 @@ static void too_many_folders_are_an_error(void **state)
 }
 
 /* Counts within the budget, whose spending begins anew. */
-static int count_within(const struct box *box, struct budget *budget,
-                        struct maildir_memory **memory, struct maildir_count *ret)
+static int count_within(const struct box *box, struct budget *budget, struct maildir_cache **memory,
+                        struct maildir_count *ret)
 {
     struct maildir_options options = box_options;
 
@@ -1221,7 +1221,7 @@ static int count_within(const struct box *box, struct budget *budget,
 static void a_budget_ends_the_count(void **state)
 {
     static const struct budget ample = {1000000, UINT64_MAX, 1000000, NULL, NULL, 0, 0};
-    _cleanup_(maildir_memory_freep) struct maildir_memory *memory = NULL;
+    _cleanup_(maildir_cache_freep) struct maildir_cache *memory = NULL;
     struct maildir_count count;
     struct budget budget = ample;
     char name[64];
@@ -1248,7 +1248,7 @@ static void a_budget_ends_the_count(void **state)
     assert_int_equal(count_within(&box, &budget, &memory, &count), 0);
     assert_int_equal(count.messages, 100);
     assert_int_equal(count.bytes, 200);
-    assert_in_range(count.directories_remembered, 20, 60);
+    assert_in_range(count.directories_cached, 20, 60);
     assert_in_range(count.directories_read, 40, 80);
     /* of what is remembered, each directory is one entry */
     assert_int_equal(count_within(&box, &budget, &memory, &count), 0);
@@ -1257,10 +1257,10 @@ static void a_budget_ends_the_count(void **state)
 
     budget = ample;
     budget.folders_bytes_max = 100 * (FOLDER_BYTES + 2 * sizeof("2.12"));
-    maildir_memory_free(steal_pointer(&memory));
+    maildir_cache_free(steal_pointer(&memory));
     assert_int_equal(count_within(&box, &budget, &memory, &count), 0);
     budget.folders_bytes_max -= 100;
-    maildir_memory_free(steal_pointer(&memory));
+    maildir_cache_free(steal_pointer(&memory));
     assert_int_equal(count_within(&box, &budget, &memory, &count), -E2BIG);
 
     /* every few dozen entries the clock is looked at */

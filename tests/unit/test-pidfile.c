@@ -101,7 +101,7 @@ static void life(void **state)
     assert_true(holds(fixture->path, "2147483647\n"));
     assert_int_equal(pidfile_write(pidfile, 42), 0);
     assert_true(holds(fixture->path, "42\n"));
-    pidfile_releasep(&pidfile);
+    pidfile_release(pidfile);
     assert_int_equal(access(fixture->path, F_OK), -1);
     assert_int_equal(errno, ENOENT);
     pidfile_release(NULL);

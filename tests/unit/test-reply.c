@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "protocol/reply.h"
+#include "protocol/words.h"
 #include "random.h"
 
 static struct reply reply;
@@ -33,62 +34,76 @@ static void usage_has_its_keys_in_order(void **state)
 {
     static const struct {
         struct usage usage;
-        struct reply_usage answer;
+        struct target_decision decision;
+        bool check;
         const char *line;
     } cases[] = {
         {{.bytes = 1, .messages = 2, .source = USAGE_MAILDIRSIZE},
-         {"ok", NULL, USAGE_RULE_TRUSTED, {3, 4}, LIMIT_SOURCE_HEADER, 33, "/var/mail/joe", NULL},
+         {.limit = {3, 4},
+          .limit_from = LIMIT_SOURCE_HEADER,
+          .percent = 33,
+          .mailbox = "/var/mail/joe"},
+         false,
          "status=ok bytes=1 messages=2 limit=3 message_limit=4 percent=33 source=maildirsize "
          "rule=trusted limit_from=header mailbox=/var/mail/joe\n"},
         {{.source = USAGE_NONE},
-         {"ok", NULL, USAGE_RULE_TRUSTED, {0, 0}, LIMIT_SOURCE_NONE, 0, "/", NULL},
+         {.mailbox = "/"},
+         false,
          "status=ok bytes=0 messages=0 limit=0 message_limit=0 percent=0 source=none rule=trusted "
          "limit_from=none mailbox=/\n"},
         {{.bytes = SIZE_BYTES_MAX, .messages = SIZE_BYTES_MAX, .source = USAGE_SCAN},
-         {"over",
-          NULL,
-          USAGE_RULE_OVER,
-          {SIZE_BYTES_MAX, SIZE_BYTES_MAX},
-          LIMIT_SOURCE_FILE,
-          UINT64_MAX,
-          "/a b",
-          "Mailbox is full"},
+         {.verdict = VERDICT_OVER,
+          .rule = USAGE_RULE_OVER,
+          .limit = {SIZE_BYTES_MAX, SIZE_BYTES_MAX},
+          .limit_from = LIMIT_SOURCE_FILE,
+          .percent = UINT64_MAX,
+          .mailbox = "/a b"},
+         true,
          "status=over bytes=9223372036854775807 messages=9223372036854775807 "
          "limit=9223372036854775807 message_limit=9223372036854775807 "
          "percent=18446744073709551615 source=scan rule=over limit_from=file mailbox=\"/a b\" "
          "text=\"Mailbox is full\"\n"},
-        /* a text is always quoted */
         {{.source = USAGE_CACHE},
-         {"warn", NULL, USAGE_RULE_MISSING, {0, 0}, LIMIT_SOURCE_DEFAULT, 0, "/x", "Full"},
+         {.verdict = VERDICT_WARN,
+          .rule = USAGE_RULE_MISSING,
+          .limit_from = LIMIT_SOURCE_DEFAULT,
+          .mailbox = "/x"},
+         true,
          "status=warn bytes=0 messages=0 limit=0 message_limit=0 percent=0 source=cache "
-         "rule=missing limit_from=default mailbox=/x text=\"Full\"\n"},
+         "rule=missing limit_from=default mailbox=/x text=\"Mailbox is nearly full\"\n"},
         {{.source = USAGE_UNKNOWN},
-         {"toolarge", NULL, USAGE_RULE_TOOLARGE, {0, 0}, LIMIT_SOURCE_REQUEST, 0, "/x", ""},
+         {.verdict = VERDICT_TOOLARGE,
+          .rule = USAGE_RULE_TOOLARGE,
+          .limit_from = LIMIT_SOURCE_REQUEST,
+          .mailbox = "/x"},
+         true,
          "status=toolarge bytes=0 messages=0 limit=0 message_limit=0 percent=0 source=unknown "
-         "rule=toolarge limit_from=request mailbox=/x text=\"\"\n"},
-        /* the rule is the one that is given, which need not be the usage's */
+         "rule=toolarge limit_from=request mailbox=/x "
+         "text=\"Message is larger than the mailbox may ever be\"\n"},
+        /* the rule is the one of the decision, which need not be the usage's */
         {{.source = USAGE_MBOX, .rule = USAGE_RULE_TRUSTED},
-         {"ok", NULL, USAGE_RULE_STALE_LIMIT, {0, 0}, LIMIT_SOURCE_HEADER, 0, "/x", NULL},
+         {.rule = USAGE_RULE_STALE_LIMIT, .limit_from = LIMIT_SOURCE_HEADER, .mailbox = "/x"},
+         true,
          "status=ok bytes=0 messages=0 limit=0 message_limit=0 percent=0 source=mbox "
-         "rule=stale-limit limit_from=header mailbox=/x\n"},
+         "rule=stale-limit limit_from=header mailbox=/x text=\"Mailbox has room\"\n"},
     };
 
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        struct reply_usage answer = cases[i].answer;
+        struct target_decision decision = cases[i].decision;
 
-        answer.usage = &cases[i].usage;
-        reply_usage(&reply, &answer);
+        decision.usage = &cases[i].usage;
+        reply_decision(&reply, cases[i].check, &decision);
         assert_reply(cases[i].line);
     }
 }
 
-/* Of a judgement, `usage` tells all but the verdict. */
-static void judgements(void **state)
+/* Of a decision, `usage` tells all but the verdict. */
+static void decisions(void **state)
 {
     const struct usage usage = {
         .bytes = 7, .messages = 1, .source = USAGE_SCAN, .rule = USAGE_RULE_OVER};
-    const struct target_judgement judgement = {
+    const struct target_decision decision = {
         .verdict = VERDICT_OVER,
         .usage = &usage,
         .rule = USAGE_RULE_OVER,
@@ -99,10 +114,10 @@ static void judgements(void **state)
     };
 
     (void)state;
-    reply_judgement(&reply, true, &judgement);
+    reply_decision(&reply, true, &decision);
     assert_reply("status=over bytes=7 messages=1 limit=5 message_limit=6 percent=140 source=scan "
                  "rule=over limit_from=file mailbox=/joe text=\"Mailbox is full\"\n");
-    reply_judgement(&reply, false, &judgement);
+    reply_decision(&reply, false, &decision);
     assert_reply("status=ok bytes=7 messages=1 limit=5 message_limit=6 percent=140 source=scan "
                  "rule=over limit_from=file mailbox=/joe\n");
 }
@@ -221,36 +236,43 @@ static void control_bytes_never_appear(void **state)
     for (int c = 1; c < 256; c++)
         value[c - 1] = (char)c;
     value[255] = '\0';
-    reply_usage(&reply, &(struct reply_usage){
-                            .status = value,
-                            .usage = &(struct usage){},
-                            .mailbox = value,
-                            .text = value,
-                        });
-    assert_int_equal(reply.bytes[--reply.length], '\n');
-    for (size_t i = 0; i < reply.length; i++)
-        assert_false((unsigned char)reply.bytes[i] < ' ' || reply.bytes[i] == '\x7f');
+    for (int error = 0; error < 2; error++) {
+        if (error)
+            reply_error(&reply, REASON_NONE, value);
+        else
+            reply_decision(&reply, true,
+                           &(struct target_decision){
+                               .usage = &(struct usage){},
+                               .mailbox = value,
+                           });
+        assert_int_equal(reply.bytes[--reply.length], '\n');
+        for (size_t i = 0; i < reply.length; i++)
+            assert_false((unsigned char)reply.bytes[i] < ' ' || reply.bytes[i] == '\x7f');
+    }
 }
 
 static void the_longest_reply_fits(void **state)
 {
-    static char path[4096], text[1024];
+    static char path[4096], text[4096];
 
     (void)state;
     memset(path, '\x01', sizeof(path) - 1);
     memset(text, '\x01', sizeof(text) - 1);
-    reply_usage(&reply, &(struct reply_usage){
-                            .status = "toolarge",
-                            .usage = &(struct usage){.bytes = SIZE_BYTES_MAX,
-                                                     .messages = SIZE_BYTES_MAX,
-                                                     .source = USAGE_MAILDIRSIZE},
-                            .rule = USAGE_RULE_STALE_LIMIT,
-                            .limit_from = LIMIT_SOURCE_DEFAULT,
-                            .limit = {SIZE_BYTES_MAX, SIZE_BYTES_MAX},
-                            .percent = UINT64_MAX,
-                            .mailbox = path,
-                            .text = text,
-                        });
+    reply_decision(&reply, true,
+                   &(struct target_decision){
+                       .verdict = VERDICT_TOOLARGE,
+                       .usage = &(struct usage){.bytes = SIZE_BYTES_MAX,
+                                                .messages = SIZE_BYTES_MAX,
+                                                .source = USAGE_MAILDIRSIZE},
+                       .rule = USAGE_RULE_STALE_LIMIT,
+                       .limit_from = LIMIT_SOURCE_DEFAULT,
+                       .limit = {SIZE_BYTES_MAX, SIZE_BYTES_MAX},
+                       .percent = UINT64_MAX,
+                       .mailbox = path,
+                   });
+    assert_true(reply.length <= REPLY_BYTES_MAX);
+    assert_int_equal(reply.bytes[reply.length - 1], '\n');
+    reply_error(&reply, REASON_PERMISSION_DENIED, text);
     assert_true(reply.length <= REPLY_BYTES_MAX);
     assert_int_equal(reply.bytes[reply.length - 1], '\n');
 }
@@ -388,16 +410,15 @@ static void exim_extracts_what_went_in(void **state)
 
         random_value(&random, mailbox, sizeof(mailbox));
         random_value(&random, text, sizeof(text));
-        reply_usage(&reply, &(struct reply_usage){
-                                .status = "ok",
-                                .usage = &usage,
-                                .rule = USAGE_RULE_IMPLAUSIBLE,
-                                .limit = {i, 7},
-                                .limit_from = LIMIT_SOURCE_FILE,
-                                .percent = 12,
-                                .mailbox = mailbox,
-                                .text = text,
-                            });
+        reply_decision(&reply, true,
+                       &(struct target_decision){
+                           .usage = &usage,
+                           .rule = USAGE_RULE_IMPLAUSIBLE,
+                           .limit = {i, 7},
+                           .limit_from = LIMIT_SOURCE_FILE,
+                           .percent = 12,
+                           .mailbox = mailbox,
+                       });
         reply.bytes[--reply.length] = '\0'; /* readsocket takes the LF away */
         assert_extracted(reply.bytes, "status", "ok");
         (void)sprintf(number, "%" PRIu64, usage.bytes);
@@ -412,6 +433,9 @@ static void exim_extracts_what_went_in(void **state)
         assert_extracted(reply.bytes, "rule", "implausible");
         assert_extracted(reply.bytes, "limit_from", "file");
         assert_extracted(reply.bytes, "mailbox", mailbox);
+        assert_extracted(reply.bytes, "text", "Mailbox has room");
+        reply_error(&reply, REASON_IO_ERROR, text);
+        reply.bytes[--reply.length] = '\0';
         assert_extracted(reply.bytes, "text", text);
     }
 }
@@ -438,7 +462,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(numbers),
         cmocka_unit_test(usage_has_its_keys_in_order),
-        cmocka_unit_test(judgements),
+        cmocka_unit_test(decisions),
         cmocka_unit_test(every_rule_and_source_has_its_word),
         cmocka_unit_test(errors_have_their_keys_in_order),
         cmocka_unit_test(values_are_quoted_where_they_need_it),

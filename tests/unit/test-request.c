@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "protocol/request.h"
+#include "protocol/words.h"
 #include "random.h"
 
 #define GIB UINT64_C(1073741824)

@@ -104,7 +104,7 @@ static void a_look_is_remembered(void **state)
     }
     assert_int_equal(counters(fixture)->scans, 1);
     assert_int_equal(counters(fixture)->cached, 2);
-    assert_int_equal(cache_count(fixture->cache), 1);
+    assert_int_equal(cache_count(fixture->cache, CACHE_COUNT), 1);
 }
 
 static void many_share_one_look(void **state)
@@ -189,7 +189,7 @@ static void who_leaves_is_not_told(void **state)
     hangfs_say(&fixture->hangfs, "wake");
     run_until_counted(fixture, 2);
     assert_int_equal(fixture->told, 1);
-    assert_int_equal(cache_count(fixture->cache), 2);
+    assert_int_equal(cache_count(fixture->cache, CACHE_COUNT), 2);
 }
 
 static void make_others_leave(struct asker *asker)
@@ -276,7 +276,7 @@ static void a_full_queue_refuses(void **state)
     make_scanner(fixture, (struct limits){1, 1, 1000, HOUR});
     must_ask(fixture, 0, "~/m2", 0);
     run_until(fixture, 1);
-    assert_int_equal(cache_count(fixture->cache), 1);
+    assert_int_equal(cache_count(fixture->cache, CACHE_COUNT), 1);
     hangfs_say(&fixture->hangfs, "hang list");
     must_ask(fixture, 0, "~/m0", 0);
     hangfs_say(&fixture->hangfs, "await 1");
@@ -284,8 +284,8 @@ static void a_full_queue_refuses(void **state)
     assert_int_equal(ask(fixture, 2, "~/m2", 0), -EBUSY);
     assert_int_equal(ask(fixture, 3, "@/m2", 0), -EBUSY);
     assert_null(fixture->askers[2].waiter.scan);
-    assert_int_equal(cache_count(fixture->cache), 1); /* nothing is forgotten for it */
-    must_ask(fixture, 4, "~/m0", 0);                  /* looks in flight have room */
+    assert_int_equal(cache_count(fixture->cache, CACHE_COUNT), 1); /* nothing is forgotten for it */
+    must_ask(fixture, 4, "~/m0", 0);                               /* looks in flight have room */
     must_ask(fixture, 5, "~/m1", 0);
     hangfs_say(&fixture->hangfs, "wake");
     run_until(fixture, 5);

@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "quota/reason.h"
+#include "protocol/words.h"
 #include "quota/size.h"
 
 static void sizes(void **state)

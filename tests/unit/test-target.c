@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "protocol/words.h"
 #include "quota/target.h"
 #include "system/cleanup.h"
 
@@ -47,12 +48,12 @@ static struct limits *load_limits(const char *text)
 static void begin(struct target *target, const struct quota_settings *settings,
                   const struct limits *limits, const char *text, char buffer[8192])
 {
-    static const struct target_question question = {};
+    static const struct target_terms terms = {};
     const char *why = "";
 
     assert_true(strlen(text) < 8192);
     strcpy(buffer, text);
-    if (target_begin(target, settings, limits, &question, buffer, &why) != REASON_NONE)
+    if (target_begin(target, settings, limits, &terms, buffer, &why) != REASON_NONE)
         fail_msg("%s: %s", text, why);
 }
 
@@ -290,7 +291,7 @@ static void what_outranks_what(void **state)
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         _cleanup_(limits_freep) struct limits *limits =
             cases[i].file ? load_limits(cases[i].file) : NULL;
-        const struct target_question question = {
+        const struct target_terms terms = {
             .size_bytes = 9,
             .have_limit = cases[i].by_request,
             .limit = {5, 6},
@@ -302,7 +303,7 @@ static void what_outranks_what(void **state)
 
         if (cases[i].by_option)
             settings.default_limit = (struct quota_limit){7, 8};
-        assert_int_equal(target_begin(&target, &settings, limits, &question, address, &why),
+        assert_int_equal(target_begin(&target, &settings, limits, &terms, address, &why),
                          REASON_NONE);
         assert_limit(&target, "the address", cases[i].address);
         target.candidate = settings.templates_count;
@@ -311,7 +312,7 @@ static void what_outranks_what(void **state)
         assert_limit(&target, "the base", cases[i].address);
         assert_int_equal(target.policy.size_bytes, 9);
 
-        assert_int_equal(target_begin(&target, &settings, limits, &question, anywhere, &why),
+        assert_int_equal(target_begin(&target, &settings, limits, &terms, anywhere, &why),
                          REASON_NONE);
         assert_limit(&target, "the path", cases[i].path);
     }
@@ -321,7 +322,7 @@ static void where_nothing_is_the_first_place_is_named(void **state)
 {
     const struct quota_settings settings = make_settings();
     const struct usage nothing = {.source = USAGE_NONE};
-    struct target_judgement judgement;
+    struct target_decision decision;
     struct target target;
     char buffer[8192], path[PATH_MAX];
     const char *why;
@@ -332,24 +333,23 @@ static void where_nothing_is_the_first_place_is_named(void **state)
            target_goes_on(&target, &settings, 0, USAGE_NONE))
         target.candidate++;
     assert_string_equal(path, "/home/jean");
-    target_judge(&target, &settings, path, &nothing, &judgement);
-    assert_string_equal(judgement.mailbox, "/mail/d/jean");
+    target_decide(&target, &settings, path, &nothing, &decision);
+    assert_string_equal(decision.mailbox, "/mail/d/jean");
 }
 
 static void what_is_no_target_is_refused(void **state)
 {
-    static const struct target_question question = {};
+    static const struct target_terms terms = {};
     struct quota_settings settings = make_settings();
     struct target target;
     char bad[] = "joe", good[] = "joe@d";
     const char *why;
 
     (void)state;
-    assert_int_equal(target_begin(&target, &settings, NULL, &question, bad, &why),
-                     REASON_BAD_ADDRESS);
+    assert_int_equal(target_begin(&target, &settings, NULL, &terms, bad, &why), REASON_BAD_ADDRESS);
     assert_string_equal(why, "there is no @ in it");
     settings.templates_count = 0;
-    assert_int_equal(target_begin(&target, &settings, NULL, &question, good, &why),
+    assert_int_equal(target_begin(&target, &settings, NULL, &terms, good, &why),
                      REASON_NO_TEMPLATE);
 }
 

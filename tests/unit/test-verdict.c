@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "unit.h"
 
+#include "protocol/words.h"
 #include "quota/verdict.h"
 #include "random.h"
 

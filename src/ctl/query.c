@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "ctl/question.h"
+#include "ctl/query.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-static const struct question verbs[] = {
+static const struct ctl_query verbs[] = {
     {.verb = "check", .type = REQUEST_CHECK, .has_targets = true},
     {.verb = "usage", .type = REQUEST_USAGE, .has_targets = true},
     {.verb = "ping", .type = REQUEST_PING},
     {.verb = "stats", .type = REQUEST_STATS},
 };
 
-int question_from_verb(const char *verb, struct question *ret)
+int ctl_query_from_verb(const char *verb, struct ctl_query *ret)
 {
     for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
         if (strcmp(verbs[i].verb, verb) == 0) {
@@ -25,8 +25,8 @@ int question_from_verb(const char *verb, struct question *ret)
 }
 
 /*
- * Whether the beginning of the target could be taken for a pair before it, as in the address
- * `size=1 b@example.org`. It cannot where both pairs are there already.
+ * Whether the beginning of the target could be taken for a pair, as in the address
+ * `size=1 b@example.org`. It is not if both pairs come before it.
  */
 static bool is_ambiguous(const char *target)
 {
@@ -35,8 +35,8 @@ static bool is_ambiguous(const char *target)
     return blank && *target != '/' && memchr(target, '=', (size_t)(blank - target));
 }
 
-int question_write(const struct question *question, const char *target,
-                   char line[QUESTION_BYTES_MAX], size_t *ret_length)
+int ctl_query_write(const struct ctl_query *query, const char *target,
+                    char line[CTL_QUERY_BYTES_MAX], size_t *ret_length)
 {
     bool both = target && is_ambiguous(target);
     char size[sizeof(" size=18446744073709551615")] = "";
@@ -44,15 +44,14 @@ int question_write(const struct question *question, const char *target,
 
     if (target && strchr(target, '\n'))
         return -EINVAL;
-    if (question->have_size)
-        snprintf(size, sizeof(size), " size=%" PRIu64, question->size_bytes);
+    if (query->have_size)
+        snprintf(size, sizeof(size), " size=%" PRIu64, query->size_bytes);
     else if (both)
         snprintf(size, sizeof(size), " size=");
-    length =
-        snprintf(line, QUESTION_BYTES_MAX, "%s%s%s%s%s%s\n", question->verb, size,
-                 question->quota || both ? " quota=" : "", question->quota ? question->quota : "",
-                 target ? " " : "", target ? target : "");
-    if (length >= QUESTION_BYTES_MAX)
+    length = snprintf(line, CTL_QUERY_BYTES_MAX, "%s%s%s%s%s%s\n", query->verb, size,
+                      query->quota || both ? " quota=" : "", query->quota ? query->quota : "",
+                      target ? " " : "", target ? target : "");
+    if (length >= CTL_QUERY_BYTES_MAX)
         return -EMSGSIZE;
     *ret_length = (size_t)length;
     return 0;

@@ -15,6 +15,7 @@
 
 #include "quota/folder_list.h"
 #include "quota/stamp.h"
+#include "system/cleanup.h"
 
 /* The mailbox itself and each of its folders have two directories, counted in this order. */
 enum maildir_part {
@@ -24,9 +25,9 @@ enum maildir_part {
 };
 
 enum maildir_directory_state {
-    MAILDIR_UNKNOWN,    /* never read, or read too soon after a change */
-    MAILDIR_ABSENT,     /* missing, not a directory, or left out */
-    MAILDIR_REMEMBERED, /* the sums are those of the directory with this stamp */
+    MAILDIR_UNKNOWN, /* never read, or read too soon after a change */
+    MAILDIR_ABSENT,  /* missing, not a directory, or left out */
+    MAILDIR_CACHED,  /* the sums are those of the directory with this stamp */
 };
 
 /* A `cur` or `new`. */
@@ -38,7 +39,7 @@ struct maildir_directory {
     bool linked; /* the `cur` or `new` is a symbolic link itself */
 };
 
-struct maildir_memory {
+struct maildir_cache {
     size_t bytes;        /* of this struct and all that follows it */
     uint64_t since_usec; /* when the first of its directories was read, by CLOCK_MONOTONIC */
     size_t folders;      /* directories in the list */
@@ -50,22 +51,22 @@ struct maildir_memory {
 };
 
 /*
- * Makes a struct maildir_memory for the listed folders. What old (which may be NULL) has of the
+ * Makes a struct maildir_cache for the listed folders. What old (which may be NULL) has of the
  * mailbox and of folders that are in both is copied, and since_usec with it; all else is unknown.
- * Returns 0 and *ret, which the caller releases with maildir_memory_free(), or -ENOMEM.
+ * Returns 0 and *ret, which the caller releases with maildir_cache_free(), or -ENOMEM.
  */
-int maildir_memory_new(const struct folder_list *list, const struct maildir_memory *old,
-                       struct maildir_memory **ret);
+int maildir_cache_new(const struct folder_list *list, const struct maildir_cache *old,
+                      struct maildir_cache **ret);
 
 /* Returns the entry of the first folder, which follows the last directory. */
-const char *maildir_memory_entries(const struct maildir_memory *memory);
+const char *maildir_cache_entries(const struct maildir_cache *cached);
 
 /* Returns the directories of a folder by its number; those of the mailbox come before them. */
-struct maildir_directory *maildir_memory_directories(struct maildir_memory *memory, size_t folder);
+struct maildir_directory *maildir_cache_directories(struct maildir_cache *cached, size_t folder);
 
 /* Releases it. NULL is allowed. */
-void maildir_memory_free(struct maildir_memory *memory);
-void maildir_memory_freep(struct maildir_memory **memory);
+void maildir_cache_free(struct maildir_cache *cached);
+DEFINE_FREEP(maildir_cache)
 
 /* Returns how many bytes it takes, itself included; 0 for NULL. */
-size_t maildir_memory_bytes(const struct maildir_memory *memory);
+size_t maildir_cache_bytes(const struct maildir_cache *cached);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "quota/maildir_memory.h"
+#include "quota/maildir_cache.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -9,7 +9,7 @@
 #include "system/clock.h"
 
 _Static_assert(sizeof(struct maildir_directory) == 64, "the header says how many bytes it takes");
-_Static_assert(sizeof(struct maildir_memory) == 72, "the header says how many bytes it takes");
+_Static_assert(sizeof(struct maildir_cache) == 72, "the header says how many bytes it takes");
 
 /* What is known of the mailbox itself or of one folder. */
 #define PARTS_BYTES (MAILDIR_PARTS * sizeof(struct maildir_directory))
@@ -42,30 +42,30 @@ static ssize_t sort_entries(const struct folder_list *list, const char ***ret)
     return (ssize_t)count;
 }
 
-const char *maildir_memory_entries(const struct maildir_memory *memory)
+const char *maildir_cache_entries(const struct maildir_cache *cached)
 {
-    return (const char *)(memory->directories + MAILDIR_PARTS * (memory->folders + 1));
+    return (const char *)(cached->directories + MAILDIR_PARTS * (cached->folders + 1));
 }
 
-struct maildir_directory *maildir_memory_directories(struct maildir_memory *memory, size_t folder)
+struct maildir_directory *maildir_cache_directories(struct maildir_cache *cached, size_t folder)
 {
-    return memory->directories + MAILDIR_PARTS * (folder + 1);
+    return cached->directories + MAILDIR_PARTS * (folder + 1);
 }
 
 /* Copies what old knows of the mailbox, and of the folders in both, of which both are sorted. */
-static void carry_over(struct maildir_memory *memory, const struct maildir_memory *old)
+static void carry_over(struct maildir_cache *cached, const struct maildir_cache *old)
 {
-    const char *entry = maildir_memory_entries(memory), *old_entry = maildir_memory_entries(old);
+    const char *entry = maildir_cache_entries(cached), *old_entry = maildir_cache_entries(old);
     size_t i = 0, j = 0;
 
-    memory->since_usec = old->since_usec;
-    memcpy(memory->directories, old->directories, PARTS_BYTES);
-    while (i < memory->folders && j < old->folders) {
+    cached->since_usec = old->since_usec;
+    memcpy(cached->directories, old->directories, PARTS_BYTES);
+    while (i < cached->folders && j < old->folders) {
         int order = strcmp(entry, old_entry);
 
         if (order == 0)
-            memcpy(maildir_memory_directories(memory, i),
-                   old->directories + MAILDIR_PARTS * (j + 1), PARTS_BYTES);
+            memcpy(maildir_cache_directories(cached, i), old->directories + MAILDIR_PARTS * (j + 1),
+                   PARTS_BYTES);
         if (order <= 0) {
             entry += folder_entry_size(entry);
             i++;
@@ -77,11 +77,11 @@ static void carry_over(struct maildir_memory *memory, const struct maildir_memor
     }
 }
 
-int maildir_memory_new(const struct folder_list *list, const struct maildir_memory *old,
-                       struct maildir_memory **ret)
+int maildir_cache_new(const struct folder_list *list, const struct maildir_cache *old,
+                      struct maildir_cache **ret)
 {
     _cleanup_(freep) const char **entries = NULL;
-    struct maildir_memory *memory;
+    struct maildir_cache *cached;
     ssize_t count;
     size_t bytes;
     char *text;
@@ -89,37 +89,32 @@ int maildir_memory_new(const struct folder_list *list, const struct maildir_memo
     count = sort_entries(list, &entries);
     if (count < 0)
         return (int)count;
-    bytes = sizeof(*memory) + PARTS_BYTES * ((size_t)count + 1);
+    bytes = sizeof(*cached) + PARTS_BYTES * ((size_t)count + 1);
     for (ssize_t i = 0; i < count; i++)
         bytes += folder_entry_size(entries[i]);
-    memory = calloc(1, bytes);
-    if (!memory)
+    cached = calloc(1, bytes);
+    if (!cached)
         return -ENOMEM;
-    memory->bytes = bytes;
-    memory->folders = (size_t)count;
-    memory->since_usec = clock_usec(CLOCK_MONOTONIC);
-    text = (char *)maildir_memory_directories(memory, memory->folders);
+    cached->bytes = bytes;
+    cached->folders = (size_t)count;
+    cached->since_usec = clock_usec(CLOCK_MONOTONIC);
+    text = (char *)maildir_cache_directories(cached, cached->folders);
     for (ssize_t i = 0; i < count; i++) {
-        memory->has_plain |= folder_entry_kind(entries[i]) == FOLDER_PLAIN;
+        cached->has_plain |= folder_entry_kind(entries[i]) == FOLDER_PLAIN;
         text = stpcpy(text, entries[i]) + 1;
     }
     if (old)
-        carry_over(memory, old);
-    *ret = memory;
+        carry_over(cached, old);
+    *ret = cached;
     return 0;
 }
 
-void maildir_memory_free(struct maildir_memory *memory)
+void maildir_cache_free(struct maildir_cache *cached)
 {
-    free(memory);
+    free(cached);
 }
 
-void maildir_memory_freep(struct maildir_memory **memory)
+size_t maildir_cache_bytes(const struct maildir_cache *cached)
 {
-    maildir_memory_free(*memory);
-}
-
-size_t maildir_memory_bytes(const struct maildir_memory *memory)
-{
-    return memory ? memory->bytes : 0;
+    return cached ? cached->bytes : 0;
 }

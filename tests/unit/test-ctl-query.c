@@ -4,53 +4,53 @@
 #include <errno.h>
 #include <string.h>
 
-#include "ctl/question.h"
+#include "ctl/query.h"
 
-static struct question question(const char *verb)
+static struct ctl_query query(const char *verb)
 {
-    struct question question;
+    struct ctl_query query;
 
-    assert_int_equal(question_from_verb(verb, &question), 0);
-    return question;
+    assert_int_equal(ctl_query_from_verb(verb, &query), 0);
+    return query;
 }
 
 static void verbs(void **state)
 {
     static const char *const wrong[] = {"", "chec", "checks", "Check", "check ", "/x", "help"};
-    struct question ret;
+    struct ctl_query ret;
 
     (void)state;
-    assert_true(question("check").has_targets);
-    assert_true(question("usage").has_targets);
-    assert_false(question("ping").has_targets);
-    assert_false(question("stats").has_targets);
+    assert_true(query("check").has_targets);
+    assert_true(query("usage").has_targets);
+    assert_false(query("ping").has_targets);
+    assert_false(query("stats").has_targets);
     for (size_t i = 0; i < ARRAY_SIZE(wrong); i++)
-        assert_int_equal(question_from_verb(wrong[i], &ret), -EINVAL);
+        assert_int_equal(ctl_query_from_verb(wrong[i], &ret), -EINVAL);
 }
 
 static void lines(void **state)
 {
-    char line[QUESTION_BYTES_MAX];
-    struct question check = question("check"), usage = question("usage"), ping = question("ping");
+    char line[CTL_QUERY_BYTES_MAX];
+    struct ctl_query check = query("check"), usage = query("usage"), ping = query("ping");
     size_t length;
 
     (void)state;
-    assert_int_equal(question_write(&ping, NULL, line, &length), 0);
+    assert_int_equal(ctl_query_write(&ping, NULL, line, &length), 0);
     assert_string_equal(line, "ping\n");
     assert_int_equal(length, 5);
-    assert_int_equal(question_write(&check, "joe@example.org", line, &length), 0);
+    assert_int_equal(ctl_query_write(&check, "joe@example.org", line, &length), 0);
     assert_string_equal(line, "check joe@example.org\n");
     check.have_size = true;
     check.size_bytes = UINT64_MAX;
-    assert_int_equal(question_write(&check, "/var/mail/a b", line, &length), 0);
+    assert_int_equal(ctl_query_write(&check, "/var/mail/a b", line, &length), 0);
     assert_string_equal(line, "check size=18446744073709551615 /var/mail/a b\n");
     check.quota = "2G,1000C";
-    assert_int_equal(question_write(&check, "joe", line, &length), 0);
+    assert_int_equal(ctl_query_write(&check, "joe", line, &length), 0);
     assert_string_equal(line, "check size=18446744073709551615 quota=2G,1000C joe\n");
     check.have_size = false;
-    assert_int_equal(question_write(&check, "size=1", line, &length), 0);
+    assert_int_equal(ctl_query_write(&check, "size=1", line, &length), 0);
     assert_string_equal(line, "check quota=2G,1000C size=1\n");
-    assert_int_equal(question_write(&usage, "a\nb", line, &length), -EINVAL);
+    assert_int_equal(ctl_query_write(&usage, "a\nb", line, &length), -EINVAL);
 }
 
 /* No part of a target is taken for the size and the quota that stand before one. */
@@ -76,15 +76,15 @@ static void targets_arrive_whole(void **state)
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(targets); i++) {
         for (int with_size = 0; with_size < 2; with_size++) {
-            struct question asked = question(with_size ? "check" : "usage");
-            char line[QUESTION_BYTES_MAX];
+            struct ctl_query asked = query(with_size ? "check" : "usage");
+            char line[CTL_QUERY_BYTES_MAX];
             struct request request;
             const char *why = "";
             size_t length;
 
             asked.have_size = with_size != 0;
             asked.size_bytes = 77;
-            assert_int_equal(question_write(&asked, targets[i], line, &length), 0);
+            assert_int_equal(ctl_query_write(&asked, targets[i], line, &length), 0);
             assert_int_equal(request_parse(line, length - 1, &request, &why), REASON_NONE);
             assert_string_equal(request.target, targets[i]);
             assert_int_equal(request.size_bytes, with_size ? 77 : 0);
@@ -95,19 +95,19 @@ static void targets_arrive_whole(void **state)
 
 static void length_is_bounded(void **state)
 {
-    struct question usage = question("usage");
-    char target[REQUEST_BYTES_MAX + 1], line[QUESTION_BYTES_MAX];
+    struct ctl_query usage = query("usage");
+    char target[REQUEST_BYTES_MAX + 1], line[CTL_QUERY_BYTES_MAX];
     size_t length, longest = REQUEST_BYTES_MAX - strlen("usage ");
 
     (void)state;
     memset(target, 'x', sizeof(target));
     target[longest] = '\0';
-    assert_int_equal(question_write(&usage, target, line, &length), 0);
+    assert_int_equal(ctl_query_write(&usage, target, line, &length), 0);
     assert_int_equal(length, REQUEST_BYTES_MAX + 1);
     assert_int_equal(request_find_end(line, length, false), REQUEST_BYTES_MAX);
     target[longest] = 'x';
     target[longest + 1] = '\0';
-    assert_int_equal(question_write(&usage, target, line, &length), -EMSGSIZE);
+    assert_int_equal(ctl_query_write(&usage, target, line, &length), -EMSGSIZE);
 }
 
 int main(void)
