@@ -12,7 +12,7 @@
 #define BUCKETS_MIN ((size_t)16)
 
 /* What malloc(3) adds to an entry and its memory. */
-#define MALLOC_BYTES 24
+#define MALLOC_BYTES (3 * sizeof(size_t))
 
 /* No mailbox has more than this part of the cache: few with many folders would drive out all. */
 #define SHARE 32

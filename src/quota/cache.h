@@ -8,7 +8,7 @@
  * Taking and putting cost the same however many mailboxes there are. Paths are chosen by clients,
  * so they are hashed with a random key: none can be chosen to collide.
  *
- * A mailbox takes 48 bytes and its path here, up to 16 bytes in the table, and its struct
+ * A mailbox takes at most 48 bytes and its path here, up to 16 bytes in the table, and its struct
  * maildir_memory (see maildir_memory.h): about 350 bytes without folders, including the allocator's
  * overhead, and 3 KiB with twenty folders.
  */

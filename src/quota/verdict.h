@@ -2,9 +2,8 @@
 /*
  * Would this message fit? The rule alone: numbers in, a verdict out.
  *
- * Every sum is computed in 128 bits and none is rounded before it is compared, so that the verdict
- * is right for every number that the arguments can hold: no sum near 2^63 or 2^64 turns "full" into
- * "fits" or the reverse.
+ * No sum is rounded or cut off before it is compared, so that the verdict is right for every number
+ * that the arguments can hold: no sum near 2^63 or 2^64 turns "full" into "fits" or the reverse.
  */
 #pragma once
 

@@ -281,8 +281,9 @@ static void bytes(void **state)
     one_bytes = cache_bytes(cache);
     memory = cache_take(cache, "/a");
     empty_bytes = cache_bytes(cache);
-    assert_int_equal(one_bytes - empty_bytes,
-                     48 + sizeof("/a") + maildir_memory_bytes(memory) + 24);
+    assert_int_equal(one_bytes - empty_bytes, 5 * sizeof(void *) + sizeof(uint64_t) + sizeof("/a") +
+                                                  maildir_memory_bytes(memory) +
+                                                  3 * sizeof(size_t));
     for (int i = 0; i < 3; i++) {
         cache_put(cache, "/b", memory);
         assert_int_equal(cache_bytes(cache), one_bytes);
