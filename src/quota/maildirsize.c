@@ -13,6 +13,24 @@ struct cursor {
     const char *end;
 };
 
+/* A sum of 128 bits, as two's complement. A file has too few lines to overflow it. */
+struct sum {
+    uint64_t low;
+    int64_t high;
+};
+
+static void sum_add(struct sum *sum, int64_t value)
+{
+    sum->high += __builtin_add_overflow(sum->low, (uint64_t)value, &sum->low);
+    sum->high -= value < 0;
+}
+
+/* Says whether it is no size: negative or too large. */
+static bool sum_is_implausible(const struct sum *sum)
+{
+    return sum->high != 0 || sum->low > SIZE_BYTES_MAX;
+}
+
 /* Skips the blanks at the cursor. Returns how many there were. */
 static size_t skip_blanks(struct cursor *cursor)
 {
@@ -103,8 +121,7 @@ static int parse_entry(struct cursor line, int64_t *ret_bytes, int64_t *ret_mess
 int maildirsize_parse(const char *text, size_t length, struct maildirsize *ret)
 {
     struct cursor file = {text, text + length}, line;
-    /* A file below the maximum has too few lines to overflow these. */
-    __int128 bytes = 0, messages = 0;
+    struct sum bytes = {}, messages = {};
     bool has_header;
 
     *ret = (struct maildirsize){};
@@ -119,15 +136,14 @@ int maildirsize_parse(const char *text, size_t length, struct maildirsize *ret)
 
         if (parse_entry(line, &entry_bytes, &entry_messages) < 0)
             return -EBADMSG;
-        bytes += entry_bytes;
-        messages += entry_messages;
+        sum_add(&bytes, entry_bytes);
+        sum_add(&messages, entry_messages);
     }
     if (ret->entries == 0)
         return -ENODATA;
-    if (bytes < 0 || bytes > (__int128)SIZE_BYTES_MAX || messages < 0 ||
-        messages > (__int128)SIZE_BYTES_MAX)
+    if (sum_is_implausible(&bytes) || sum_is_implausible(&messages))
         return -ERANGE;
-    ret->bytes = (uint64_t)bytes;
-    ret->messages = (uint64_t)messages;
+    ret->bytes = bytes.low;
+    ret->messages = messages.low;
     return 0;
 }

@@ -18,7 +18,7 @@ from hangfs import HangFs, needs_hangfs
 from mailboxes import make_maildir
 
 # Entries about so many paths are more than what any queue holds.
-MANY = 3000
+MANY = 4000
 
 LOST = re.compile(r'([0-9]+) entries were lost: the log was unavailable, full or too slow')
 

@@ -35,7 +35,7 @@ def refuse(numbers: list[int]) -> None:
         code += struct.pack('HBBI', RETURN, 0, 0, SECCOMP_RET_ERRNO | errno.ENOSYS)
     code += struct.pack('HBBI', RETURN, 0, 0, SECCOMP_RET_ALLOW)
     buffer = ctypes.create_string_buffer(code, len(code))
-    program = struct.pack('HxxxxxxP', len(code) // 8, ctypes.addressof(buffer))
+    program = struct.pack('HP', len(code) // 8, ctypes.addressof(buffer))
     prctl = ctypes.CDLL(None, use_errno=True).prctl
     for arguments in ((PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0),
                       (PR_SET_SECCOMP, SECCOMP_MODE_FILTER, program, 0, 0)):

@@ -28,8 +28,6 @@ from side_by_side import side_by_side  # noqa: E402
 
 ROOT = places.SOURCES
 BEHAVIOUR_TESTS = TESTS / 'behaviour'
-BENCH_TESTS = TESTS / 'bench' / 'measure'
-LOAD = builds.PLAIN.folder(ROOT) / 'tests' / 'bench' / 'load'
 
 
 def compile_fuzz(report: Report) -> bool:
@@ -42,6 +40,8 @@ def compile_fuzz(report: Report) -> bool:
 
 def compile_build(report: Report, build: builds.Build) -> bool:
     """Compiles one build and says whether that went well."""
+    if build is builds.I386 and not report.check('i386: the image', builds.make_i386_image):
+        return False
     with report.step(f'Build {build.name}'):
         return report.check(f'build/{build.name} with warnings as errors',
                             builds.compile_all, build, ROOT)
@@ -51,29 +51,24 @@ def run_tests(report: Report, build: builds.Build, only: Optional[str], long: bo
     """Runs the unit tests in a compiled build and, unless it has a suite, the behaviour tests."""
     names = builds.unit_tests(build.folder(ROOT), build.suite, only)
     unit = [lambda: builds.run_unit_tests(report, build, ROOT, names)] if names else []
+    tools = (build if build.is_foreign else builds.PLAIN).folder(ROOT) / 'tests'
     beside, alone = ([], []) if build.suite is not None else folders.runs(
         report, BEHAVIOUR_TESTS, only, f'{build.name}: ', {
             **build.environment,
             'EXIM_QUOTAD': str(build.folder(ROOT) / 'src' / 'exim-quotad'),
             'EXIM_QUOTACTL': str(build.folder(ROOT) / 'src' / 'exim-quotactl'),
             # What helps, and is not tested itself.
-            'HANGFS': str(builds.PLAIN.folder(ROOT) / 'tests' / 'fuse' / 'hangfs'),
-            'LOAD': str(LOAD),
-            'HOSTILE': str(builds.PLAIN.folder(ROOT) / 'tests' / 'hostile' / 'hostile'),
-            'FAULTS': str(builds.PLAIN.folder(ROOT) / 'tests' / 'faults' / 'libfaults.so'),
-            'CLOCK': str(builds.PLAIN.folder(ROOT) / 'tests' / 'faults' / 'libclock.so'),
+            'HANGFS': str(tools / 'fuse' / 'hangfs'),
+            'LOAD': str(tools / 'bench' / 'load'),
+            'HOSTILE': str(tools / 'hostile' / 'hostile'),
+            'FAULTS': str(tools / 'faults' / 'libfaults.so'),
+            'CLOCK': str(tools / 'faults' / 'libclock.so'),
             scenario.LONG_VARIABLE: '1' if long else '',
-        }, build.wrapper)
+        }, build.wrapper, build.left_out)
     if unit or beside or alone:
         with report.step(f'Tests, {build.name}'):
             side_by_side([*unit, *beside])
             side_by_side(alone, 1)
-
-
-def run_bench_tests(report: Report, only: Optional[str]) -> None:
-    """Runs the tests of the benchmark."""
-    with report.step('Tests of the benchmark'):
-        folders.run(report, BENCH_TESTS, only, 'bench: ', {'LOAD': str(LOAD)})
 
 
 def run_fuzz(report: Report, only: Optional[str], long: bool) -> None:
@@ -102,24 +97,23 @@ def test_coverage(report: Report, only: Optional[str], long: bool) -> None:
         report.check('coverage of src/', coverage.check, build.folder(ROOT), ROOT)
 
 
-def test_here(report: Report, only: Optional[str], long: bool) -> None:
-    """Does everything that needs no other machine than this one.
+def test_here(report: Report, only: Optional[str], quick: bool, long: bool) -> None:
+    """Does everything that needs no other machine than this one, or is not quick.
 
     One build is compiled while the tests run in those before it.
     """
     if not compile_build(report, builds.PLAIN):
         return
     plain = builds.PLAIN.folder(ROOT)
-    to_do = [builds.ASAN] if builds.unit_tests(plain, None, only) or \
-        folders.has_tests(BEHAVIOUR_TESTS, only) else []
+    to_do = []
+    if builds.unit_tests(plain, None, only) or folders.has_tests(BEHAVIOUR_TESTS, only):
+        to_do += [builds.ASAN] if quick else [builds.ASAN, builds.I386]
     if builds.unit_tests(plain, builds.TSAN.suite, only):
         to_do.append(builds.TSAN)
     with ThreadPoolExecutor(max_workers=1) as compiler:
         compiled = [compiler.submit(compile_build, report, build) for build in to_do]
         fuzz_compiled = compiler.submit(compile_fuzz, report) if fuzz.names(ROOT, only) else None
         run_tests(report, builds.PLAIN, only, long)
-        if folders.has_tests(BENCH_TESTS, only):
-            run_bench_tests(report, only)
         for build, done in zip(to_do, compiled):
             if done.result():
                 run_tests(report, build, only, long)
@@ -132,7 +126,7 @@ def test_here(report: Report, only: Optional[str], long: bool) -> None:
 def main() -> int:
     """Does what the command line says and returns the exit status."""
     parser = argparse.ArgumentParser(prog='tests/run', description=__doc__.partition('\n')[0])
-    parser.add_argument('--quick', action='store_true', help='leave out the system tests')
+    parser.add_argument('--quick', action='store_true', help='leave out the system tests and i386')
     parser.add_argument('--long', action='store_true', help='run the tests that take long, too')
     parser.add_argument('--only', metavar='REGEX',
                         help='run only the tests whose name it finds; no lints')
@@ -154,7 +148,7 @@ def main() -> int:
         releases = [arguments.release] if arguments.release else system.RELEASES
     with ThreadPoolExecutor(max_workers=1) as threads:
         prepared = threads.submit(system.prepare, report, releases) if releases else None
-        test_here(report, arguments.only, arguments.long)
+        test_here(report, arguments.only, arguments.quick, arguments.long)
         if prepared:
             system.run(report, prepared.result(), arguments.only, arguments.long)
     return report.close()

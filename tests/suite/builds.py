@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Mapping, Optional, Sequence
 
-from harness import project
-from report import FAILED, PASSED, SKIPPED, Failure, Report, Result
+from harness import image, project
+from report import FAILED, PASSED, SKIPPED, Failure, Report, Result, Skip
 from side_by_side import WORKERS
 
 # cmocka prints a line for each of a program's tests when it is asked for this format.
@@ -28,9 +28,11 @@ class Build:
     name: str
     options: tuple[str, ...] = ('-Dtests=true',)
     environment: dict[str, str] = field(default_factory=dict)
-    wrapper: tuple[str, ...] = ()  # what tests are run by
+    wrapper: tuple[str, ...] = ()  # what compilers and tests are run by
     suite: Optional[str] = None  # the only suite of unit tests to run
     compiler: str = ''  # the usual one, if empty
+    is_foreign: bool = False  # what helps the tests must be of this build as well
+    left_out: tuple[str, ...] = ()  # files of the behaviour tests
 
     def folder(self, root: Path) -> Path:
         """Returns where it is built."""
@@ -50,6 +52,22 @@ TSAN = Build(
 FUZZ = Build(
     'fuzz', ('-Dfuzz=true', '-Db_lundef=false', '-Db_sanitize=address,undefined'),
     ASAN.environment, _FIXED_ADDRESSES, compiler='clang')
+I386 = Build(
+    'i386',
+    wrapper=('unshare', '--mount', '--propagation=private',
+             str(Path(__file__).with_name('in-image')), str(image.path_of(image.I386))),
+    is_foreign=True,
+    # These take long, and are about time, load and calls that fail, which is the same everywhere.
+    left_out=('test_changes.py', 'test_faults.py', 'test_hanging.py', 'test_hostile.py',
+              'test_neighbours.py', 'test_races.py'))
+
+
+def make_i386_image() -> None:
+    """Makes the image that the i386 build is compiled in. Raises Skip where it cannot run."""
+    if subprocess.run(['arch-test', '-n', 'i386'], stdout=subprocess.DEVNULL,
+                      check=False).returncode != 0:
+        raise Skip('this processor does not run programs of i386')
+    image.make(image.I386)
 
 
 def compile_all(build: Build, root: Path) -> None:
@@ -57,14 +75,15 @@ def compile_all(build: Build, root: Path) -> None:
     folder = build.folder(root)
     if project.setup_is_due(folder):
         shutil.rmtree(folder, ignore_errors=True)
-        _run(['meson', 'setup', '--werror', *build.options, str(folder), str(root)],
-             {**os.environ, 'CC': build.compiler} if build.compiler else None)
-    _run(['ninja', '-C', str(folder), 'build.ninja'])  # it may be of before a change
+        _run([*build.wrapper, 'meson', 'setup', '--werror', *build.options, str(folder),
+              str(root)], {**os.environ, 'CC': build.compiler} if build.compiler else None)
+    # It may be of before a change.
+    _run([*build.wrapper, 'ninja', '-C', str(folder), 'build.ninja'])
     # Of a suite, its programs and what they are handed: NUMBER@@NAME@exe.
     targets = {each.partition('@@')[2].rpartition('@')[0]
                for test in _tests_of(folder, build.suite) for each in test['depends']
                } if build.suite else ()
-    _run(['meson', 'compile', '-C', str(folder), *sorted(targets)])
+    _run([*build.wrapper, 'meson', 'compile', '-C', str(folder), *sorted(targets)])
 
 
 def _run(command: Sequence[str], environment: Optional[Mapping[str, str]] = None) -> None:

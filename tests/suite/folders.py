@@ -13,7 +13,6 @@ from typing import Callable, Mapping, Optional, Sequence
 
 from harness import scenario
 from report import FAILED, Report, Result
-from side_by_side import side_by_side
 
 CHILD = Path(__file__).with_name('child.py')
 FILE_SECONDS = 45 * 60
@@ -35,27 +34,20 @@ def has_tests(folder: Path, only: Optional[str]) -> bool:
     return bool(_files(folder, only))
 
 
-def run(report: Report, folder: Path, only: Optional[str], prefix: str,
-        environment: Mapping[str, str], wrapper: Sequence[str] = ()) -> None:
-    """Runs the folder's tests with more in their environment, their names after the prefix.
-
-    The wrapper is a command that runs the command in its arguments.
-    """
-    beside, alone = runs(report, folder, only, prefix, environment, wrapper)
-    side_by_side(beside)
-    side_by_side(alone, 1)
-
-
 def runs(report: Report, folder: Path, only: Optional[str], prefix: str,
-         environment: Mapping[str, str], wrapper: Sequence[str] = ()
-         ) -> tuple[list[Run], list[Run]]:
-    """Returns functions of which each runs the tests in one file, as run() does.
+         environment: Mapping[str, str], wrapper: Sequence[str] = (),
+         left_out: Sequence[str] = ()) -> tuple[list[Run], list[Run]]:
+    """Returns functions of which each runs the tests in one file that is not left out.
 
-    First those that can do so beside others, then those that cannot.
+    They run with more in their environment, their names after the prefix. The wrapper is a command
+    that runs the command in its arguments. First those that can run beside others, then those that
+    cannot.
     """
     beside: list[Run] = []
     alone: list[Run] = []
     for file in _files(folder, only):
+        if file.name in left_out:
+            continue
         (alone if file.name in ALONE else beside).append(
             lambda file=file: _run_file(report, file, only, prefix, environment, wrapper))
     return beside, alone

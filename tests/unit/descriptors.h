@@ -2,19 +2,15 @@
 /* Whether something has left descriptors open. */
 #pragma once
 
-#include <dirent.h>
+#include <fcntl.h>
+#include <sys/select.h>
 
-#include "child.h"
-
-/* Returns how many descriptors the process has open, and a constant more: for comparisons. */
+/* Returns how many of its first FD_SETSIZE descriptors the process has open. */
 static inline int descriptors_count(void)
 {
-    DIR *directory = opendir("/proc/self/fd");
     int count = 0;
 
-    MUST(directory);
-    while (readdir(directory))
-        count++;
-    (void)closedir(directory);
+    for (int fd = 0; fd < FD_SETSIZE; fd++)
+        count += fcntl(fd, F_GETFD) >= 0;
     return count;
 }

@@ -17,6 +17,31 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+/* What the C library calls: the calls of some processors had too few bits, and were made anew. */
+#ifdef SYS_ftruncate64
+#define CALL_FTRUNCATE SYS_ftruncate64
+#else
+#define CALL_FTRUNCATE SYS_ftruncate
+#endif
+#ifdef SYS_newfstatat
+#define CALL_FSTAT SYS_newfstatat
+#else
+#define CALL_FSTAT SYS_statx
+#endif
+#ifdef SYS_setresuid32
+#define CALL_GETRESUID SYS_getresuid32
+#define CALL_GETRESGID SYS_getresgid32
+#define CALL_SETGROUPS SYS_setgroups32
+#define CALL_SETRESGID SYS_setresgid32
+#define CALL_SETRESUID SYS_setresuid32
+#else
+#define CALL_GETRESUID SYS_getresuid
+#define CALL_GETRESGID SYS_getresgid
+#define CALL_SETGROUPS SYS_setgroups
+#define CALL_SETRESGID SYS_setresgid
+#define CALL_SETRESUID SYS_setresuid
+#endif
+
 /* What a filter does to the call; FILTER_ERRNO(0) makes it a success that did nothing. */
 #define FILTER_ERRNO(error) (SECCOMP_RET_ERRNO | (error))
 #define FILTER_KILL         SECCOMP_RET_KILL_PROCESS

@@ -1606,7 +1606,8 @@ static void cold_file(void **state)
     expand(fixture, "@/inside/cold/directory/file", path);
     expand(fixture, "@/inside/cold", parent);
     assert_int_equal(statfs(fixture->base, &filesystem), 0);
-    if (filesystem.f_type == TMPFS_MAGIC || filesystem.f_type == RAMFS_MAGIC)
+    if ((unsigned long)filesystem.f_type == TMPFS_MAGIC ||
+        (unsigned long)filesystem.f_type == RAMFS_MAGIC)
         skip(); /* there, nothing is ever cold */
     sysctl = fopen("/proc/sys/vm/drop_caches", "we");
     if (!sysctl)

@@ -925,7 +925,7 @@ static void many_entries_are_found_among_wrong_ones(void **state)
 
         (void)snprintf(there, sizeof(there), "user%zu@example%zu.org", i, i % 90);
         (void)snprintf(elsewhere, sizeof(elsewhere), "user%zu@example%zu.org", i, i % 90 + 1);
-        (void)snprintf(expected, sizeof(expected), "%zu,%zuC", i << 20, i + 1);
+        (void)snprintf(expected, sizeof(expected), "%" PRIu64 ",%zuC", (uint64_t)i << 20, i + 1);
         if (wrong_of(i) != WRONG_NOTHING)
             strcpy(expected, wrong_of(i) == WRONG_VALUE ? "!" : "1,0C");
         look_up(limits, there, text);

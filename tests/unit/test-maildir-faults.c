@@ -143,6 +143,10 @@ static void stamps(void **state)
         struct server server;
         struct node *node;
 
+        /* On i386, libfuse hands on 32 bits. */
+        if ((time_t)cases[row].mtime_sec != cases[row].mtime_sec ||
+            (time_t)cases[row].ctime_sec != cases[row].ctime_sec)
+            continue;
         server_start(&server, all_nodes, ARRAY_SIZE(all_nodes));
         node = find_node(&server, paths[i % ARRAY_SIZE(paths)]);
         assert_non_null(node);

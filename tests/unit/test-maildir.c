@@ -698,6 +698,16 @@ static bool calls_next(pid_t pid, int signal, int *status)
     return WIFSTOPPED(*status);
 }
 
+/* Returns how often it was asked what a file is: fstatat() is either of these, by the processor. */
+static unsigned int looks(const struct calls *calls)
+{
+#ifdef SYS_newfstatat
+    return calls->of[SYS_statx] + calls->of[SYS_newfstatat];
+#else
+    return calls->of[SYS_statx];
+#endif
+}
+
 /* Runs function in a child, which must pass, and counts the calls between its two marks. */
 static struct calls calls_of(child_fn function, void *userdata)
 {
@@ -816,8 +826,7 @@ static void a_tagged_message_costs_no_system_call(void **state)
         }
         box_settle();
         calls = calls_of(count_once, &box);
-        assert_int_equal(calls.of[SYS_newfstatat], 3);
-        assert_int_equal(calls.of[SYS_statx], 3 * 2);
+        assert_int_equal(looks(&calls), 3 + 3 * 2);
         assert_int_equal(calls.of[SYS_openat], 3);
         assert_int_equal(calls.of[SYS_close], 3);
         assert_int_equal(calls.of[SYS_getdents64], 3 * 2);
@@ -859,10 +868,9 @@ static void a_change_in_cur_costs_the_reading_of_cur(void **state)
     box_put(&box, "new/b,S=1", 0);
     box_settle();
     calls = calls_of(recount_changed, &box);
-    assert_int_equal(calls.of[SYS_statx], 3 + 2 * 2);
+    assert_int_equal(looks(&calls), 3 + 2 * 2);
     assert_int_equal(calls.of[SYS_openat], 2);
     assert_int_equal(calls.of[SYS_getdents64], 2 * 2);
-    assert_int_equal(calls.of[SYS_newfstatat], 0);
     box_done(&box);
 }
 
@@ -953,6 +961,7 @@ static void what_may_not_be_looked_at_is_an_error(void **state)
         make_items(&box, cases[i].items, ARRAY_SIZE(cases[i].items));
         box_chmod(&box, cases[i].forbidden, cases[i].mode);
         result = child_run(count_links_as_nobody, &box);
+        box_chmod(&box, cases[i].forbidden, 0755);
         box_done(&box);
         assert_child_result(result);
     }
@@ -1168,6 +1177,7 @@ static void a_mailbox_that_is_removed_holds_nothing(void **state)
 
 static void the_bytes_of_a_memory(void **state)
 {
+    const size_t of_mailbox = sizeof(struct maildir_cache) + 128;
     _cleanup_(maildir_cache_freep) struct maildir_cache *memory = NULL;
     struct box box;
 
@@ -1175,14 +1185,16 @@ static void the_bytes_of_a_memory(void **state)
     assert_int_equal(maildir_cache_bytes(NULL), 0);
     box_init_maildir(&box);
     (void)box_count(&box, &memory);
-    assert_int_equal(maildir_cache_bytes(memory), 200);
+    assert_in_range(maildir_cache_bytes(memory), 1, 200);
+    assert_int_equal(maildir_cache_bytes(memory), of_mailbox);
     box_folder(&box, ".A");
     box_folder(&box, ".Bcd");
     (void)box_count(&box, &memory);
-    assert_int_equal(maildir_cache_bytes(memory), 200 + 2 * 128 + sizeof("2.A") + sizeof("2.Bcd"));
+    assert_int_equal(maildir_cache_bytes(memory),
+                     of_mailbox + 2 * 128 + sizeof("2.A") + sizeof("2.Bcd"));
     box_remove(&box, ".A");
     (void)box_count(&box, &memory);
-    assert_int_equal(maildir_cache_bytes(memory), 200 + 128 + sizeof("2.Bcd"));
+    assert_int_equal(maildir_cache_bytes(memory), of_mailbox + 128 + sizeof("2.Bcd"));
     box_done(&box);
 }
 

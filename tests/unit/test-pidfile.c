@@ -427,12 +427,8 @@ static enum child_result failing_write_child(void *userdata)
 
 static void failing_calls(void **state)
 {
-    static const unsigned int acquiring[] = {SYS_flock, SYS_ftruncate, SYS_fchmod,
-#ifdef SYS_newfstatat
-                                             SYS_newfstatat
-#endif
-    };
-    static const unsigned int writing[] = {SYS_pwrite64, SYS_ftruncate};
+    static const unsigned int acquiring[] = {SYS_flock, CALL_FTRUNCATE, SYS_fchmod, CALL_FSTAT};
+    static const unsigned int writing[] = {SYS_pwrite64, CALL_FTRUNCATE};
 
     for (size_t i = 0; i < ARRAY_SIZE(acquiring); i++) {
         struct failing_call call = {*state, acquiring[i]};

@@ -287,9 +287,9 @@ static enum child_result failing_call_child(void *userdata)
 static void failing_calls(void **state)
 {
     struct failing_call calls[] = {
-        {SYS_getresuid, EIO, -EIO}, {SYS_getresgid, EIO, -EIO}, {SYS_setgroups, EIO, -EIO},
-        {SYS_setresgid, EIO, -EIO}, {SYS_setresuid, EIO, -EIO}, {SYS_capset, EIO, -EIO},
-        {SYS_prctl, EIO, -EIO},     {SYS_setresgid, 0, -EPERM}, {SYS_setresuid, 0, -EPERM},
+        {CALL_GETRESUID, EIO, -EIO}, {CALL_GETRESGID, EIO, -EIO}, {CALL_SETGROUPS, EIO, -EIO},
+        {CALL_SETRESGID, EIO, -EIO}, {CALL_SETRESUID, EIO, -EIO}, {SYS_capset, EIO, -EIO},
+        {SYS_prctl, EIO, -EIO},      {CALL_SETRESGID, 0, -EPERM}, {CALL_SETRESUID, 0, -EPERM},
         {SYS_capset, 0, -EPERM},
     };
 

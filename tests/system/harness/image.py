@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A root file system of a Debian release, made once and never written to afterwards.
+"""A root file system of a Debian release (or I386), made once and never written to afterwards.
 
 An image lies in build/images/RELEASE-HASH, where the hash is that of everything that decides what
 is in it: a changed list of packages makes a new image and removes the old one. It appears under
@@ -31,6 +31,18 @@ RELEASES = {
     'trixie': PACKAGES + ('systemd-dev',),
 }
 
+# A processor with 32 bits, which one with 64 runs: nothing is booted there.
+I386 = 'i386'
+_I386_PACKAGES = (
+    'gcc', 'libc6-dev', 'libsystemd-dev', 'meson', 'ninja-build', 'pkg-config', 'systemd',
+    'fuse3', 'libcmocka-dev', 'libfuse3-dev', 'python3',
+)
+
+_PACKAGES_OF = {**RELEASES, I386: _I386_PACKAGES}
+
+# Without security updates: they may be late for i386, and then nothing is installed.
+_MIRROR = 'http://deb.debian.org/debian'
+
 # Nothing of the machine that makes the image shall show in it.
 HOOKS = (
     'echo mx >"$1/etc/hostname"',
@@ -44,7 +56,7 @@ class ImageError(Exception):
 
 def path_of(release: str) -> Path:
     """Returns the folder of the release's image, whether it is there or not."""
-    recipe = '\n'.join((*sorted(RELEASES[release]), *HOOKS))
+    recipe = '\n'.join((*sorted(_PACKAGES_OF[release]), *HOOKS))
     digest = hashlib.sha256(recipe.encode()).hexdigest()
     return places.IMAGES / f'{release}-{digest[:12]}'
 
@@ -76,11 +88,13 @@ def _remove_all(release: str) -> None:
 def _make_at(release: str, path: Path) -> None:
     unfinished = Path(tempfile.mkdtemp(prefix=f'{release}-unfinished-', dir=places.IMAGES))
     options = ['--variant=minbase', '--dpkgopt=force-unsafe-io',
-               '--include=' + ','.join(RELEASES[release]),
+               '--include=' + ','.join(_PACKAGES_OF[release]),
                *(f'--customize-hook={hook}' for hook in HOOKS)]
     # The death of this process, however sudden, takes the making with it.
     made = subprocess.run(
-        ['setpriv', '--pdeathsig', 'TERM', 'mmdebstrap', *options, release, unfinished],
+        ['setpriv', '--pdeathsig', 'TERM', 'mmdebstrap', *options,
+         *(['--architectures=i386', 'bookworm', str(unfinished), _MIRROR] if release == I386
+           else [release, str(unfinished)])],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         text=True, errors='replace', check=False)
     if made.returncode != 0:
