@@ -285,13 +285,10 @@ bool report_check_is_due(struct report *report, const char *path)
     return throttle_admit(report->daily, EVENT_CHECKED, path);
 }
 
-bool report_no_mailboxes_is_due(struct report *report)
-{
-    return throttle_admit(report->daily, JOURNAL_NO_MAILBOXES_FOUND, "");
-}
-
 void report_no_mailboxes(struct report *report, const struct lookups *lookups, const char *path)
 {
+    if (!throttle_admit(report->daily, JOURNAL_NO_MAILBOXES_FOUND, ""))
+        return;
     if (lookups->found == 0)
         journal_event(report->journal, JOURNAL_NO_MAILBOXES_FOUND, NULL,
                       "no address has led to a mailbox so far; the last one was looked for at %s",
