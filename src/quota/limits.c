@@ -21,10 +21,9 @@ _Static_assert(LIMITS_FILE_BYTES_MAX < UINT32_MAX, "an offset in the text has 32
 #define UNUSABLE '\n'
 
 /*
- * The text is the file's own, squeezed: for each entry the key in lower case and the value, each
- * with a NUL behind it; or the key and UNUSABLE; and in the end a NUL. A value stays text, which is
- * shorter than the limit that it stands for and lies beside its key, where a lookup has to read
- * anyway.
+ * The text is that of the file, compacted: for each entry the key in lower case and the value, each
+ * followed by a NUL; or the key and UNUSABLE; and a NUL at the end. A value stays text, which is
+ * shorter than a struct quota_limit.
  */
 struct limits {
     char *text;
@@ -41,7 +40,6 @@ static int fail(char *error, int r, const char *why)
     return r;
 }
 
-/* As fail(), for an errno: says what could not be done, and why. */
 static int fail_errno(char *error, int error_number, const char *what)
 {
     errno = error_number;
@@ -49,10 +47,6 @@ static int fail_errno(char *error, int error_number, const char *what)
     return -error_number;
 }
 
-/*
- * Opens path if it is a regular file of a size that we take. Returns a descriptor and the size, or
- * a negative errno.
- */
 static int open_file(const char *path, size_t *ret_length, char *error)
 {
     _cleanup_(closep) int fd = -1;
@@ -72,7 +66,6 @@ static int open_file(const char *path, size_t *ret_length, char *error)
     return steal_fd(&fd);
 }
 
-/* Reads until the end of the file or until buffer[0..size) is full. Returns 0 and the length. */
 static int read_all(int fd, char *buffer, size_t size, size_t *ret_length)
 {
     size_t used = 0;
@@ -90,10 +83,7 @@ static int read_all(int fd, char *buffer, size_t size, size_t *ret_length)
     return 0;
 }
 
-/*
- * Reads the file into memory. Returns 0 and the text with its length, and room for two bytes
- * more, or a negative errno.
- */
+/* Reads the file into memory. There is room for two more bytes behind the text. */
 static int read_file(const char *path, char **ret_text, size_t *ret_length, char *error)
 {
     _cleanup_(closep) int fd = -1;
@@ -117,7 +107,6 @@ static int read_file(const char *path, char **ret_text, size_t *ret_length, char
     return 0;
 }
 
-/* Notes what is wrong with a line, unless enough is noted. */
 __attribute__((format(printf, 3, 4))) static void add_fault(struct limits *limits, size_t line,
                                                             const char *format, ...)
 {
@@ -149,7 +138,6 @@ static const char *key_fault(const char *key, size_t length)
     return fault ? fault : address_domain_fault(at + 1, length - local_length - 1);
 }
 
-/* Returns whether an address can match the key. */
 static bool check_key(struct limits *limits, const struct lsearch_entry *entry)
 {
     const char *fault = key_fault(entry->key, entry->key_length);
@@ -163,8 +151,8 @@ static bool check_key(struct limits *limits, const struct lsearch_entry *entry)
 }
 
 /*
- * Takes white space out of text[0..length) where it stands at an end or beside a comma; elsewhere
- * one blank is left of it. Returns the new length.
+ * Removes white space at the ends of text[0..length) and beside commas, and leaves one blank of it
+ * elsewhere. Returns the new length.
  */
 static size_t squeeze_spaces(char *text, size_t length)
 {
@@ -185,7 +173,7 @@ static size_t squeeze_spaces(char *text, size_t length)
     return used > 0 && text[used - 1] == ' ' ? used - 1 : used;
 }
 
-/* Writes what a message may quote of the value: its beginning, in characters that cannot harm. */
+/* Quotes the beginning of the value, in printable characters. */
 static void quote_excerpt(const char *value, size_t length, char *buffer, size_t size)
 {
     size_t shown = length < size ? length : size - 1;
@@ -195,7 +183,6 @@ static void quote_excerpt(const char *value, size_t length, char *buffer, size_t
     buffer[shown] = '\0';
 }
 
-/* Returns whether the value is a limit. */
 static bool check_value(struct limits *limits, const struct lsearch_entry *entry)
 {
     struct quota_limit limit;
@@ -224,11 +211,11 @@ static bool check_value(struct limits *limits, const struct lsearch_entry *entry
 }
 
 /*
- * Appends part[0..length) and its end to the squeezed text, which lies in the same memory before
- * it. It never catches up with what is still to be appended or read: between a key and its value
- * there is a byte, and behind an entry the end of a line or a byte that read_file() left room for.
+ * Appends part[0..length) and its end to the compacted text, which comes before it in the same
+ * buffer. It never overtakes what is still to be read: there is a byte between a key and its value,
+ * and behind an entry the end of a line or a byte of read_file().
  */
-static void append_squeezed(struct limits *limits, const char *part, size_t length, char end)
+static void append_compacted(struct limits *limits, const char *part, size_t length, char end)
 {
     memmove(limits->text + limits->text_length, part, length);
     limits->text_length += length;
@@ -244,15 +231,14 @@ static void add_entry(struct limits *limits, struct lsearch_entry *entry)
     entry->value_length = squeeze_spaces(entry->value, entry->value_length);
     is_usable = check_value(limits, entry);
     ascii_lower(entry->key, entry->key_length);
-    append_squeezed(limits, entry->key, entry->key_length, is_usable ? '\0' : UNUSABLE);
+    append_compacted(limits, entry->key, entry->key_length, is_usable ? '\0' : UNUSABLE);
     limits->keys_count++;
     if (!is_usable)
         return;
-    append_squeezed(limits, entry->value, entry->value_length, '\0');
+    append_compacted(limits, entry->value, entry->value_length, '\0');
     limits->count++;
 }
 
-/* Returns the length of the byte order mark that text[0..length) begins with, or 0. */
 static size_t byte_order_mark(const char *text, size_t length)
 {
     static const char mark[3] = "\xef\xbb\xbf";
@@ -260,7 +246,7 @@ static size_t byte_order_mark(const char *text, size_t length)
     return length >= sizeof(mark) && memcmp(text, mark, sizeof(mark)) == 0 ? sizeof(mark) : 0;
 }
 
-/* Reads and checks every entry of the file that limits->text holds, and squeezes them. */
+/* Reads, checks and compacts all entries of limits->text. */
 static void limits_parse(struct limits *limits, size_t length)
 {
     size_t mark = byte_order_mark(limits->text, length);

@@ -196,8 +196,7 @@ static void finish_errno(struct query_service *service, struct query *query, int
     finish_error(service, query, reason, mailbox, detail ? detail : why);
 }
 
-/* Notes whether an address led to a mailbox. Aliases have none, but if most have none, report it.
- */
+/* Notes whether an address led to a mailbox: aliases do not, but if most do not, report it. */
 static void note_lookup(struct query_service *service, const char *mailbox, bool found)
 {
     if (!service->listens)
