@@ -14,7 +14,7 @@
 #include "system/printable.h"
 #include "system/utf8.h"
 
-/* A terminal that does not say how wide it is. */
+/* The width of a terminal that does not report it. */
 #define COLUMNS_DEFAULT 80
 #define COLUMNS_MAX     10000
 
@@ -75,7 +75,6 @@ const char *screen_tone_off(const struct screen *screen, enum screen_tone tone)
     return screen->has_colour && tone != SCREEN_PLAIN ? "\x1b[0m" : "";
 }
 
-/* Whether the screen has a place for a character beyond ASCII. */
 static bool can_show(uint32_t character, const void *userdata)
 {
     const struct screen *screen = userdata;
@@ -126,7 +125,7 @@ size_t screen_width(const char *text)
     return columns;
 }
 
-/* Returns how many bytes the beginning of the text has that takes at most so many columns. */
+/* Returns the bytes of the beginning of the text that takes at most so many columns. */
 static size_t head_bytes(const char *text, size_t columns)
 {
     size_t bytes = 0;

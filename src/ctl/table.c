@@ -14,7 +14,7 @@
 
 #define BAR_CELLS 10
 
-/* Targets are not shortened further as long as there is a column that can be left out. */
+/* Targets are not shortened further while a column can be left out. */
 #define TARGET_WIDTH_MIN 16
 
 enum column { TARGET, USED, LIMIT, BAR, PERCENT, MESSAGES, STATUS, SOURCE, COLUMNS_COUNT };
@@ -28,7 +28,7 @@ static const struct {
     [STATUS] = {"STATUS", false}, [SOURCE] = {"SOURCE", false},
 };
 
-/* The columns that a narrow screen can do without, the first to go first. */
+/* The columns that may be left out on a narrow screen, in this order. */
 static const enum column expendable[] = {BAR, SOURCE, MESSAGES, LIMIT, PERCENT};
 
 struct row {
@@ -45,7 +45,7 @@ struct table {
     size_t widths[COLUMNS_COUNT]; /* 0: left out */
 };
 
-/* A line that is being printed: blanks come only before something else. */
+/* A line that is being printed. It has no blanks at its end. */
 struct line {
     FILE *file;
     size_t blanks;
@@ -102,7 +102,6 @@ static int set_size(const struct table *table, struct row *row, enum column colu
     return set_cell(table, row, column, text);
 }
 
-/* Messages, and how many there may be where that is limited. */
 static int set_messages(const struct table *table, struct row *row, const struct answer *answer)
 {
     char text[sizeof("18446744073709551615/18446744073709551615")];
@@ -129,7 +128,7 @@ static int set_limit(const struct table *table, struct row *row, const struct an
     return r < 0 ? r : set_cell(table, row, PERCENT, percent);
 }
 
-/* Fills the cells that have something to say. An error has its reason where the source would be. */
+/* Fills the cells. An error has its reason in place of the source. */
 static int fill_row(const struct table *table, struct row *row, const struct answer *answer)
 {
     bool is_error = answer->status == ANSWER_ERROR;
@@ -177,7 +176,6 @@ static size_t larger(size_t a, size_t b)
     return a > b ? a : b;
 }
 
-/* Makes each column as wide as what stands in it. */
 static void measure(struct table *table)
 {
     for (size_t column = 0; column < COLUMNS_COUNT; column++)
@@ -204,7 +202,6 @@ static size_t width_beside_targets(const struct table *table)
     return width;
 }
 
-/* Makes the table fit the screen. */
 static void fit(struct table *table)
 {
     size_t available = table->screen->columns;
@@ -256,7 +253,7 @@ static int print_cell(struct line *line, const struct table *table, size_t colum
     return 0;
 }
 
-/* Prints a row, or the titles where row is NULL. */
+/* Prints a row, or the titles if row is NULL. */
 static int print_row(FILE *file, const struct table *table, const struct row *row)
 {
     struct line line = {.file = file};

@@ -10,10 +10,7 @@
 #include "quota/ascii.h"
 #include "system/utf8.h"
 
-/*
- * What no domain holds: what separates words where one is written, and the star, with which other
- * things than domains are written. A colon may stand in an address literal.
- */
+/* What no domain holds. A colon may be part of an address literal. */
 static const char domain_specials[] = " \"(),;<>[]\\*";
 
 /* The longest quoted local part that is read: no request is longer. */
@@ -26,8 +23,8 @@ static int refuse(const char *why, const char **ret_why)
 }
 
 /*
- * Returns whether text[0..length) is UTF-8 without a control character of the second set (U+0080 to
- * U+009F), which no address may hold (RFC 6532, RFC 5198) and a terminal may obey.
+ * Returns whether text[0..length) is UTF-8 without the control characters U+0080 to U+009F, which
+ * no address may hold (RFC 6532, RFC 5198).
  */
 static bool is_utf8(const char *text, size_t length)
 {
@@ -50,7 +47,7 @@ static bool has_control(const char *text, size_t length)
     return false;
 }
 
-/* Returns what forbids part[0..length) to be a component of a path, or NULL. */
+/* Returns why part[0..length) cannot be a component of a path, or NULL. */
 static const char *part_fault(const char *part, size_t length)
 {
     if (has_control(part, length))
@@ -110,8 +107,8 @@ const char *address_domain_fault(const char *domain, size_t length)
 
 /*
  * Reads the quoted string that text[0..length) begins with. Returns its length with its quotes, or
- * 0 if there is no closing quote or a backslash quotes what it may not. Its content goes to
- * buffer[0..size), as far as it fits; *ret_length is its full length.
+ * 0 if it is invalid. Its content goes to buffer[0..size), as far as it fits; *ret_length is its
+ * full length.
  */
 static size_t unquote(const char *text, size_t length, char *buffer, size_t size,
                       size_t *ret_length)
@@ -132,7 +129,6 @@ static size_t unquote(const char *text, size_t length, char *buffer, size_t size
     return 0;
 }
 
-/* Returns the length of the local part without its extension. */
 static size_t length_of_base(const char *local, size_t length, const char *delimiters)
 {
     size_t base = 0;
@@ -142,7 +138,6 @@ static size_t length_of_base(const char *local, size_t length, const char *delim
     return base > 0 ? base : length;
 }
 
-/* Takes in the local part, without quotes. Returns 0 or -EINVAL. */
 static int take_local(const char *local, size_t length, const char *delimiters, struct address *ret,
                       const char **ret_why)
 {
@@ -160,10 +155,7 @@ static int take_local(const char *local, size_t length, const char *delimiters, 
     return 0;
 }
 
-/*
- * Reads the local part that text[0..length) begins with into ret. Returns 0 and where its `@`
- * stands, or -EINVAL.
- */
+/* Reads the local part that text[0..length) begins with. Returns 0 and the place of its `@`. */
 static int parse_local(const char *text, size_t length, const char *delimiters, struct address *ret,
                        size_t *ret_at, const char **ret_why)
 {
@@ -188,7 +180,6 @@ static int parse_local(const char *text, size_t length, const char *delimiters, 
     return take_local(unquoted, unquoted_length, delimiters, ret, ret_why);
 }
 
-/* Reads the domain text[0..length) into ret, behind the local part. */
 static int parse_domain(const char *text, size_t length, struct address *ret, const char **ret_why)
 {
     const char *fault;
@@ -238,7 +229,6 @@ bool address_drop_extension(struct address *address)
     return true;
 }
 
-/* Returns whether path holds a component `..`. */
 static bool has_parent_component(const char *path)
 {
     for (const char *dots = strstr(path, "/.."); dots; dots = strstr(dots + 1, "/.."))
@@ -261,7 +251,6 @@ int address_template_check(const char *template, const char **ret_why)
     return 0;
 }
 
-/* Returns what a template's sequence stands for, and its length. */
 static const char *sequence_value(char letter, const struct address *address, size_t *ret_length)
 {
     switch (letter) {
@@ -300,7 +289,7 @@ int address_template_expand(const char *template, const struct address *address,
     return 0;
 }
 
-/* The parts of an address as they lie in a path; NULL: not known yet. */
+/* The parts of an address in a path; NULL: not known yet. */
 struct parts {
     const char *local;
     size_t local_length;
@@ -308,7 +297,7 @@ struct parts {
     size_t domain_length;
 };
 
-/* Lets value[0..length) be the part, if it can be. A part that is known can be nothing else. */
+/* Sets the part to value[0..length). Returns whether that agrees with a known part. */
 static bool bind_part(const char **part, size_t *part_length, const char *value, size_t length)
 {
     if (*part)
@@ -318,7 +307,7 @@ static bool bind_part(const char **part, size_t *part_length, const char *value,
     return true;
 }
 
-/* Lets value[0..length) be what a sequence stands for, if it can be. */
+/* As bind_part(), for what a sequence stands for. */
 static bool bind_sequence(char letter, const char *value, size_t length, struct parts *parts)
 {
     const char *at;
@@ -333,7 +322,7 @@ static bool bind_sequence(char letter, const char *value, size_t length, struct 
                      length - (size_t)(at - value) - 1);
 }
 
-/* Makes the address of these parts. Returns whether address_parse() could have made it. */
+/* Joins the parts. Returns whether address_parse() could have made the address. */
 static bool join_parts(const struct parts *parts, struct address *ret)
 {
     if (!parts->local || !parts->domain || address_local_fault(parts->local, parts->local_length) ||
@@ -352,7 +341,7 @@ static bool join_parts(const struct parts *parts, struct address *ret)
     return true;
 }
 
-/* Returns the next component of the template, or its end. It is at a slash. */
+/* Returns the next component of the template, which is at a slash, or its end. */
 static const char *next_component(const char *template)
 {
     for (;;) {
@@ -363,7 +352,6 @@ static const char *next_component(const char *template)
     }
 }
 
-/* Returns the length of what a sequence stands for, 0 if that is not known yet. */
 static size_t known_length(char letter, const struct parts *parts)
 {
     if (letter == 'n')
@@ -376,7 +364,7 @@ static size_t known_length(char letter, const struct parts *parts)
 static bool match_path(const char *template, const char *path, const struct parts *parts,
                        struct address *ret);
 
-/* As match_path(), where the template goes on with a sequence: tries everything that it may be. */
+/* As match_path(), if the template begins with a sequence: tries everything that it may be. */
 static bool match_sequence(const char *template, const char *path, const struct parts *parts,
                            struct address *ret)
 {
@@ -394,7 +382,7 @@ static bool match_sequence(const char *template, const char *path, const struct 
     return false;
 }
 
-/* Matches the rest of a template with the rest of a path, by the parts that are known so far. */
+/* Matches the rest of a template with the rest of a path. */
 static bool match_path(const char *template, const char *path, const struct parts *parts,
                        struct address *ret)
 {

@@ -9,10 +9,10 @@
 #include "quota/size.h"
 #include "system/cleanup.h"
 
-/* Names with smaller numbers do not begin with the time; this was in 2001. */
+/* Smaller numbers (before 2001) are not the time. */
 #define TIME_SEC_MIN 1000000000
 
-/* Returns when the message arrived, in seconds since the epoch; 0 if that cannot be told. */
+/* Returns when the message arrived, in seconds since the epoch; 0 if unknown. */
 static uint64_t arrival_sec(int directory_fd, const char *name)
 {
     size_t digits = strspn(name, "0123456789");

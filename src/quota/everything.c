@@ -15,11 +15,10 @@
 #include "system/cleanup.h"
 #include "system/confine.h"
 
-/* Messages go from the last of these to the first, so they are read in this order. */
+/* Messages move from the last of these to the first, so they are read in this order. */
 static const char *const parts[] = {"cur", "new", "tmp"};
 #define PARTS (sizeof(parts) / sizeof(parts[0]))
 
-/* One count under way. */
 struct everything {
     struct maildir_access access;
     struct entries entries;
@@ -28,7 +27,7 @@ struct everything {
     struct maildir_count count;
 };
 
-/* The directory that is read now. */
+/* The directory that is being read. */
 struct reading {
     char path[PATH_MAX];
     bool linked;
@@ -46,7 +45,7 @@ static int queue_add(struct everything *everything, const struct reading *readin
     return folder_list_add(&everything->queue, kind, path);
 }
 
-/* Sees to it that a directory is read later. */
+/* Adds a directory to be read later. */
 static int add_directory(struct everything *everything, struct reading *reading, const char *name,
                          bool linked)
 {
@@ -60,7 +59,6 @@ static int add_directory(struct everything *everything, struct reading *reading,
     return queue_add(everything, reading, kind, name);
 }
 
-/* Counts one entry of the directory. */
 static int add_entry(struct everything *everything, struct reading *reading, const char *name)
 {
     struct maildir_count *count = &everything->count;
@@ -116,7 +114,6 @@ static int read_directory(struct everything *everything, struct reading *reading
     return r;
 }
 
-/* Opens and reads a directory of the queue. */
 static int read_queued(struct everything *everything, const char *entry)
 {
     const struct maildir_access *access = &everything->access;
@@ -133,7 +130,6 @@ static int read_queued(struct everything *everything, const char *entry)
     return r;
 }
 
-/* Reads the directory itself, and then all that are found. */
 static int read_all_directories(struct everything *everything)
 {
     struct reading reading = {

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* As many directories of one level, with names as long as they can be, take so many bytes. */
+/* The most that directories of one level can take. */
 #define BYTES_MAX ((size_t)FOLDER_LIST_MAX * (NAME_MAX + 2))
 
 static bool is_full(const struct folder_list *list, size_t size)

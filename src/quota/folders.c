@@ -51,7 +51,7 @@ static bool is_excluded(const struct maildir_options *options, const char *name)
     return false;
 }
 
-/* Adds a folder, or what is counted as one, unless it is excluded by its name. */
+/* Adds a folder, as excluded if its name is. */
 static int add_folder(struct folder_list *list, const struct maildir_options *options,
                       enum folder_kind kind, const char *path, const char *name)
 {
@@ -60,7 +60,6 @@ static int add_folder(struct folder_list *list, const struct maildir_options *op
     return folder_list_add(list, kind, path);
 }
 
-/* Says whether a name is that of a directory which every folder may have. */
 static bool is_part(const char *name)
 {
     return strcmp(name, "cur") == 0 || strcmp(name, "new") == 0 || strcmp(name, "tmp") == 0;
@@ -97,13 +96,12 @@ int folders_add_maildirpp(struct entries *entries, int fd, const struct maildir_
     return entries->error;
 }
 
-/* A search for folders below others. */
 struct search {
     const struct maildir_access *access;
     struct entries *entries;
     const struct maildir_options *options;
     bool strays;              /* in Maildir++ */
-    struct folder_list queue; /* FOLDER_PLAIN, linked or not: yet to be looked into, or done */
+    struct folder_list queue; /* FOLDER_PLAIN, linked or not: to be searched, or done */
     struct inode_set seen;    /* directories that were searched */
     struct folder_list *list;
 };
@@ -124,7 +122,7 @@ static int has_part(int fd, const char *name)
     return S_ISDIR(st.st_mode) || S_ISLNK(st.st_mode);
 }
 
-/* Adds an entry of the directory path to what is yet to be looked into. */
+/* Adds an entry of the directory path to the queue. */
 static int search_add_entry(struct search *search, const char *path, bool linked, int fd,
                             const struct dirent64 *entry)
 {
@@ -144,8 +142,7 @@ static int search_add_entry(struct search *search, const char *path, bool linked
                            linked || type == DT_LNK ? FOLDER_PLAIN_LINKED : FOLDER_PLAIN, text);
 }
 
-/* Searches the directory path ("": the mailbox itself), which is open on fd, unless that is done.
- */
+/* Searches the directory path ("": the mailbox), which is open on fd, unless that was done. */
 static int search_directory(struct search *search, const char *path, bool linked, int fd)
 {
     const struct dirent64 *entry;
@@ -166,7 +163,6 @@ static int search_directory(struct search *search, const char *path, bool linked
     return search->entries->error == -ENOENT ? 0 : search->entries->error;
 }
 
-/* Looks into a directory of the queue. */
 static int search_entry(struct search *search, const char *entry)
 {
     const struct maildir_count before = *search->access->count;
@@ -180,7 +176,7 @@ static int search_entry(struct search *search, const char *entry)
     fd =
         maildir_access_directory(search->access, search->access->fd, path, path, O_RDONLY, &linked);
     if (fd == -ENOENT && is_excluded(search->options, path))
-        *search->access->count = before; /* whoever excludes it knows that it is left out */
+        *search->access->count = before; /* it is excluded anyway */
     if (fd == -ENOENT || (fd == -EACCES && search->strays))
         return 0;
     if (fd < 0)
@@ -198,7 +194,7 @@ static int search_entry(struct search *search, const char *entry)
     return search_directory(search, path, linked, fd);
 }
 
-/* Looks into all of the queue, and into what is added meanwhile: links come last. */
+/* Searches all of the queue, which may grow meanwhile; links come last. */
 static int search_run(struct search *search)
 {
     for (int linked = 0; linked < 2; linked++) {

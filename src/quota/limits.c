@@ -20,10 +20,9 @@ _Static_assert(LIMITS_FILE_BYTES_MAX < UINT32_MAX, "an offset in the text has 32
 #define UNUSABLE '\n'
 
 /*
- * The text is the file's own, squeezed: for each entry the key in lower case and the value, each
- * with a NUL behind it; or the key and UNUSABLE; and in the end a NUL. A value stays text, which is
- * shorter than the limit that it stands for and lies beside its key, where a lookup has to read
- * anyway.
+ * The text is that of the file, compacted: for each entry the key in lower case and the value, each
+ * followed by a NUL; or the key and UNUSABLE; and a NUL at the end. A value stays text, which is
+ * shorter than a struct quota_limit.
  */
 struct limits {
     char *text;
@@ -34,7 +33,6 @@ struct limits {
     struct limits_faults faults;
 };
 
-/* Says what could not be done, and why. */
 static int fail_errno(char *error, int error_number, const char *what)
 {
     errno = error_number;
@@ -42,7 +40,6 @@ static int fail_errno(char *error, int error_number, const char *what)
     return -error_number;
 }
 
-/* Notes what is wrong with a line, unless enough is noted. */
 __attribute__((format(printf, 3, 4))) static void add_fault(struct limits *limits, size_t line,
                                                             const char *format, ...)
 {
@@ -74,7 +71,6 @@ static const char *key_fault(const char *key, size_t length)
     return fault ? fault : address_domain_fault(at + 1, length - local_length - 1);
 }
 
-/* Returns whether an address can match the key. */
 static bool check_key(struct limits *limits, const struct lsearch_entry *entry)
 {
     const char *fault = key_fault(entry->key, entry->key_length);
@@ -88,8 +84,8 @@ static bool check_key(struct limits *limits, const struct lsearch_entry *entry)
 }
 
 /*
- * Takes white space out of text[0..length) where it stands at an end or beside a comma; elsewhere
- * one blank is left of it. Returns the new length.
+ * Removes white space at the ends of text[0..length) and beside commas, and leaves one blank of it
+ * elsewhere. Returns the new length.
  */
 static size_t squeeze_spaces(char *text, size_t length)
 {
@@ -110,7 +106,7 @@ static size_t squeeze_spaces(char *text, size_t length)
     return used > 0 && text[used - 1] == ' ' ? used - 1 : used;
 }
 
-/* Writes what a message may quote of the value: its beginning, in characters that cannot harm. */
+/* Quotes the beginning of the value, in printable characters. */
 static void quote_excerpt(const char *value, size_t length, char *buffer, size_t size)
 {
     size_t shown = length < size ? length : size - 1;
@@ -120,7 +116,6 @@ static void quote_excerpt(const char *value, size_t length, char *buffer, size_t
     buffer[shown] = '\0';
 }
 
-/* Returns whether the value is a limit. */
 static bool check_value(struct limits *limits, const struct lsearch_entry *entry)
 {
     struct quota_limit limit;
@@ -149,11 +144,11 @@ static bool check_value(struct limits *limits, const struct lsearch_entry *entry
 }
 
 /*
- * Appends part[0..length) and its end to the squeezed text, which lies in the same memory before
- * it. It never catches up with what is still to be appended or read: between a key and its value
- * there is a byte, and behind an entry the end of a line or a byte that file_read() left room for.
+ * Appends part[0..length) and its end to the compacted text, which comes before it in the same
+ * buffer. It never overtakes what is still to be read: there is a byte between a key and its value,
+ * and behind an entry the end of a line or a byte that file_read() left room for.
  */
-static void append_squeezed(struct limits *limits, const char *part, size_t length, char end)
+static void append_compacted(struct limits *limits, const char *part, size_t length, char end)
 {
     memmove(limits->text + limits->text_length, part, length);
     limits->text_length += length;
@@ -169,15 +164,15 @@ static void add_entry(struct limits *limits, struct lsearch_entry *entry)
     entry->value_length = squeeze_spaces(entry->value, entry->value_length);
     is_usable = check_value(limits, entry);
     ascii_lower(entry->key, entry->key_length);
-    append_squeezed(limits, entry->key, entry->key_length, is_usable ? '\0' : UNUSABLE);
+    append_compacted(limits, entry->key, entry->key_length, is_usable ? '\0' : UNUSABLE);
     limits->keys_count++;
     if (!is_usable)
         return;
-    append_squeezed(limits, entry->value, entry->value_length, '\0');
+    append_compacted(limits, entry->value, entry->value_length, '\0');
     limits->count++;
 }
 
-/* Reads and checks every entry of the file that limits->text holds, and squeezes them. */
+/* Reads, checks and compacts all entries of limits->text. */
 static void limits_parse(struct limits *limits, size_t length)
 {
     size_t mark = utf8_byte_order_mark(limits->text, length);

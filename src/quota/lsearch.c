@@ -7,7 +7,7 @@
 
 #include "quota/ascii.h"
 
-/* What is left to read of a line. White space at its end is no part of it. */
+/* The rest of a line, without white space at its end. */
 struct span {
     char *start;
     size_t length;
@@ -35,7 +35,6 @@ struct lsearch lsearch_begin(char *text, size_t length)
     return (struct lsearch){.text = text, .length = length, .line = 1};
 }
 
-/* Takes the next line. Returns false if there is none. */
 static bool take_line(struct lsearch *lsearch, struct span *ret)
 {
     char *start = lsearch->text + lsearch->position;
@@ -64,8 +63,7 @@ static bool take_continuation(struct lsearch *lsearch, struct span *ret)
     return true;
 }
 
-/* Takes at most max_digits digits of a number to that base. Returns the number, 0 without digits.
- */
+/* Takes a number to that base, of at most max_digits digits. Without digits, it is 0. */
 static unsigned int take_number(struct span *span, size_t base, unsigned int max_digits)
 {
     static const char digits[] = "0123456789abcdef";
@@ -86,8 +84,8 @@ static unsigned int take_number(struct span *span, size_t base, unsigned int max
 }
 
 /*
- * Takes an escape, the backslash of which was taken already. Returns the byte that it stands for.
- * As in Exim, what is no escape stands for itself, and a number is cut to a byte.
+ * Takes an escape after its backslash. Returns the byte that it stands for. As in Exim, an unknown
+ * escape stands for itself, and a number is cut to a byte.
  */
 static char take_escape(struct span *span)
 {
@@ -103,8 +101,7 @@ static char take_escape(struct span *span)
     return letter ? bytes[letter - letters] : c;
 }
 
-/* Takes a quoted key, and undoes its escapes where it lies. Returns false without a closing quote.
- */
+/* Takes a quoted key, and undoes its escapes in place. Returns whether it has a closing quote. */
 static bool take_quoted_key(struct span *line, struct lsearch_entry *entry)
 {
     entry->key = line->start;
@@ -136,8 +133,8 @@ static void take_plain_key(struct span *line, struct lsearch_entry *entry)
 }
 
 /*
- * Takes the value that begins with what is left of its first line, and the lines that continue it,
- * which move up behind it, each with one blank for the white space that it begins with.
+ * Takes the value that begins in this line, and the lines that continue it, which are moved up
+ * behind it, each with one blank in place of its indentation.
  */
 static void take_value(struct lsearch *lsearch, struct span line, struct lsearch_entry *entry)
 {
@@ -154,7 +151,7 @@ static void take_value(struct lsearch *lsearch, struct span line, struct lsearch
     }
 }
 
-/* Takes an entry, the first line of which was taken already. */
+/* Takes an entry that begins in this line. */
 static int take_entry(struct lsearch *lsearch, struct span line, struct lsearch_entry *entry,
                       const char **ret_why)
 {

@@ -27,10 +27,9 @@ struct sums {
     uint64_t messages;
 };
 
-/* Of so many messages of one directory it is known which were met twice. */
+/* Of so many messages of one directory, those that appear twice are found. */
 #define MET_MAX 131072
 
-/* One count under way. */
 struct counter {
     struct maildir_access access;
     const struct maildir_options *options;
@@ -38,7 +37,7 @@ struct counter {
     struct inode_set seen; /* each `cur` and `new` that was counted, or is excluded */
     bool is_unsteady;      /* the sums of the directory read last may change without it */
     struct inode_set met;  /* names and inodes in a directory that is read again */
-    struct sums twice;     /* messages that were met with other flags before */
+    struct sums twice;     /* messages that appeared with other flags before */
     bool is_second;        /* a directory is being read again */
     struct maildir_count count;
 };
@@ -69,9 +68,8 @@ static dev_t stamp_device(const struct stamp *stamp)
 }
 
 /*
- * Asks the file system for the size of a message. It does not change; that of anything but a
- * regular file does, and a link's target may come and go: the sums are unsteady then. Returns 1, 0
- * if there is no such message (any more), or a negative errno.
+ * Asks the file system for the size of a message. Only that of a regular file never changes; else
+ * the sums are unsteady. Returns 1, 0 if there is no such message (any more), or a negative errno.
  */
 static int message_stat(struct counter *counter, const char *path, int fd, const char *name,
                         uint64_t *ret_bytes)
@@ -95,8 +93,8 @@ static int message_stat(struct counter *counter, const char *path, int fd, const
 }
 
 /*
- * Notes a message of a directory that is read again. One that has the inode of another and its name
- * up to the flags is that one, which has been given other flags meanwhile.
+ * Notes a message of a directory that is read again. Two with the same inode and the same name up
+ * to the flags are one message, whose flags have changed meanwhile.
  */
 static int note_met(struct counter *counter, const struct dirent64 *entry, uint64_t bytes)
 {
@@ -115,7 +113,6 @@ static int note_met(struct counter *counter, const struct dirent64 *entry, uint6
     return r < 0 ? r : 0;
 }
 
-/* Adds a message to the sums of its directory, which is at path and open on fd. */
 static int directory_add(struct maildir_directory *directory, struct counter *counter,
                          const char *path, int fd, const struct dirent64 *entry)
 {
@@ -135,7 +132,6 @@ static int directory_add(struct maildir_directory *directory, struct counter *co
     return note_met(counter, entry, bytes);
 }
 
-/* Adds up the messages of a directory that is at path and open on fd. */
 static int directory_sum(struct maildir_directory *directory, struct counter *counter,
                          const char *path, int fd)
 {
@@ -161,16 +157,16 @@ static uint64_t least(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-/* What reading a directory came to, if it was no error. */
+/* The result of reading a directory, unless it is an error. */
 enum read_result {
     READ_DONE,
-    READ_UNSURE, /* read, but messages may have been met twice */
+    READ_UNSURE, /* read, but messages may have appeared twice */
     READ_SEEN,   /* not read, since it is counted by another name */
 };
 
 /*
- * Reads a directory that is open on fd, whose stamp was just taken. It is not remembered if it
- * changed meanwhile. Returns a read_result or a negative errno.
+ * Reads a directory that is open on fd, whose stamp was just taken. It is not cached if it changed
+ * meanwhile. Returns a read_result or a negative errno.
  */
 static int directory_read_open(struct maildir_directory *directory, struct counter *counter,
                                const struct location *location, int fd, int64_t read_sec)
@@ -196,10 +192,7 @@ static int directory_read_open(struct maildir_directory *directory, struct count
     return READ_UNSURE;
 }
 
-/*
- * Reads a directory once, unless it is still as it is remembered. Returns a read_result or a
- * negative errno.
- */
+/* Reads a directory once, unless it is cached. Returns a read_result or a negative errno. */
 static int directory_try(struct maildir_directory *directory, struct counter *counter,
                          const struct location *location)
 {
@@ -235,8 +228,8 @@ static int directory_try(struct maildir_directory *directory, struct counter *co
 }
 
 /*
- * Reads a directory. A server that has forgotten it (ESTALE) may have got another of its name, so
- * that is tried again, once; so is what is unsure, and the least found then is believed.
+ * Reads a directory. If a server has forgotten it (ESTALE), or if the result is unsure, it is read
+ * a second time; of two unsure results, the lesser counts.
  */
 static int directory_read(struct maildir_directory *directory, struct counter *counter,
                           const struct location *location)
@@ -259,7 +252,7 @@ static int directory_read(struct maildir_directory *directory, struct counter *c
     return again;
 }
 
-/* Says whether what is remembered of a directory without links on the way to it still holds. */
+/* Returns whether what is cached of a directory is still true, if there are no links to it. */
 static bool directory_is_current(const struct maildir_directory *directory,
                                  const struct location *location)
 {
@@ -275,8 +268,8 @@ static bool directory_is_current(const struct maildir_directory *directory,
 }
 
 /*
- * Adds a directory to the sums, after it was read if it has changed. Returns 1, 0 if there is none
- * or it is counted by another name, or a negative errno.
+ * Adds a directory to the sums, and reads it if it has changed. Returns 1, 0 if there is none or it
+ * counts by another name, or a negative errno.
  */
 static int directory_count(struct maildir_directory *directory, struct counter *counter,
                            const struct location *location, struct sums *sums)
@@ -304,7 +297,7 @@ static int directory_count(struct maildir_directory *directory, struct counter *
     return 1;
 }
 
-/* Takes care that a directory that is excluded is not counted by another name either. */
+/* Makes sure that an excluded directory does not count by another name either. */
 static int directory_exclude(struct counter *counter, const struct location *location)
 {
     struct stamp stamp;
@@ -314,7 +307,7 @@ static int directory_exclude(struct counter *counter, const struct location *loc
     return inode_set_add(&counter->seen, stamp_device(&stamp), stamp.inode);
 }
 
-/* Notes the sums of one folder, or of the mailbox itself, of which at least a part is there. */
+/* Adds the sums of one folder, or of the mailbox itself. */
 static void note_sums(struct counter *counter, enum folder_kind kind, const char *path,
                       const struct sums *sums)
 {
@@ -339,7 +332,7 @@ static bool kind_is_excluded(enum folder_kind kind)
 
 /*
  * Counts the directories of a folder, or of the mailbox itself (path is ""). folder_fd is open on
- * the folder, or negative: then path leads there from the mailbox on.
+ * the folder, or negative: then path leads there from the mailbox.
  */
 static int parts_count(struct maildir_directory directories[static MAILDIR_PARTS],
                        struct counter *counter, enum folder_kind kind, const char *path,
@@ -370,7 +363,6 @@ static int parts_count(struct maildir_directory directories[static MAILDIR_PARTS
     return 0;
 }
 
-/* Counts the directories of a folder. */
 static int folder_count(struct maildir_directory directories[static MAILDIR_PARTS],
                         struct counter *counter, const char *entry)
 {
@@ -382,12 +374,12 @@ static int folder_count(struct maildir_directory directories[static MAILDIR_PART
 
     if (kind == FOLDER_PLAIN)
         return 0;
-    /* Of a folder in the mailbox that is no link, a statx(2) by path tells what has changed. */
+    /* A folder in the mailbox that is no link need not be opened to check what has changed. */
     if (linked || strchr(path, '/')) {
         fd = maildir_access_directory(&counter->access, counter->access.fd, path, path, O_PATH,
                                       &linked);
         if (fd < 0 && kind_is_excluded(kind)) {
-            counter->count = before; /* whoever excludes it knows that it is left out */
+            counter->count = before; /* it is excluded anyway */
             return 0;
         }
         if (fd < 0)
@@ -396,7 +388,7 @@ static int folder_count(struct maildir_directory directories[static MAILDIR_PART
     return parts_count(directories, counter, kind, path, fd);
 }
 
-/* Says whether the list of folders that is remembered still holds. */
+/* Returns whether the cached list of folders is still true. */
 static bool mailbox_is_current(const struct counter *counter, const struct maildir_cache *cached)
 {
     struct stamp now;
@@ -405,7 +397,7 @@ static bool mailbox_is_current(const struct counter *counter, const struct maild
            stamp_equal(&cached->stamp, &now);
 }
 
-/* Lists the entries of the mailbox as they are remembered. */
+/* Lists the cached folders. */
 static int mailbox_recall(const struct maildir_cache *cached, struct folder_list *list)
 {
     const char *entry = maildir_cache_entries(cached);
@@ -422,10 +414,7 @@ static int mailbox_recall(const struct maildir_cache *cached, struct folder_list
     return 0;
 }
 
-/*
- * Reads the mailbox for its folders, once. *stamp is that of the mailbox, or of zeroes where the
- * list cannot be remembered.
- */
+/* Reads the folders of the mailbox. *stamp is all zero if the list must not be cached. */
 static int mailbox_list(struct counter *counter, struct folder_list *list, struct stamp *stamp)
 {
     const struct maildir_options *options = counter->options;
@@ -454,7 +443,7 @@ static int mailbox_list(struct counter *counter, struct folder_list *list, struc
     return 0;
 }
 
-/* Brings the list of folders up to date, once. */
+/* Updates the list of folders, once. */
 static int mailbox_try(struct counter *counter, struct maildir_cache **cached)
 {
     _cleanup_(folder_list_done) struct folder_list list = folder_list_for(counter->options->budget);
@@ -483,7 +472,7 @@ static int mailbox_try(struct counter *counter, struct maildir_cache **cached)
     return 0;
 }
 
-/* Brings the list of folders up to date, and tries twice where a server has forgotten something. */
+/* Updates the list of folders, in a second attempt if a server has forgotten something. */
 static int mailbox_refresh(struct counter *counter, struct maildir_cache **cached)
 {
     const struct maildir_count before = counter->count;
@@ -495,7 +484,6 @@ static int mailbox_refresh(struct counter *counter, struct maildir_cache **cache
     return mailbox_try(counter, cached);
 }
 
-/* Counts the directories of the mailbox itself. */
 static int mailbox_count_own(struct counter *counter, struct maildir_cache *cached)
 {
     uint32_t left_out = counter->count.left_out;
@@ -507,7 +495,6 @@ static int mailbox_count_own(struct counter *counter, struct maildir_cache *cach
     return r;
 }
 
-/* Counts a mailbox whose list of folders is up to date. */
 static int mailbox_count_all(struct counter *counter, struct maildir_cache *cached)
 {
     const char *entry = maildir_cache_entries(cached);

@@ -31,7 +31,7 @@ static bool sum_is_implausible(const struct sum *sum)
     return sum->high != 0 || sum->low > SIZE_BYTES_MAX;
 }
 
-/* Skips the blanks at the cursor. Returns how many there were. */
+/* Returns how many blanks were skipped. */
 static size_t skip_blanks(struct cursor *cursor)
 {
     const char *start = cursor->at;
@@ -41,7 +41,7 @@ static size_t skip_blanks(struct cursor *cursor)
     return (size_t)(cursor->at - start);
 }
 
-/* Takes a decimal number off the cursor. Returns false where there is none. */
+/* Takes decimal digits. Returns whether there are any. */
 static bool take_digits(struct cursor *cursor, struct cursor *ret_digits)
 {
     ret_digits->at = cursor->at;
@@ -51,7 +51,7 @@ static bool take_digits(struct cursor *cursor, struct cursor *ret_digits)
     return ret_digits->at < ret_digits->end;
 }
 
-/* Takes a number with an optional minus sign off the cursor. */
+/* Takes a number with an optional minus sign. */
 static int take_number(struct cursor *cursor, int64_t *ret)
 {
     struct cursor digits;
@@ -66,8 +66,7 @@ static int take_number(struct cursor *cursor, int64_t *ret)
     return 0;
 }
 
-/* Takes the next line off the cursor, without its LF. Returns false when no complete one is left.
- */
+/* Takes the next complete line, without its LF. Returns whether there is one. */
 static bool take_line(struct cursor *file, struct cursor *ret_line)
 {
     const char *lf = memchr(file->at, '\n', (size_t)(file->end - file->at));

@@ -24,7 +24,6 @@ struct checker {
     void *userdata;
 };
 
-/* Says what is wrong with the value of an option. */
 __attribute__((format(printf, 4, 5))) static void say_fault(const struct checker *checker,
                                                             const char *option, const char *value,
                                                             const char *format, ...)
@@ -39,10 +38,7 @@ __attribute__((format(printf, 4, 5))) static void say_fault(const struct checker
     checker->say(line, checker->userdata);
 }
 
-/*
- * Writes the directory that everything lies in which the template names, normalised. Returns
- * whether it is short enough for a path.
- */
+/* Writes the constant part of the template, normalised. Returns whether it fits. */
 static bool constant_directory(const char *template, char path[PATH_MAX])
 {
     size_t length = 0;
@@ -59,7 +55,7 @@ static bool constant_directory(const char *template, char path[PATH_MAX])
     return true;
 }
 
-/* Returns whether path is the directory or lies in it; both are normalised. */
+/* Returns whether path is the directory or below it; both are normalised. */
 static bool is_in(const char *path, const char *directory)
 {
     size_t length = strcmp(directory, "/") == 0 ? 0 : strlen(directory);
@@ -67,7 +63,7 @@ static bool is_in(const char *path, const char *directory)
     return strncmp(path, directory, length) == 0 && (path[length] == '/' || path[length] == '\0');
 }
 
-/* Returns whether nothing is to be seen in the directory. One that may not be read hides it all. */
+/* Returns whether the directory is empty or unreadable. */
 static bool is_empty(int fd)
 {
     int list_fd = confine_open_name(fd, ".", O_RDONLY | O_DIRECTORY, CONFINE_ANYWHERE);
@@ -84,7 +80,7 @@ static bool is_empty(int fd)
     return !found;
 }
 
-/* Returns whether the directory is one that systemd shows in the place of another. */
+/* Returns whether the directory is one that systemd puts in place of another. */
 static bool is_hidden(int fd)
 {
     struct statx st;

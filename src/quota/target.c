@@ -12,7 +12,7 @@ static enum reason refuse(enum reason reason, const char *why, const char **ret_
     return reason;
 }
 
-/* Lets the policy have what the limits file says, which outranks all but the request. */
+/* Sets the limit of the limits file, which outranks all but the request. */
 static void set_limit(struct mailbox_policy *policy, const struct target_limit *found)
 {
     if (policy->limit_from == LIMIT_SOURCE_REQUEST)
@@ -58,7 +58,6 @@ static enum reason begin_address(struct target *target, const struct quota_setti
     return REASON_NONE;
 }
 
-/* Finds the address whose mailbox is at path. Returns whether there is one. */
 static bool find_address(const struct quota_settings *settings, const char *path,
                          struct address *ret)
 {
@@ -149,7 +148,6 @@ static int expand(const struct target *target, const struct quota_settings *sett
     return r;
 }
 
-/* Returns whether the candidate is the last one. */
 static bool is_last(const struct target *target, const struct quota_settings *settings)
 {
     size_t spellings = target->had_extension ? 2 : 1;
@@ -192,7 +190,7 @@ static bool refuses(enum verdict verdict)
     return verdict == VERDICT_OVER || verdict == VERDICT_TOOLARGE;
 }
 
-/* Decides by the limit that counts, and refuses by the part of it that is sure. */
+/* Decides by the limit that counts, but refuses only by the part of it that is sure. */
 static void decide(const struct usage *usage, const struct effective_limit *limit,
                    const struct verdict_policy *policy, struct target_decision *ret)
 {

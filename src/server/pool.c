@@ -14,7 +14,6 @@
 
 STAILQ_HEAD(job_list, pool_job);
 
-/* A thread, or the place of one. */
 struct worker {
     struct pool *pool;
     pthread_t thread;
@@ -82,7 +81,6 @@ static unsigned int waited_on(const struct pool *pool, dev_t device, uint64_t af
     return count;
 }
 
-/* Returns how many threads there may be now. */
 static unsigned int threads_max(const struct pool *pool)
 {
     unsigned int threads =
@@ -148,12 +146,12 @@ static void run_job(struct pool *pool, struct worker *worker, struct pool_job *j
     worker->job = NULL;
     STAILQ_INSERT_TAIL(&pool->done, job, link);
     wake_loop(pool);
-    /* The device's share is free again, perhaps for a job that idle threads had to pass over. */
+    /* The device has its share again, perhaps for a job that idle threads had to skip. */
     if (pool->waiting_count > 0)
         pthread_cond_signal(&pool->work);
 }
 
-/* Whether there are more threads than are wanted, since none is held up any longer. */
+/* Whether there are more threads than needed, now that fewer wait. */
 static bool is_surplus(const struct pool *pool)
 {
     return pool->threads_count > pool->threads_wanted && pool->threads_count > threads_max(pool);
@@ -185,7 +183,7 @@ static void *thread_main(void *argument)
     return NULL;
 }
 
-/* Finds a place for one more thread. There is one while threads_count is below workers_count. */
+/* Returns a free worker. There is one while threads_count is below workers_count. */
 static struct worker *free_worker(struct pool *pool)
 {
     struct worker *worker = pool->workers;
@@ -217,9 +215,8 @@ static int start_thread(struct pool *pool)
 }
 
 /*
- * Starts threads where so many more jobs could be at work, as far as there may be more: as many as
- * there are places for a job that is the first of its device. Called with the lock held. Returns 0,
- * or a negative errno where there is no thread at all.
+ * Starts up to `missing` threads; for a job that is the first of its device, beyond the usual
+ * bound. Called with the lock held. Returns 0, or a negative errno if there is no thread at all.
  */
 static int start_threads(struct pool *pool, size_t missing, bool is_first)
 {
@@ -234,7 +231,7 @@ static int start_threads(struct pool *pool, size_t missing, bool is_first)
     return pool->threads_count > 0 ? 0 : r;
 }
 
-/* Sees to it that it is looked again later whether jobs wait because threads are held up. */
+/* Checks later whether jobs wait because threads do. */
 static void be_patient(struct pool *pool)
 {
     int enabled = SD_EVENT_OFF;
@@ -343,10 +340,7 @@ bool pool_end(struct pool *pool)
     return true;
 }
 
-/*
- * Whether no more jobs for the device may wait: where the queue is full, a few still may of devices
- * that did not fill it.
- */
+/* Whether the queue is full for the device: for those that did not fill it, there is some room. */
 static bool is_full(const struct pool *pool, dev_t device)
 {
     size_t waiting = waiting_on(pool, device);

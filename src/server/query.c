@@ -196,14 +196,13 @@ static void finish_errno(struct query_service *service, struct query *query, int
     finish_error(service, query, reason, mailbox, detail ? detail : why);
 }
 
-/* Notes whether an address led to a mailbox. Aliases have none, but if most have none, report it.
- */
+/* Notes whether an address led to a mailbox: aliases do not, but if most do not, report it. */
 static void note_lookup(struct query_service *service, const char *mailbox, bool found)
 {
     if (!service->listens)
         return; /* one connection is not significant */
     lookups_add(&service->lookups, found);
-    if (!found && lookups_fail(&service->lookups) && report_no_mailboxes_is_due(service->report))
+    if (!found && lookups_fail(&service->lookups))
         report_no_mailboxes(service->report, &service->lookups, mailbox);
 }
 
@@ -238,13 +237,6 @@ enum outcome {
     OUTCOME_WAITS,   /* for a worker thread */
 };
 
-/* Whether a worker thread must check, once a day, if somebody keeps the maildirsize. */
-static bool is_to_be_checked(struct query_service *service, const struct mailbox *mailbox,
-                             const char *path)
-{
-    return mailbox->is_suspect && report_check_is_due(service->report, path);
-}
-
 /* Probes the mailbox at path without waiting; *ret_device is what it would have to wait for. */
 static enum outcome probe(struct query_service *service, struct query *query, const char *path,
                           dev_t *ret_device)
@@ -261,7 +253,8 @@ static enum outcome probe(struct query_service *service, struct query *query, co
         return OUTCOME_WAITS;
     if (target_goes_on(&query->target, settings, r < 0 ? r : 0, mailbox.usage.source))
         return OUTCOME_NOTHING;
-    if (r == MAILBOX_ANSWERED && is_to_be_checked(service, &mailbox, path))
+    /* A worker thread finds out, once a day, whether anybody keeps the maildirsize. */
+    if (r == MAILBOX_ANSWERED && mailbox.is_suspect && report_check_is_due(service->report, path))
         return OUTCOME_WAITS;
     if (r == MAILBOX_ANSWERED)
         finish_usage(service, query, path, &mailbox.usage);

@@ -15,10 +15,10 @@
 #include "system/clock.h"
 #include "system/utf8.h"
 
-/* Of the same event about the same mailbox, one entry is written in so long. */
+/* Equal events about the same mailbox make one entry in this time. */
 #define WINDOW_USEC (60 * USEC_PER_SEC)
 
-/* Of what concerns how a mailbox is set up, one entry is written in this time. */
+/* Problems with how a mailbox is set up make one entry in this time. */
 #define DAY_USEC (UINT64_C(24) * 3600 * USEC_PER_SEC)
 
 /* An event of the daily throttle that is not reported: a mailbox was checked. */
@@ -33,7 +33,7 @@ struct report {
     struct throttle *daily;
 };
 
-/* The status that the answers had which a summary stands for; NULL if they may have had any. */
+/* The status of the replies that a summary stands for; NULL if they may differ. */
 static const char *status_of(enum journal_message message)
 {
     switch (message) {
@@ -141,13 +141,12 @@ void report_error(struct report *report, const struct report_entry *entry, enum 
     fields = fields_of(entry);
     fields.status = STATUS_ERROR;
     fields.reason = reason_to_string(reason);
-    /* What is longer than any path is cut, lest the reason is. */
+    /* Cut the subject rather than the reason. */
     journal_event(report->journal, message, &fields, "%.*s: %s; answered %s",
                   (int)utf8_prefix(entry->subject, strlen(entry->subject), PATH_MAX),
                   entry->subject, text, answered);
 }
 
-/* The fields of a decision. */
 static struct journal_fields answer_fields(const struct report_entry *entry,
                                            const struct target_decision *decision)
 {
@@ -176,7 +175,7 @@ static void report_maildirsize(struct report *report, const struct report_entry 
     case USAGE_RULE_IMPLAUSIBLE:
         break;
     default:
-        return; /* the others belong to the life of a mailbox */
+        return; /* the others are normal */
     }
     if (!throttle_admit(report->throttle, JOURNAL_MAILDIRSIZE_UNUSABLE, entry->subject))
         return;
@@ -186,7 +185,7 @@ static void report_maildirsize(struct report *report, const struct report_entry 
                   usage_rule_text(usage->rule));
 }
 
-/* Writes " of LIMIT UNIT", or " UNIT" where there is no limit. Returns buffer. */
+/* Writes " of LIMIT UNIT", or " UNIT" if there is no limit. Returns buffer. */
 static const char *limit_text(uint64_t limit, const char *unit, char buffer[LIMIT_BYTES_MAX])
 {
     if (limit > 0)
@@ -232,14 +231,12 @@ static void report_debug(struct report *report, const struct report_entry *entry
                        usage->count.directories_cached, entry->usec);
 }
 
-/* Whether the event about the mailbox is to be reported: once a day. */
 static bool is_daily_news(struct report *report, const struct report_entry *entry,
                           enum journal_message message)
 {
     return throttle_admit(report->daily, (int)message, entry->subject);
 }
 
-/* Reports what is amiss in how the mailbox is kept. */
 static void report_upkeep(struct report *report, const struct report_entry *entry,
                           const struct usage *usage)
 {
@@ -271,13 +268,10 @@ bool report_check_is_due(struct report *report, const char *path)
     return throttle_admit(report->daily, EVENT_CHECKED, path);
 }
 
-bool report_no_mailboxes_is_due(struct report *report)
-{
-    return throttle_admit(report->daily, JOURNAL_NO_MAILBOXES_FOUND, "");
-}
-
 void report_no_mailboxes(struct report *report, const struct lookups *lookups, const char *path)
 {
+    if (!throttle_admit(report->daily, JOURNAL_NO_MAILBOXES_FOUND, ""))
+        return;
     if (lookups->found == 0)
         journal_event(report->journal, JOURNAL_NO_MAILBOXES_FOUND, NULL,
                       "no address has led to a mailbox so far; the last one was looked for at %s",

@@ -48,10 +48,7 @@ void report_answer(struct report *report, const struct report_entry *entry,
  */
 bool report_check_is_due(struct report *report, const char *path);
 
-/* Returns whether it is to be reported that addresses do not lead to mailboxes: once a day. */
-bool report_no_mailboxes_is_due(struct report *report);
-
-/* Reports that addresses do not lead to mailboxes, for example not to the one at path. */
+/* Reports once a day that addresses do not lead to mailboxes, for example not to that at path. */
 void report_no_mailboxes(struct report *report, const struct lookups *lookups, const char *path);
 
 /* Reports that an answer comes from maildirsize because counting takes too long. */

@@ -13,7 +13,6 @@
 
 TAILQ_HEAD(waiter_list, scan_waiter);
 
-/* The lanes of scans, each with threads of its own. */
 enum lane {
     LANE_FAST,
     LANE_SLOW,
@@ -193,7 +192,6 @@ static bool same_limit(struct quota_limit a, struct quota_limit b)
     return a.bytes == b.bytes && a.messages == b.messages;
 }
 
-/* Hands the scan to the threads of its lane. Returns as pool_submit(). */
 static int submit(struct scan *scan)
 {
     scan->budget = rounds[scan->round].budget;
@@ -222,9 +220,9 @@ static bool is_answered(const struct scan *scan, const struct scan_waiter *waite
 }
 
 /*
- * Whether what the scan found answers the waiter's query, in *result. It may have been satisfied
- * with sums that will not do for a waiter with a lower limit or a larger message. And what it read
- * before the query came may let a message in, but refuse none: there may be room by now.
+ * Whether the scan answers the waiter's query, with *result. Its sums may not suffice for a lower
+ * limit or a larger message. And what it read before the query arrived may accept a message, but
+ * not refuse one: there may be room by now.
  */
 static bool answers(const struct scan *scan, const struct scan_waiter *waiter,
                     struct scan_result *result)
@@ -349,8 +347,8 @@ static void leave_scan(struct scan_waiter *waiter)
 }
 
 /*
- * Returns the result for a waiter without that of the scan: what the rules say by what is known so
- * far, which is never that the mailbox is over by sums that still need a count.
+ * Returns the result for a waiter before the scan has finished: what the rules say about what is
+ * known so far, which is never "over" by sums that still need a count.
  */
 static struct scan_result late_result(struct scan *scan, const struct scan_waiter *waiter,
                                       int error)
@@ -386,7 +384,7 @@ static void hand_out(struct scanner *scanner, struct scan *scan)
 
         leave_scan(waiter);
         if (!answers(scan, waiter, &result)) {
-            /* It begins now: what it reads is younger than the query. */
+            /* What it reads is younger than the query. */
             r = join_scan(scanner, waiter, scan->asked_path, scan->device);
             waiter->came_late = false;
             if (r == 0)
@@ -430,7 +428,6 @@ static bool begin_again(struct scan *scan)
     return true;
 }
 
-/* Records the effort that the scan took. */
 static void note_effort(struct scan *scan)
 {
     struct effort *effort = &scan->scanner->effort;
@@ -467,7 +464,6 @@ static void on_finished(struct pool_job *job)
     scan_free(scan);
 }
 
-/* The scan takes too long for a waiter. */
 static void on_deadline(struct deadline *deadline, void *userdata)
 {
     struct scanner *scanner = userdata;

@@ -368,11 +368,6 @@ static int add_signals(struct server *server)
     return r;
 }
 
-static void load_limits(struct server *server)
-{
-    limits_store_load(query_limits(server->service), !sockets_listen(server->sockets));
-}
-
 static void check_paths(struct server *server)
 {
     int r;
@@ -530,7 +525,7 @@ int server_run(const struct settings *settings, struct sockets *sockets, struct 
     error[0] = '\0';
     r = start(&server, calls);
     if (r == 0)
-        load_limits(&server);
+        limits_store_load(query_limits(server.service), !sockets_listen(sockets));
     if (r == 0)
         r = add_listeners(&server);
     if (r == 0)

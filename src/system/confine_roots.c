@@ -127,7 +127,6 @@ void confine_handle_release(struct confine *confine, struct handle *handle)
     free(handle);
 }
 
-/* Opens the directory of a root by its name. */
 static int open_root(const char *path, bool cached)
 {
     const int flags = O_PATH | O_DIRECTORY;
@@ -164,7 +163,7 @@ static struct handle *handle_ref(struct confine *confine, const struct confine_r
     return handle;
 }
 
-/* Keeps the handle for later lookups, unless it was opened before all were let go of. */
+/* Keeps the handle for later lookups, unless all have been released since it was opened. */
 static void handle_keep(struct confine *confine, struct confine_root *root, struct handle *handle,
                         unsigned int releases)
 {
@@ -181,7 +180,6 @@ int confine_stat_known(int fd, unsigned int mask, struct statx *ret)
     return statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, mask, ret) < 0 ? -errno : 0;
 }
 
-/* Tells whether the system has openat2(2): without a descriptor it reaches no file. */
 static bool have_openat2(void)
 {
     int r = confine_openat2(-1, ".", O_PATH, RESOLVE_BENEATH);
@@ -221,7 +219,7 @@ int confine_handle_take(struct confine *confine, struct confine_root *root, bool
     if (!handle) {
         int r = handle_new(root->path, cached, &handle);
 
-        /* This must not be taken for a mailbox that is not there. */
+        /* This does not mean that a mailbox does not exist. */
         if (r == -ENOENT || r == -ENOTDIR || r == -ELOOP)
             return -ENODEV;
         if (r < 0)
@@ -232,7 +230,6 @@ int confine_handle_take(struct confine *confine, struct confine_root *root, bool
     return 0;
 }
 
-/* Finds out which directory fd is open on. Returns 0 or -errno. */
 static int identify(int fd, struct identity *ret)
 {
     struct statx st;
@@ -321,7 +318,7 @@ bool confine_release(struct confine *confine)
     return held;
 }
 
-/* Opens the directory of a root from memory: mounts elsewhere, too, make that fail for a moment. */
+/* Opens the directory of a root without waiting. Any mount can make that fail for a moment. */
 static int open_root_patiently(const char *path)
 {
     int fd = -EAGAIN;

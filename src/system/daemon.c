@@ -8,7 +8,7 @@
 
 #include "system/cleanup.h"
 
-/* Waits for the byte that says that the child is ready, or for its death. */
+/* Waits until the child is ready or has ended. */
 static void wait_and_exit(int fd) __attribute__((noreturn));
 
 static void wait_and_exit(int fd)

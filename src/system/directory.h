@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The directory of a file, held open, so that the file can be found whatever happens to the path.
- */
+/* The directory of a file, held open, so that the file is found whatever happens to the path. */
 #pragma once
 
 /*

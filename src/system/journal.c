@@ -19,7 +19,6 @@
 /* The message of an entry: a mailbox's path fits, and more is cut. */
 #define MESSAGE_BYTES_MAX 6144
 
-/* The message as it may be shown. */
 #define TEXT_BYTES_MAX (PRINTABLE_GROWTH * MESSAGE_BYTES_MAX)
 
 /* An entry: the text and the mailbox, which may both be long, and more. */
@@ -130,7 +129,6 @@ static void add_fields(struct journal_entry *entry, const struct journal_fields 
     add_number(entry, "QUOTA_PEER_PID", fields->have_peer, (uint64_t)fields->peer_pid);
 }
 
-/* Makes an entry of journald's native protocol. */
 static void make_native(struct journal_entry *entry, int priority, const char *message_id,
                         const struct journal_fields *fields, const char *text)
 {
@@ -142,7 +140,6 @@ static void make_native(struct journal_entry *entry, int priority, const char *m
         add_fields(entry, fields);
 }
 
-/* Makes an entry that is a line of text. */
 static void make_line(enum journal_target target, struct journal_entry *entry, int priority,
                       const char *text)
 {
@@ -175,7 +172,6 @@ static void make_entry(enum journal_target target, struct journal_entry *entry, 
         make_line(target, entry, priority, text);
 }
 
-/* Makes an entry of what the writer has to say. */
 static size_t make_note(enum writer_note note, uint64_t number, char *bytes, void *userdata)
 {
     const struct journal *journal = userdata;
@@ -218,7 +214,6 @@ static void write_entry(struct journal *journal, int priority, const char *messa
     writer_add(journal->writer, entry.bytes, entry.length);
 }
 
-/* Opens what the entries go to. Returns its descriptor, or a negative errno. */
 static int open_target(enum journal_target target, const char *path)
 {
     int fd;

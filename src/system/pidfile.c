@@ -21,12 +21,12 @@
 #define TEXT_MAX 32
 
 struct pidfile {
-    int directory_fd; /* where it is, wherever the working directory and the path lead later */
+    int directory_fd; /* where it is */
     char *name;       /* there */
     int fd;           /* locked */
 };
 
-/* Releases what the struct holds, and the lock with it, and leaves the file alone. */
+/* Releases the struct and the lock, but not the file. */
 static void forget(struct pidfile *pidfile)
 {
     closep(&pidfile->fd);
@@ -54,13 +54,12 @@ static int open_directory(struct pidfile *pidfile, const char *path)
     return pidfile->name ? 0 : -ENOMEM;
 }
 
-/* Opens the file, and makes it where there is none. */
+/* Opens the file, or makes it. */
 static int open_file(struct pidfile *pidfile)
 {
     struct stat st;
 
     closep(&pidfile->fd);
-    /* O_NONBLOCK and O_NOCTTY are for what turns out to be no regular file. */
     pidfile->fd = openat(pidfile->directory_fd, pidfile->name,
                          O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, MODE);
     if (pidfile->fd < 0) /* a symbolic link, a directory and a socket cannot even be opened so */
@@ -70,10 +69,7 @@ static int open_file(struct pidfile *pidfile)
     return S_ISREG(st.st_mode) && st.st_nlink <= 1 ? 0 : -EINVAL;
 }
 
-/*
- * Tells whether the open file is the one that bears its name. Returns 1, 0 if somebody has removed
- * or replaced it, or -errno.
- */
+/* Returns 1 if the open file still has its name, 0 if it was removed or replaced, or -errno. */
 static int is_named(const struct pidfile *pidfile)
 {
     struct stat opened, named;
@@ -101,12 +97,12 @@ static pid_t read_pid(const struct pidfile *pidfile)
 }
 
 /*
- * Locks the file, unless it is somebody else's. Returns 1, 0 if it has lost its name to another,
- * -EEXIST and whose it is, or another -errno.
+ * Locks the file. Returns 1, 0 if it no longer has its name, -EEXIST and whose lock it is, or
+ * another -errno.
  */
 static int take(const struct pidfile *pidfile, pid_t *ret_other)
 {
-    /* Who held the lock may have removed the file between our opening and our locking it. */
+    /* The owner may have removed the file after it was opened here. */
     if (flock(pidfile->fd, LOCK_EX | LOCK_NB) == 0)
         return is_named(pidfile);
     if (errno != EWOULDBLOCK)
@@ -156,7 +152,7 @@ int pidfile_write(struct pidfile *pidfile, pid_t pid)
     int length = snprintf(text, sizeof(text), "%d\n", (int)pid);
     ssize_t n = pwrite(pidfile->fd, text, (size_t)length, 0);
     int r = n < 0 ? -errno : n < length ? -ENOSPC : 0;
-    /* Nothing stays where not all could be written: a number's beginning is another's number. */
+    /* Part of a number would be another number. */
     int s = set_length(pidfile, r < 0 ? 0 : length);
 
     return r < 0 ? r : s;

@@ -32,7 +32,6 @@ static bool is_user(const struct ids *ids, uid_t user)
     return ids->user[0] == user && ids->user[1] == user && ids->user[2] == user;
 }
 
-/* Reads a decimal user id. */
 static bool parse_uid(const char *text, uid_t *ret)
 {
     unsigned long long number;
@@ -103,10 +102,7 @@ static int drop_capabilities(void)
     return 0;
 }
 
-/*
- * Tells whether one of the ids that the process had before can be had again, by trying; it can if
- * the process has it still.
- */
+/* Returns whether the process can get back one of its old ids, by trying. */
 static bool can_come_back(const struct ids *before, uid_t user, gid_t group)
 {
     for (size_t i = 0; i < 3; i++) {

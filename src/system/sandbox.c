@@ -15,10 +15,7 @@
 #include "system/cleanup.h"
 #include "system/directory.h"
 
-/*
- * The attributes of a rule set as far as we know them. The kernel's header may be older than the
- * kernel, so that they, and the rights that came later, are spelled out here.
- */
+/* The attributes of a rule set, and later rights, which the installed header may not have. */
 struct ruleset_attributes {
     uint64_t handled_access_fs;
     uint64_t handled_access_net; /* from version 4 on */
@@ -82,7 +79,7 @@ int sandbox_allow(struct sandbox *sandbox, int directory_fd, enum sandbox_access
     return add_rule(sandbox, directory_fd, false, access);
 }
 
-/* As sandbox_allow(), with a descriptor that is the sandbox's from now on. */
+/* As sandbox_allow(), but takes ownership of the descriptor. */
 static int allow_own(struct sandbox *sandbox, int directory_fd, enum sandbox_access access)
 {
     int r = add_rule(sandbox, directory_fd, true, access);
@@ -115,7 +112,7 @@ int sandbox_allow_above(struct sandbox *sandbox, int directory_fd, enum sandbox_
     return allow_own(sandbox, fd, access);
 }
 
-/* The rights that an access needs. All of them are there since version 1. */
+/* The rights that an access needs, all of version 1. */
 static uint64_t rights_of(enum sandbox_access access)
 {
     switch (access) {
@@ -163,7 +160,7 @@ int sandbox_enter(struct sandbox *sandbox, bool keep_abstract)
     struct ruleset_attributes attributes;
     _cleanup_(closep) int ruleset_fd = -1;
 
-    /* EPERM is the answer of the system-call filter of a container whose manager is older. */
+    /* EPERM comes from the system-call filters of old container managers. */
     if (version < 0)
         return errno == ENOSYS || errno == EOPNOTSUPP || errno == EPERM ? 0 : -errno;
     attributes = attributes_for((int)version, keep_abstract);

@@ -20,7 +20,7 @@
 /* What may wait in the queue. */
 #define QUEUE_BYTES_MAX (256 * 1024)
 
-/* How long anybody waits for the queue to become empty. */
+/* How long to wait for the queue to become empty. */
 #define PATIENCE_USEC (100 * USEC_PER_MSEC)
 
 /* The thread's frames are shallow, but for a sanitizer's. */
@@ -35,8 +35,8 @@ struct writer_entry {
 STAILQ_HEAD(writer_queue, writer_entry);
 
 struct writer {
-    struct writer_target target; /* its fd is of whoever is writing */
-    bool torn;                   /* of a line only the beginning could be written; likewise */
+    struct writer_target target; /* its fd belongs to the thread that is_writing */
+    bool torn;                   /* only part of a line was written; likewise */
     char *path;
     size_t (*note)(enum writer_note note, uint64_t number, char *bytes, void *userdata);
     void *userdata;
@@ -48,12 +48,12 @@ struct writer {
     struct writer_queue queue; /* the first one stays there while it is being written */
     size_t queue_bytes;
     uint64_t lost;   /* entries, since their number was last written */
-    bool is_writing; /* somebody writes what is in the queue */
+    bool is_writing; /* a thread writes what is in the queue */
     bool is_started; /* it may have a thread */
     bool has_thread;
     bool is_ending;
     pthread_t thread;
-    struct writer_entry reopen; /* in the queue in place of an entry: the file is opened again */
+    struct writer_entry reopen; /* in the queue in place of an entry: reopen the file */
     bool is_reopening;
 };
 
@@ -64,7 +64,7 @@ int writer_open_file(const char *path)
     return fd < 0 ? -errno : fd;
 }
 
-/* Writes bytes of lines, whatever is in them. Returns 0 or a negative errno. */
+/* Returns 0 or a negative errno. */
 static int write_bytes(struct writer *writer, const char *bytes, size_t length)
 {
     struct pollfd room = {.fd = writer->target.fd, .events = POLLOUT};
@@ -126,7 +126,7 @@ static int reopen(struct writer *writer)
 {
     int fd;
 
-    /* A file that is still there need not be another user's to open. */
+    /* The user may not be allowed to open it again. */
     if (is_named(writer))
         return 0;
     fd = writer_open_file(writer->path);
@@ -152,9 +152,9 @@ static void drop_first(struct writer *writer)
 }
 
 /*
- * Writes what is in the queue, and how many entries were lost, unless somebody else is at it. With
- * MSG_DONTWAIT as flags, what would have to be waited for stays in the queue. Called with the lock
- * held, and lets go of it meanwhile.
+ * Writes what is in the queue, and how many entries were lost, unless another thread does. With
+ * MSG_DONTWAIT as flags, it stops before it would wait. Called with the lock held, which it
+ * releases meanwhile.
  */
 static void write_queue(struct writer *writer, int flags)
 {
@@ -214,8 +214,8 @@ static void start_thread(struct writer *writer)
 }
 
 /*
- * Sees to it that somebody writes what is in the queue. Without a thread it stays there until the
- * next entry, when one is tried to be made again. Called with the lock held.
+ * Has the queue written. If no thread can be started, that is tried again with the next entry.
+ * Called with the lock held.
  */
 static void attend(struct writer *writer)
 {
@@ -228,7 +228,7 @@ static void attend(struct writer *writer)
     pthread_cond_signal(&writer->work);
 }
 
-/* Returns whether nothing is left to be written, after some patience. With the lock held. */
+/* Waits until nothing is left to write, or a little. Returns whether nothing is. With the lock. */
 static bool become_idle(struct writer *writer)
 {
     uint64_t until_usec = clock_usec(CLOCK_MONOTONIC) + PATIENCE_USEC;
@@ -286,7 +286,7 @@ void writer_start(struct writer *writer)
     pthread_mutex_unlock(&writer->lock);
 }
 
-/* Returns an entry, or NULL where there is no room for it. With the lock held. */
+/* Returns an entry, or NULL if there is no room. With the lock held. */
 static struct writer_entry *make_entry(struct writer *writer, const char *bytes, size_t length)
 {
     size_t needed = sizeof(struct writer_entry) + length;
