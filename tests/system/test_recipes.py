@@ -458,7 +458,7 @@ class Recipes(DebianScenario):
         self.assertEqual([self.both_spellings('joe', size) for size in (10000, 10001, 30001)],
                          [[ACCEPTED] * 2, [FULL] * 2, [TOO_LARGE] * 2])
         self.put(LIMITS_FILE, f'*@{A_LABEL}: 20000\n*: 9\n')
-        self.container.run(['systemctl', 'kill', '--signal=HUP', SERVICE])
+        self.container.run(['systemctl', 'reload', SERVICE])
         self.assertEqual(self.both_spellings('joe', 0), [ACCEPTED] * 2)
         self.assertEqual(self.log().count(f'mailbox of {joe} is nearly full: 100%'), 2)
 
