@@ -122,7 +122,8 @@ static void set_option(struct reader *reader, const char *name, const char *valu
     int r;
 
     if (!find_option(reader, name, &found)) {
-        add_fault(reader, -EINVAL, "there is no option \"%s\"; --help lists them", name);
+        add_fault(reader, -EINVAL, "there is no option %s; --help lists them",
+                  *name == '\0' ? "without a name" : name);
         return;
     }
     if (found.spec->command_line_only) {

@@ -43,8 +43,8 @@ struct ctl_options {
 
 /*
  * Reads the command line, whose words must outlive *ret, and for --direct the configuration file.
- * Returns 0 and *ret, which the caller releases with ctl_options_deinit(); or a negative errno, with
- * a line for people in error[0..OPTIONS_ERROR_BYTES_MAX).
+ * Returns 0 and *ret, which the caller releases with ctl_options_deinit(); or a negative errno,
+ * with a line for people in error[0..OPTIONS_ERROR_BYTES_MAX).
  */
 int ctl_options_parse(int argc, char **argv, struct ctl_options *ret, char *error);
 void ctl_options_deinit(struct ctl_options *options);

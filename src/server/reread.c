@@ -81,7 +81,7 @@ void reread_start(struct reread *reread)
     reread->reading = r == 0;
     if (r == 0)
         return;
-    (void)snprintf(reread->error, sizeof(reread->error), "the configuration file cannot be read now: %s",
-                   strerror(-r));
+    (void)snprintf(reread->error, sizeof(reread->error),
+                   "the configuration file cannot be read now: %s", strerror(-r));
     reread->done(r, reread->error, reread->done_userdata);
 }

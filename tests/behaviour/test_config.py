@@ -2,6 +2,7 @@
 """The configuration file: what it sets, what outranks it, what is wrong with it, and a reload."""
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -11,6 +12,8 @@ from daemon import (PATIENCE_SECONDS, Daemon, DaemonTestCase, has_reply, needs_r
                     read_all, send_and_be_read, wait_for)
 from mailboxes import make_maildir
 from test_options import OPTIONS
+
+PROJECT = Path(__file__).parents[2]
 
 
 class ConfigTestCase(DaemonTestCase):
@@ -121,7 +124,7 @@ class FaultsTest(ConfigTestCase):
         self.assertEqual((ended.status, ended.stdout), (2, ''))
         self.assertEqual(
             ended.stderr.replace(f'exim-quotad: {self.config}:', ''),
-            '2: there is no option "rooot"; --help lists them\n'
+            '2: there is no option rooot; --help lists them\n'
             '4: timeout = 1s is not accepted: it takes milliseconds from 1 to 86400000 (a day)\n'
             '5: timeout is already set in line 4\n'
             '6: debug needs a value: yes or no\n'
@@ -166,7 +169,7 @@ class FaultsTest(ConfigTestCase):
         daemon = self.spawn(self.option, address=listener.getsockname(), root=Path(),
                             **passing([listener]))
         self.assertEqual(daemon.pairs('ping')['text'], f'misconfigured: {self.config}:1: there is '
-                         'no option "rooot"; --help lists them')
+                         'no option rooot; --help lists them')
 
 
 class ReloadTest(ConfigTestCase):
@@ -402,3 +405,30 @@ class ControlTest(ConfigTestCase):
         done = self.ctl(self.option, 'ping')
         self.assertEqual((done.returncode, done.stderr), (
             2, 'exim-quotactl: --config goes with --direct: the service has its own\n'))
+
+
+class ExampleTest(ConfigTestCase):
+    """The annotated file that is installed."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.example = (PROJECT / 'systemd' / 'exim-quotad.conf').read_text('ascii')
+
+    def test_it_shows_every_option_with_its_default(self):
+        shown = dict(re.findall('(?m)^#?([a-z-]+) = (.+)', self.example))
+        text = self.run_to_end('--help').stdout
+        helped = re.findall(r'(?m)^  (?:-.,|   ) --([a-z-]+)\S* +(.*)', text)
+        expected = {name for name, meaning in helped if meaning != 'the same'}
+        self.assertEqual(set(shown), expected - {'config', 'check-config', 'help', 'version'})
+        for name, meaning in helped:
+            default = re.search(r'\(default: (\w+(?:\+\+)?)\)', meaning)
+            if default and default[1] not in ('none', 'infinity'):
+                with self.subTest(name):
+                    self.assertEqual(shown[name], default[1])
+
+    def test_every_line_is_accepted(self):
+        for text in self.example, re.sub('(?m)^#([a-z-]+ = )', r'\1', self.example):
+            self.config.write_text(text)
+            ended = self.run_to_end('--check-config', self.option)
+            self.assertNotEqual(ended.status, 2, ended.stderr)
+            self.assertIn(f'{self.config}: read\n', ended.stdout)

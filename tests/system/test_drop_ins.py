@@ -180,6 +180,15 @@ class DropIns(Scenario):
         self.assertEqual(self.container.unit(SERVICE, 'ActiveState', 'SubState', 'MainPID'), {
             'ActiveState': 'active', 'SubState': 'running', 'MainPID': str(pid)})
 
+        for number in range(1, 6):  # other options
+            self.service.configure(f'--default-quota={number}K')
+            self.container.run(['systemctl', 'reload', SERVICE])
+            self.assertIn(f' limit={number * 1024} ', self.service.ask('usage /var/mail/nobody'))
+            self.assertNotEqual(self.service.main_pid(), pid)
+            pid = self.service.main_pid()
+        self.assertEqual(self.container.unit(SERVICE, 'Result', 'NRestarts'),
+                         {'Result': 'success', 'NRestarts': '0'})
+
 
 class InheritedDescriptors(Scenario):
     """What the units are handed that they have no use for."""

@@ -12,7 +12,7 @@ from harness.agents import AgentScenario, content_of, pairs
 from harness.dovecot import Dovecot
 from harness.mailboxes import SPOOL
 from harness.scenario import LIMITS_FILE, DebianScenario
-from harness.service import ENVIRONMENT_FILE, SERVICE, Service
+from harness.service import SERVICE, Service
 
 DOMAIN = 'quota.example'
 LIMIT = 65536
@@ -393,7 +393,7 @@ class EndToEnd(DebianScenario):
             with self.dovecot.imap(user) as imap:
                 imap.select()
         self.container.run(['ls', *(f'{path}/maildirfolder' for path in paths)])
-        self.container.put_file(ENVIRONMENT_FILE, f'OPTIONS="{self.options} {options}"\n')
+        self.service.configure(f'{self.options} {options}')
         self.container.put_file(LIMITS_FILE, ''.join(f'{user}: {LIMIT}\n' for user in users))
         self.container.run(['systemctl', 'restart', SERVICE])
 

@@ -7,8 +7,8 @@ import time
 from harness.container import wait_until
 from harness.mailboxes import SPOOL
 from harness.scenario import DebianScenario
-from harness.service import (ACCEPT_SOCKET, ENVIRONMENT_FILE, SERVICE, SOCKET, SOCKET_PATH,
-                             Service, answer_of)
+from harness.service import (ACCEPT_SOCKET, CONFIG_FILE, SERVICE, SOCKET, SOCKET_PATH, Service,
+                             answer_of)
 
 ACCEPTED = '250 Accepted'
 FULL = '452 4.2.2 Mailbox is full'
@@ -19,8 +19,8 @@ SENDERS = 10
 
 RIGHT = f'--mailbox={SPOOL}/%d/%n --default-quota=1K'
 WRONG = {
-    '--defualt-quota=1K': 'there is no option --defualt-quota=1K',
-    '--default-quota=1KB': '--default-quota=1KB is not accepted: it takes',
+    '--defualt-quota=1K': f'{CONFIG_FILE}:5: there is no option defualt-quota',
+    '--default-quota=1KB': f'{CONFIG_FILE}:4: default-quota = 1KB is not accepted: it takes',
     '--root=/srv/missing': '--root=/srv/missing: No such file or directory',
     '--log=/var/log/missing/log': 'cannot open the log /var/log/missing/log: No such file',
 }
@@ -43,14 +43,10 @@ class Misconfigured(DebianScenario):
         self.addCleanup(self.exim.clear_queue)
         self.addCleanup(self.service.reset)
 
-    def set_options(self, options: str) -> None:
-        """Writes the environment file as an administrator does."""
-        self.container.put_file(ENVIRONMENT_FILE, f'OPTIONS="{options}"\n')
-
     def begin_with(self, options: str) -> None:
         """Starts with these options from nothing."""
         self.service.reset()
-        self.set_options(options)
+        self.service.configure(options)
         self.service.start()
 
     def timed_check(self) -> tuple[float, str]:
@@ -90,7 +86,7 @@ class Misconfigured(DebianScenario):
                 self.assertEqual(len(entries), 1)
                 self.assertIn(why, entries[0])
                 # The mistake is corrected.
-                self.set_options(RIGHT)
+                self.service.configure(RIGHT)
                 self.container.run(['systemctl', 'restart', SERVICE])
                 self.assertEqual(self.check(self.full), [FULL])
 
@@ -121,11 +117,11 @@ class Misconfigured(DebianScenario):
         failed = self.container.run(['systemctl', 'reload', SERVICE], check=False)
         print(failed.stderr)
         self.assertNotEqual(failed.returncode, 0)
-        self.assertIn('there is no option --defualt-quota=1K',
+        self.assertIn('there is no option defualt-quota',
                       self.journal('-t', 'exim-quotad', '-o', 'cat').splitlines()[-1])
         self.assertEqual(self.service.main_pid(), pid)
         self.assert_accepts_at_once()
-        self.set_options(RIGHT)
+        self.service.configure(RIGHT)
         self.container.run(['systemctl', 'reload', SERVICE])
         self.assertEqual(self.check(self.full), [FULL])
         self.assertNotEqual(self.service.main_pid(), pid)
@@ -134,7 +130,7 @@ class Misconfigured(DebianScenario):
 
     def test_instance_for_each_connection(self):
         self.service.reset()
-        self.set_options(f'{RIGHT} --root=/srv/missing')
+        self.service.configure(f'{RIGHT} --root=/srv/missing')
         self.container.run(['systemctl', 'start', ACCEPT_SOCKET])
         self.assert_accepts_at_once()
         self.assertEqual(self.service.ask('/var/mail/x'), '0')

@@ -57,15 +57,15 @@ BLOCKS = {
     'commands': ('Where the lines go', 'useradd'),
     'relay macro': ('Hosts that may relay, and authenticated users', 'MAIN_ACL_CHECK_RCPT'),
     'relay ACL': ('Hosts that may relay, and authenticated users', 'acl_quota_rcpt:\n'),
-    'templates': ('Mailboxes by template', 'OPTIONS='),
+    'templates': ('Mailboxes by template', 'mailbox = '),
     'Maildir router': ('Recipes', 'mailbox=$home/Maildir'),
     'mbox router': ('Recipes', 'mailbox=/var/mail/$local_part'),
     'system transport': ('Recipes', 'maildir_use_size_file\n'),
     'panel router': ('Recipes', '/etc/exim4/domains/'),
     'vexim macros': ('Recipes', '${extract{smtp}{$address_data}}'),
-    'vexim options': ('Recipes', 'OPTIONS="--root=/var/vmail'),
+    'vexim options': ('Recipes', 'root = /var/vmail'),
     'LMTP transport': ('Recipes', 'to_dovecot:\n'),
-    'LMTP options': ('Recipes', 'OPTIONS="--maildirsize=ignore'),
+    'LMTP options': ('Recipes', 'maildirsize = ignore'),
     'minimal macro': ('The minimal variant: a number', 'QUOTA = 2G'),
     'minimal ACL': ('The minimal variant: a number', 'defer\n'),
     'minimal transport': ('The minimal variant: a number', 'no_quota_is_inclusive\n'),
@@ -80,9 +80,14 @@ def shown(name: str) -> str:
     return text
 
 
+def as_options(lines: str) -> str:
+    """Returns what lines for exim-quotad.conf set, written as on a command line."""
+    return re.sub('(?m)^(.*) = (.*)\n?', r'--\1=\2 ', lines).strip()
+
+
 def options_shown(name: str) -> str:
-    """Returns the options in the line for /etc/default/exim-quotad."""
-    return re.fullmatch('OPTIONS="(.*)"\n', shown(name))[1]
+    """Returns the options in the lines for exim-quotad.conf."""
+    return as_options(shown(name))
 
 
 def in_text(heading: str, part: str) -> str:
@@ -453,7 +458,7 @@ class Recipes(DebianScenario):
         self.assertEqual([self.both_spellings('joe', size) for size in (10000, 10001, 30001)],
                          [[ACCEPTED] * 2, [FULL] * 2, [TOO_LARGE] * 2])
         self.put(LIMITS_FILE, f'*@{A_LABEL}: 20000\n*: 9\n')
-        self.container.run(['systemctl', 'kill', '--signal=HUP', SERVICE])
+        self.container.run(['systemctl', 'reload', SERVICE])
         self.assertEqual(self.both_spellings('joe', 0), [ACCEPTED] * 2)
         self.assertEqual(self.log().count(f'mailbox of {joe} is nearly full: 100%'), 2)
 
@@ -509,7 +514,7 @@ class Recipes(DebianScenario):
         self.put('/etc/aliases', 'info: joe\n')
         self.configure(router='', transport='', dc_localdelivery=transport)
         if transport == 'maildir_home':
-            self.service.change(SEE_HOME, in_text('Recipes', '--root=/home')[9:-1])
+            self.service.change(SEE_HOME, as_options(in_text('Recipes', 'root = /home')))
         for address, limit in (('Joe@example.org', 30000), ('info@example.org', 30000),
                                ('ann@example.org', 90000)):
             self.assertEqual([self.rcpt(address, size) for size in (limit, limit + 1)],
@@ -541,7 +546,7 @@ class Recipes(DebianScenario):
         self.addCleanup(self.container.run, 'userdel --remove web1', check=False)
         self.put(CONFIGURATION, shown('macros') + text)
         self.exim.restart()
-        self.service.change(SEE_HOME, in_text('Recipes', '--root=/home')[9:-1])
+        self.service.change(SEE_HOME, as_options(in_text('Recipes', 'root = /home')))
         megabyte = 1 << 20
         for address in ('joe@example.org', 'catchall@example.org'):
             self.assertEqual([self.rcpt(address, size) for size in (megabyte, megabyte + 1)],
@@ -609,7 +614,7 @@ class Recipes(DebianScenario):
         joe = 'joe@example.org'
         options, grace = options_shown('LMTP options'), 10 << 20
         if self.release == 'bookworm':
-            options = options.replace('--grace=10M', in_text('Recipes', '--grace=10%'))
+            options = options.replace('--grace=10M', as_options(in_text('Recipes', 'grace = 10%')))
             grace = DOVECOT_QUOTA // 10
         self.deliver_by_dovecot(options, 'grace')
         self.assertEqual([self.rcpt(joe, size) for size in (DOVECOT_QUOTA + grace,
@@ -623,7 +628,7 @@ class Recipes(DebianScenario):
     def test_trash_plugin(self):
         joe = 'joe@example.org'
         self.deliver_by_dovecot(options_shown('LMTP options').replace(
-            '--grace=10M', in_text('Recipes', '--exclude-folder')), 'trash')
+            '--grace=10M', as_options(in_text('Recipes', 'exclude-folder = '))), 'trash')
         # Of one message, 2.3.19 would make room in vain: it refuses what it has made room for.
         for _ in range(10):
             self.container.run(['doveadm', 'save', '-u', joe, '-m', 'Trash'],

@@ -5,10 +5,11 @@ import re
 import socket
 import time
 
+from harness import project
 from harness.container import wait_until
 from harness.scenario import Scenario, is_long
-from harness.service import (ENVIRONMENT_FILE, SERVICE, SOCKET, SOCKET_PATH, Service, answer_of,
-                             wait_for_new_main_process)
+from harness.service import (CONFIG_FILE, INSTALLED, SERVICE, SOCKET, SOCKET_PATH, Service,
+                             answer_of, wait_for_new_main_process)
 
 CLIENTS = 8
 MAILBOXES = 100
@@ -103,6 +104,28 @@ class Interruptions(ServiceScenario):
         print(f'{reloads} x systemctl reload, the limits read {loaded} times; {state}')
         self.assertEqual(loaded, 1 + reloads)
         self.assertEqual(state, {'ActiveState': 'active', 'MainPID': str(pid)})
+        self._assert_flawless(seen)
+
+    def test_reloads_of_other_options(self):
+        reloads = 50 if is_long() else 15
+        self.assertEqual(self.service.ask('/var/mail/vhosts/user1'), str(MESSAGE_BYTES))
+        pids = [self.service.main_pid()]
+        with self.service.load(self.answers, CLIENTS) as load:
+            for number in range(1, reloads + 1):
+                self.service.configure(f'--default-quota={number}K')
+                self.container.run(['systemctl', 'reload', SERVICE])
+                # Whoever asks from now on is answered by the new options.
+                self.assertIn(f' limit={number * 1024} ',
+                              self.service.ask('usage /var/mail/vhosts/user1'))
+                pids.append(self.service.main_pid())
+            seen = load.stop()
+
+        state = self.container.unit(SERVICE, 'ActiveState', 'Result', 'NRestarts')
+        print(f'{reloads} x systemctl reload, main processes {pids}; {state}')
+        self.assertEqual(len(set(pids)), 1 + reloads)
+        self.assertEqual(state, {'ActiveState': 'active', 'Result': 'success', 'NRestarts': '0'})
+        self.assertEqual(self._count('the options in the configuration file have changed; ending'),
+                         reloads)
         self._assert_flawless(seen)
 
     def test_idle_exits(self):
@@ -206,10 +229,72 @@ class Limits(ServiceScenario):
 
     def test_wrong_options(self):
         self.service.ask('ping')
-        self.container.put_file(ENVIRONMENT_FILE, 'OPTIONS="--default-quota=2GB"\n')
+        pid = self.service.main_pid()
+        self.container.put_file(self.file, '*: 8K\n')
+        self.service.configure(f'{self.options} --default-quota=2GB')
         self.assertNotEqual(self.reload()[0], 0)
         self.assertEqual(self.limit_of(1), '5000')
-        self.assertIn('--default-quota=2GB is not accepted', self.journal('-t', 'exim-quotad'))
+        self.assertIn(f'{CONFIG_FILE}:5: default-quota = 2GB is not accepted',
+                      self.journal('-t', 'exim-quotad'))
+        # The same by hand: what is not checked beforehand.
+        self.container.run(['systemctl', 'kill', '--signal=HUP', SERVICE])
+        wait_until(lambda: 'the old options and limits stay in force' in self.journal(
+            '-t', 'exim-quotad', '-p', 'err'), 'it is reported')
+        self.assertEqual(self.limit_of(1), '5000')
+        self.assertEqual(self.service.main_pid(), pid)
+        self.service.configure(self.options)
+        self.assertEqual(self.reload()[0], 0)
+        self.assertEqual(self.limit_of(1), '8192')
+        self.assertEqual(self.service.main_pid(), pid)
+
+    def test_other_options_while_a_client_is_slow(self):
+        self.assertEqual(self.limit_of(1), '5000')
+        pid = self.service.main_pid()
+        with self.container.connect_unix(SOCKET_PATH) as slow:
+            slow.sendall(b'usage user1@')
+            self.service.ask('ping')  # it is accepted
+            self.service.configure(f'{self.options} --default-quota=2G --grace=1M')
+            reload = self.container.popen(['systemctl', 'reload', SERVICE])
+            wait_until(lambda: 'have changed; ending' in self.journal('-t', 'exim-quotad'),
+                       'it has read them')
+            queued = self.container.connect_unix(SOCKET_PATH)
+            queued.sendall(b'usage user1@example.org\n')
+            self.assertEqual(self.service.main_pid(), pid, 'it waits for the slow one')
+            slow.sendall(b'example.org\n')
+            self.assertIn(' limit=5000 ', answer_of(slow.dup()))
+        self.assertIn(' limit=5000 ', answer_of(queued))
+        self.assertEqual(reload.wait(), 0)
+        self.assertNotEqual(self.service.main_pid(), pid)
+        self.assertEqual(self.container.unit(SERVICE, 'Result', 'NRestarts'),
+                         {'Result': 'success', 'NRestarts': '0'})
+
+    def test_direct_needs_no_options(self):
+        """exim-quotactl --direct reads what the service reads, and asking it needs none of that."""
+        direct = ['exim-quotactl', '--raw', '--direct', 'usage', 'user1@example.org']
+        asked = ['exim-quotactl', '--raw', 'usage', 'user1@example.org']
+        expected = self.container.run(asked).stdout
+        self.assertIn(' limit=5000 ', expected)
+        self.assertEqual(self.container.run(direct).stdout, expected)
+        self.container.put_file(CONFIG_FILE, 'nonsense\n')
+        self.assertEqual(self.container.run(asked).stdout.replace('=cache', '=scan'), expected)
+        ended = self.container.run(direct, check=False)
+        self.assertEqual((ended.returncode, ended.stdout), (2, ''))
+        self.assertIn(f'{CONFIG_FILE}:1: there is no option nonsense', ended.stderr)
+
+    def test_installing_keeps_the_file(self):
+        """The file is the administrator's, once it is there."""
+        example = '/usr/share/doc/exim-quotad/examples/exim-quotad.conf'
+        self.container.put_file(CONFIG_FILE, '# mine\n')
+        project.install(self.container)
+        self.assertEqual(self.container.read_file(CONFIG_FILE), '# mine\n')
+        self.container.run(['rm', CONFIG_FILE])
+        project.install(self.container)
+        self.container.run(['cmp', CONFIG_FILE, example])
+        self.assertEqual(self.container.run(['stat', '--format=%a %U', CONFIG_FILE]).stdout,
+                         '644 root\n')
+        values = re.findall('(?m)^([a-z-]+) = (.*)', self.container.read_file(CONFIG_FILE))
+        self.assertEqual(values, [(name, value) for name, each in INSTALLED.items()
+                                  for value in each])
 
 
 class Failures(ServiceScenario):

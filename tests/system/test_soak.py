@@ -17,7 +17,7 @@ from typing import Callable, NamedTuple
 
 from harness.mailboxes import SPOOL
 from harness.scenario import MailScenario, is_long
-from harness.service import (ENVIRONMENT_FILE, SERVICE, SOCKET, SOCKET_PATH, Service, answer_of,
+from harness.service import (SERVICE, SOCKET, SOCKET_PATH, Service, answer_of,
                              wait_for_new_main_process)
 
 SEED_VARIABLE = 'EXIM_QUOTAD_SEED'
@@ -144,8 +144,7 @@ class Soak(MailScenario):
                        for number in range(DROPPED)]
         cls.container.put_file(LIMITS_FILE, '*: 1M\n')
         # Fewer mailboxes are remembered than there are.
-        cls.container.put_file(ENVIRONMENT_FILE,
-                               f'OPTIONS="--limits={LIMITS_FILE} --cache-size=32K"\n')
+        cls.service.configure(f'--limits={LIMITS_FILE} --cache-size=32K')
 
     def setUp(self) -> None:
         super().setUp()

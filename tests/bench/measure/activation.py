@@ -11,7 +11,7 @@ import mail
 from bench import Bench
 from booted import OPTIONS, Booted
 from harness.mailboxes import SPOOL
-from harness.service import ACCEPT_SOCKET, ENVIRONMENT_FILE, SERVICE, SOCKET, SOCKET_PATH
+from harness.service import ACCEPT_SOCKET, SERVICE, SOCKET, SOCKET_PATH
 from load import Load
 from results import Results, Section
 
@@ -31,7 +31,7 @@ def measure(bench: Bench, booted: Booted, results: Results) -> None:
     _add(section, SOCKET, _times(bench, load, functools.partial(run, ['systemctl', 'stop',
                                                                       SERVICE])), results)
     run(['systemctl', 'stop', SOCKET, SERVICE])
-    booted.container.put_file(ENVIRONMENT_FILE, f'OPTIONS="{OPTIONS}"\n')
+    booted.service.configure(OPTIONS)
     run(['systemctl', 'start', ACCEPT_SOCKET])
     # An instance that has answered is gone, sooner or later: nothing is to be stopped.
     _add(section, ACCEPT_SOCKET, _times(bench, load, functools.partial(

@@ -15,7 +15,7 @@ from .dovecot import Dovecot
 from .exim import MAINLOG, Exim
 from .mailboxes import SPOOL, Mailboxes
 from .scenario import LIMITS_FILE, Scenario
-from .service import ENVIRONMENT_FILE, SERVICE, SOCKET, Service
+from .service import SERVICE, SOCKET, Service
 
 SENDER = 'sender@elsewhere.example'
 
@@ -119,8 +119,7 @@ class AgentScenario(Scenario):
 
     def start_service(self, options: str = '') -> None:
         """Starts the service anew, with these options."""
-        self.container.put_file(ENVIRONMENT_FILE,
-                                f'OPTIONS="--mailbox={SPOOL}/%d/%n {options}"\n')
+        self.service.configure(f'--mailbox={SPOOL}/%d/%n {options}')
         self.container.run(['systemctl', 'restart', SOCKET, SERVICE])
 
     def set_limits(self, limits: Mapping[str, int]) -> None:

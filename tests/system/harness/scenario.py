@@ -14,7 +14,7 @@ from .debian_exim import DebianExim
 from .dovecot import Dovecot
 from .exim import Exim
 from .mailboxes import SPOOL, Mailboxes
-from .service import ENVIRONMENT_FILE, SERVICE, SOCKET
+from .service import SERVICE, SOCKET, Service
 
 LIMITS_FILE = '/etc/exim-quotad/limits'
 
@@ -114,7 +114,7 @@ class DebianScenario(Scenario):
     def prepare(cls) -> None:
         super().prepare()
         cls.mailboxes = Mailboxes(cls.container)
-        cls.container.put_file(ENVIRONMENT_FILE, f'OPTIONS="{cls.options}"\n')
+        Service(cls.container).configure(cls.options)
         cls.container.put_file(LIMITS_FILE, cls.limits)
         cls.exim = DebianExim(cls.container)
         cls.exim.configure_split(cls.macros, cls.exim_files)

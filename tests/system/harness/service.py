@@ -2,6 +2,7 @@
 """exim-quotad inside a container, as systemd runs it: asking it, changing it, loading it."""
 
 import os
+import shlex
 import socket
 import subprocess
 from pathlib import Path
@@ -16,8 +17,12 @@ ACCEPT_SOCKET = 'exim-quotad-accept.socket'
 ACCEPT_SERVICE = 'exim-quotad-accept@.service'
 SOCKET_PATH = '/run/exim-quotad/socket'
 DAEMON = '/usr/sbin/exim-quotad'
-ENVIRONMENT_FILE = '/etc/default/exim-quotad'
+CONFIG_FILE = '/etc/exim-quotad/exim-quotad.conf'
 DROP_IN_NAME = 'test.conf'
+
+# What the file sets that is installed.
+INSTALLED = {'root': ['/var/mail'], 'exit-idle-time': ['10min']}
+REPEATABLE = ('root', 'mailbox', 'exclude-folder')
 
 LOAD_PROGRAM = '/var/tmp/load'
 LOAD_QUESTIONS = '/var/tmp/questions'
@@ -28,6 +33,17 @@ def answer_of(connection: socket.socket) -> str:
     """Returns what comes up to the end of a connection, and closes it."""
     with connection, connection.makefile(encoding='utf-8') as stream:
         return stream.read()
+
+
+def configuration(options: str = '') -> str:
+    """Returns a configuration file: what the installed one sets, and options, which are written as
+    on a command line.
+    """
+    values = {name: list(value) for name, value in INSTALLED.items()}
+    for option in shlex.split(options):
+        name, _, value = option.removeprefix('--').partition('=')
+        values[name] = [*(values.get(name, []) if name in REPEATABLE else []), value or 'yes']
+    return ''.join(f'{name} = {value}\n' for name, each in values.items() for value in each)
 
 
 class Service:
@@ -46,20 +62,25 @@ class Service:
         """Stops the service; the socket stays open."""
         self._container.run(['systemctl', 'stop', SERVICE])
 
+    def configure(self, options: str = '') -> None:
+        """Writes the configuration file: see configuration()."""
+        self._container.put_file(CONFIG_FILE, configuration(options))
+
     def change(self, drop_in: str = '', options: str = '', unit: str = SERVICE) -> None:
         """Stops everything, gives the unit a drop-in and the service further options, and opens
         the socket.
         """
         self._container.run(['systemctl', 'stop', SOCKET, SERVICE])
         self._container.put_file(f'/etc/systemd/system/{unit}.d/{DROP_IN_NAME}', drop_in)
-        self._container.put_file(ENVIRONMENT_FILE, f'OPTIONS="{options}"\n')
+        self.configure(options)
         self._container.run(['systemctl', 'daemon-reload'])
         self.start()
 
     def reset(self) -> None:
         """Takes back every change, and leaves everything stopped."""
         self._container.run(['systemctl', 'stop', SOCKET, SERVICE, ACCEPT_SOCKET])
-        self._container.run(f'rm -f {ENVIRONMENT_FILE} /etc/systemd/system/exim-quotad*.d/*')
+        self._container.run('rm -f /etc/systemd/system/exim-quotad*.d/*')
+        self.configure()
         self._container.run(['systemctl', 'daemon-reload'])
 
     def main_pid(self) -> int:
