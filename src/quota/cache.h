@@ -4,8 +4,8 @@
  * contents of maildirsize files. The cache is bounded in bytes; what was put longest ago is dropped
  * first. Not thread-safe: the event loop owns it.
  *
- * Two spellings of a path are two mailboxes. Each value takes at most 48 bytes here, up to 16 in the
- * table, and what malloc(3) adds.
+ * Two spellings of a path are two mailboxes. Each value takes at most 48 bytes here, up to 16 in
+ * the table, and what malloc(3) adds.
  */
 #pragma once
 
