@@ -455,7 +455,7 @@ int connections_take(struct connections *connections, int fd)
     connection->connections = connections;
     connection->fd = fd;
     connection->query.done = on_query_done;
-    connection->query.peer.fd = fd;
+    connection->query.peer_fd = fd;
     LIST_INSERT_HEAD(&connections->list, connection, link);
     if (++connections->count > connections->crowd)
         connections->crowd = connections->count;

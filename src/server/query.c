@@ -148,7 +148,7 @@ static struct report_entry report_entry(const struct query *query, const char *s
 {
     return (struct report_entry){
         .subject = subject,
-        .peer_fd = query->peer.fd,
+        .peer_fd = query->peer_fd,
         .usec = clock_usec(CLOCK_MONOTONIC) - query->started_usec,
     };
 }

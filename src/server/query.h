@@ -20,11 +20,6 @@
 #include "server/scan.h"
 #include "system/journal.h"
 
-/* The peer, for the journal. */
-struct query_peer {
-    int fd; /* the socket, from which the peer's identity is read when it is needed */
-};
-
 struct query;
 
 /* Called once, with the reply, which is valid during the call. It may release the query. */
@@ -32,8 +27,8 @@ typedef void (*query_done_fn)(struct query *query, const struct reply *reply);
 
 /* One query, embedded in its connection. All zeroes is a query that was not started. */
 struct query {
-    query_done_fn done;     /* set by the caller */
-    struct query_peer peer; /* set by the caller */
+    query_done_fn done; /* set by the caller */
+    int peer_fd;        /* set by the caller: the socket, to identify the peer in the journal */
 
     struct scan_waiter waiter;
     enum request_type type;

@@ -196,8 +196,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     require(ftruncate(file_fd, 0) == 0);
     require(pwrite(file_fd, data, size, 0) == (ssize_t)size);
     require(limits_load(file_path, &limits, error) == 0);
-    require(limits_bytes(limits) <=
-            256 + sizeof(struct limits_faults) + size + (size / 2 + 1) * 4);
+    require(limits_bytes(limits) <= 256 + sizeof(struct limits_faults) + size + (size / 2 + 1) * 4);
     check_faults(limits, text, size);
     check_lookups(limits, text, size);
     limits_free(limits);
