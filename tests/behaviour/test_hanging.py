@@ -54,7 +54,8 @@ class LimitsTest(DaemonTestCase):
         hangfs.say('wake')
         wait_for_message(b'READY=1')
         self.assertEqual(daemon.usage(path)['limit'], '2048')
-        self.assertEqual(len(self.told(daemon)), loaded + 1)
+        # Once, or twice if the options were read for the last one when the file was read already.
+        self.assertIn(len(self.told(daemon)), (loaded + 1, loaded + 2))
 
     def told(self, daemon: Daemon) -> list[str]:
         """Returns what the log says of limits that were loaded."""
