@@ -62,11 +62,6 @@ class Load:
         self._process.communicate()
 
 
-def is_sanitized() -> bool:
-    """Says whether it is the build that keeps what was freed."""
-    return 'ASAN_OPTIONS' in os.environ
-
-
 def held_kib(daemon: Daemon, name: str = 'VmRSS') -> int:
     """Returns how much memory a daemon holds, or by the name VmHWM, has held."""
     text = Path(f'/proc/{daemon.pid}/status').read_text('ascii', 'replace')

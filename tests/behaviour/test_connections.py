@@ -255,8 +255,8 @@ class MaxConnectionsTest(DaemonTestCase):
                  'there are as many as before')
 
     def test_no_descriptor_is_left(self):
-        # The limit on descriptors is lower than that on connections. What is left of it is enough to
-        # look into mailboxes.
+        # The limit on descriptors is lower than that on connections. What is left of it is enough
+        # to look into mailboxes.
         counted = make_maildir(self.root / 'counted', [5, 6])
         summed = make_maildir(self.root / 'summed')
         write_maildirsize(summed, '0S', '7 1')

@@ -2,7 +2,6 @@
 """Whoever takes the log, or listens for notifications, stops reading: answers go on."""
 
 import contextlib
-import fcntl
 import os
 import re
 import select
@@ -10,7 +9,6 @@ import signal
 import socket
 import subprocess
 import time
-from pathlib import Path
 from typing import Callable
 
 from daemon import PATIENCE_SECONDS, Daemon, DaemonTestCase, needs_root, wait_for

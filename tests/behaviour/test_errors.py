@@ -134,8 +134,8 @@ class ErrorsTest(DaemonTestCase):
         self.assert_errors([Case(slow, 'timeout', f'^{slow}: .*in time')], '--scan-timeout=1')
 
     def test_too_many_mailboxes_wait(self):
-        # One thread, which is busy with what goes to another only once it was long enough at it; and
-        # more to be asked at once than may wait for it.
+        # One thread, which is busy with what goes to another only once it was long enough at it;
+        # and more to be asked at once than may wait for it.
         bytes_, _ = make_slow_maildir(self.root / 'slow', self.root / 'beside', 300)
         make_maildir(self.root / 'joe', [7])
         links = [self.root / f'link-{number}' for number in range(1200)]

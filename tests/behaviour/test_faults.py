@@ -23,9 +23,9 @@ from typing import Callable, NamedTuple, Optional
 
 import test_background as background
 
-from daemon import (FULL, Daemon, DaemonTestCase, OwnSocketTestCase, ask, connect, count_threads,
-                    is_long, needs_root, open_files_but_roots, parse_pairs, passing, read_all,
-                    settle, wait_for)
+from daemon import (FULL, Daemon, DaemonTestCase, OwnSocketTestCase, count_threads, is_long,
+                    needs_root, open_files_but_roots, parse_pairs, passing, read_all, settle,
+                    wait_for)
 from faults import SHORT, Fault, Faults, Table, make_faults, needs_faults
 from mailboxes import make_maildir, write_maildirsize
 
@@ -332,8 +332,8 @@ class StartingTestCase(FaultsTestCase, OwnSocketTestCase):
 class StartFaultsTest(StartingTestCase):
     """One call fails from the start until the service is ready.
 
-    Either it says what is wrong and ends, and leaves nothing behind, or it answers all the same. With
-    sockets of systemd it may also say what is wrong to everybody.
+    Either it says what is wrong and ends, and leaves nothing behind, or it answers all the same.
+    With sockets of systemd it may also say what is wrong to everybody.
     """
 
     # Whatever is said of these is in words of our own, or is not to be said at all.
@@ -434,7 +434,7 @@ class StartFaultsTest(StartingTestCase):
                 outcome, said = self.attempt(start, fault)
                 table.add(fault, outcome if self.control.injected() else 'not met', said)
 
-    @unittest.skipIf(IS_SANITIZED, 'a thread is started, for which the sanitizer itself needs memory')
+    @unittest.skipIf(IS_SANITIZED, 'a thread is started: the sanitizer itself needs memory for it')
     def test_own_socket(self):
         options = (f'--socket={self.socket}', '--socketmode=660', '--foreground', '--debug',
                    f'--pidfile={self.pidfile}', f'--limits={self.folder}/limits',

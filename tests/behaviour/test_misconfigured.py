@@ -83,8 +83,8 @@ class OptionsTest(MisconfiguredTest):
                 ([f'--pidfile={self.folder}/pid'],
                  f'--pidfile={self.folder}/pid needs --socket: systemd tracks the process '
                  'without it'),
-                (['--a\nREADY=0'], r'there is no option --a\x0aREADY=0, or more than one that begins '
-                 'so; --help lists them')):
+                (['--a\nREADY=0'], r'there is no option --a\x0aREADY=0, or more than one that '
+                 'begins so; --help lists them')):
             with self.subTest(options=options):
                 daemon = self.start_wrong(*options)
                 self.assert_stays(daemon, why)

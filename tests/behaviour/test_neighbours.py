@@ -15,7 +15,7 @@ from concurrent import futures
 from pathlib import Path
 from typing import Callable, Iterable, Iterator
 
-from beside import BesideTestCase, held_kib, is_sanitized, running
+from beside import BesideTestCase, held_kib, running
 from clock import Clock, needs_clock
 from daemon import Daemon, has_reply, is_long, read_all, send_and_be_read
 from hangfs import HangFs, needs_hangfs
@@ -326,8 +326,7 @@ class MemoryTest(BesideTestCase):
         after_kib, most_kib = held_kib(daemon), held_kib(daemon, 'VmHWM')
         print(f'{cache_mib} MiB may be remembered: {before_kib} KiB before, {after_kib} KiB after, '
               f'{most_kib} KiB at most, {daemon.stats()["mailboxes"]} mailboxes are remembered')
-        if not is_sanitized():
-            self.assertLessEqual(most_kib - before_kib, cache_mib * 1024 + self.ALLOWED_KIB)
+        self.assertLessEqual(most_kib - before_kib, cache_mib * 1024 + self.ALLOWED_KIB)
 
     def test_row_7_many_folders(self):
         self.check(16)

@@ -46,7 +46,8 @@ OPTIONS = (
     Option('--recipient-delimiter', ('', '@', '/', '+/', ' ', '+\t', 'x', '+X', '\u00a7'),
            'characters such as + and -, but no letter'),
     Option('--maildirsize', ('', 'Use', 'no', 'ignored'), 'use or ignore'),
-    Option('--count', ('', 'message', 'Everything', 'all', 'everything '), 'messages or everything'),
+    Option('--count', ('', 'message', 'Everything', 'all', 'everything '),
+           'messages or everything'),
     Option('--layout', ('', 'maildir', 'Maildir++', 'FS', 'index'), 'maildir++ or fs'),
     Option('--exclude-folder', ('', '.Trash', '.', '/', '/Trash'), 'without the leading dot'),
     Option('--size-tag', ('', 's', 'w', 'X', 'SW', 'S '), 'S or W'),
@@ -219,8 +220,8 @@ class CheckConfigTest(DaemonTestCase):
         missing, file = self.folder / 'missing', self.folder / 'file'
         file.touch()
         for options, said in (
-                ((f'--limits={missing}',), [f'--limits={missing}: cannot be opened: No such file or '
-                                            'directory']),
+                ((f'--limits={missing}',), [f'--limits={missing}: cannot be opened: No such file '
+                                            'or directory']),
                 ((f'--limits={self.root}',), [f'--limits={self.root}: is not a regular file']),
                 ((f'--root={missing}', f'--root={file}', '--mailbox=/elsewhere/%n'),
                  [f'--root={missing}: No such file or directory',
@@ -228,7 +229,8 @@ class CheckConfigTest(DaemonTestCase):
             with self.subTest(options=options):
                 ended = self.check(*options)
                 self.assertEqual(ended.status, 1)
-                self.assertEqual(ended.stderr.splitlines(), [f'exim-quotad: {line}' for line in said])
+                self.assertEqual(ended.stderr.splitlines(),
+                                 [f'exim-quotad: {line}' for line in said])
                 self.assertIn(f'--root={self.root}: found\n', ended.stdout)
 
     def test_options_that_are_wrong(self):
@@ -375,7 +377,8 @@ class ValuesTest(DaemonTestCase):
         daemon = self.start(*options)
         for name, limit in ('joe', ('6', '0')), ('jim', ('7', '8')), ('ann', ('7', '8')):
             path = f'{self.root}/example.org/{name}'
-            for target in f'{name}@example.org', path, f'{path}/', f'{self.root}//example.org/{name}':
+            for target in (f'{name}@example.org', path, f'{path}/',
+                           f'{self.root}//example.org/{name}'):
                 with self.subTest(target=target):
                     reply = daemon.usage(target)
                     self.assertEqual((reply['limit'], reply['message_limit']), limit)

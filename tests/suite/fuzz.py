@@ -74,7 +74,8 @@ def _fuzz(root: Path, name: str, seconds: int) -> str:
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as temporary:
         ran = subprocess.run(
-            ['setpriv', '--pdeathsig', 'TERM', *builds.FUZZ.wrapper, str(build / SOURCES / f'fuzz-{name}'),
+            ['setpriv', '--pdeathsig', 'TERM', *builds.FUZZ.wrapper,
+             str(build / SOURCES / f'fuzz-{name}'),
              f'-max_total_time={seconds}', f'-max_len={INPUT_BYTES_MAX}',
              f'-timeout={HANG_SECONDS}', f'-report_slow_units={HANG_SECONDS}',
              f'-rss_limit_mb={MEMORY_MB}',

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What is checked without running it: the layout and the soundness of the C files, man pages."""
+"""What is checked without running it: the C and Python files, and the man pages."""
 
 import shutil
 import subprocess
@@ -21,6 +21,8 @@ def checks(root: Path, compiled: Path) -> Iterator[tuple[str, Callable[[], None]
                      for file in (root / folder).rglob(f'*.{ending}'))
     yield 'clang-format', lambda: _clang_format(sources)
     yield 'cppcheck', lambda: _cppcheck(root, compiled)
+    yield 'flake8', lambda: _must_be_silent(
+        ['flake8', '--isolated', '--max-line-length=100', str(root / 'tests')])
     for page in sorted((root / 'man').glob('*.[1-9]')):
         yield f'mandoc {page.name}', lambda page=page: _mandoc(page)
 

@@ -81,8 +81,8 @@ BEYOND_THE_UNIT = {
 HIDDEN = ('/sys/kernel', '/run/dbus', '/run/systemd/mount-rootfs/usr',
           '/run/systemd/unit-root/usr')
 
-# Mounts that are not read-only for the service, and where nobody but root may make anything: what it
-# executes, and what is no place for files.
+# Mounts that are not read-only for the service, and where nobody but root may make anything: what
+# it executes, and what is no place for files.
 WRITABLE = {DAEMON, '/usr/lib', '/usr/lib32', '/usr/lib64', '/lib', '/lib32', '/lib64', '/proc',
             '/dev/hugepages', '/dev/mqueue', '/dev/pts'}
 

@@ -50,7 +50,6 @@ class Field(AgentScenario):
         print(f'{agent} delivers {size} bytes to {address}: {delivery}')
         return delivery.taken
 
-
     def test_case_1_dovecot_writes_maildirfolder_into_inbox(self):
         def select(address: str) -> None:
             with self.dovecot.imap(address) as imap:

@@ -119,7 +119,6 @@ class Repetition(JournalScenario):
         self.assertIn('over quota', neighbours[0])
         self.assertIn('larger than the quota', neighbours[1])
 
-
     def test_errors_are_counted_as_errors(self):
         for _ in range(3):
             self.assertEqual(self.service.ask('/etc/passwd'), '0')

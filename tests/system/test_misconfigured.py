@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A mistake in the options of the units: mail goes on at once, and the administrator is told."""
 
-import re
 import time
 
 from harness.container import wait_until
 from harness.mailboxes import SPOOL
 from harness.scenario import DebianScenario
-from harness.service import (ACCEPT_SOCKET, CONFIG_FILE, SERVICE, SOCKET, SOCKET_PATH, Service,
-                             answer_of)
+from harness.service import ACCEPT_SOCKET, CONFIG_FILE, SERVICE, SOCKET, Service
 
 ACCEPTED = '250 Accepted'
 FULL = '452 4.2.2 Mailbox is full'

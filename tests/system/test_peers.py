@@ -76,7 +76,7 @@ class Peers(Scenario):
             count = found[address(box)]
             if count and count.bytes < 2 ** 63:
                 self.assertEqual(told[address(box)], Usage(-(-count.bytes // 1024) * 1024,
-                                                          count.messages), address(box))
+                                                           count.messages), address(box))
         self.assert_service_is_right()
 
     def assert_service_is_right(self) -> None:

@@ -193,8 +193,8 @@ class Limits(ServiceScenario):
         status, said = self.reload()
 
         self.assertNotEqual(status, 0)
-        self.assertEqual(said, [f'exim-quotad: --limits={self.file}: cannot be opened: No such file '
-                                'or directory'])
+        self.assertEqual(said, [f'exim-quotad: --limits={self.file}: cannot be opened: No such '
+                                'file or directory'])
         time.sleep(6)  # it is idle for long enough, and would lose them
         self.assertEqual([self.limit_of(number) for number in range(2)], ['4096', '5000'])
         self.assertEqual(self.container.unit(SERVICE, 'ActiveState', 'MainPID'),
@@ -316,7 +316,6 @@ class Failures(ServiceScenario):
         self.assertNotEqual(self.service.main_pid(), hung)
         self.assertIn('Watchdog timeout', said)
         self.assert_socket_never_failed()
-
 
     def test_queue_outlives_starts_that_fail(self):
         failures, mended = 30, '/var/tmp/mended'
