@@ -50,9 +50,9 @@ struct server {
     bool rereading; /* the options are being read again */
     bool leaving;   /* idle for long enough, if the limits file can still be read */
     bool let_go;    /* of the roots, once there are no connections */
-    bool must_go;   /* a root is one that our Landlock does not allow, or the options have changed */
-    bool outdated;  /* the options are not those that the service was started with */
-    bool broken;    /* the options could not be read again */
+    bool must_go;  /* a root is one that our Landlock does not allow, or the options have changed */
+    bool outdated; /* the options are not those that the service was started with */
+    bool broken;   /* the options could not be read again */
     bool stopping;
 };
 

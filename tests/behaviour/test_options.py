@@ -3,10 +3,9 @@
 
 import os
 import re
-from pathlib import Path
 from typing import NamedTuple, Optional
 
-from daemon import Daemon, DaemonTestCase, Ended
+from daemon import DaemonTestCase, Ended
 from mailboxes import make_maildir, write_maildirsize
 
 

@@ -12,7 +12,7 @@ from harness.container import wait_until
 from harness.debugger import Argument, Call, call_in
 from harness.identity import call_as
 from harness.scenario import LIMITS_FILE, Scenario
-from harness.service import DAEMON, SERVICE, SOCKET, SOCKET_PATH, Service
+from harness.service import DAEMON, SERVICE, SOCKET_PATH, Service
 from test_drop_ins import shown_in_manual
 
 MAILBOX = '/var/mail/joe'

@@ -62,10 +62,11 @@ RESULTS = places.SOURCES / 'tests/bench/RESULTS.md'
 RESULTS_HEAD = '''\
 # Benchmark results
 
-Written by `tests/bench/run --results`. The bare server accepts, receives, sends and closes, and does
-nothing else: no server that answers a connection can be faster. The load generator asks as Exim does,
-one connection per query, and checks every reply. All servers take turns in each of several rounds, so
-a busy machine slows all of them alike; ratios are those within a round, and numbers are medians.
+Written by `tests/bench/run --results`. The bare server accepts, receives, sends and closes, and
+does nothing else: no server that answers a connection can be faster. The load generator asks as
+Exim does, one connection per query, and checks every reply. All servers take turns in each of
+several rounds, so a busy machine slows all of them alike; ratios are those within a round, and
+numbers are medians.
 
 '''
 

@@ -28,7 +28,7 @@ def measure(bench: Bench, results: Results) -> None:
     path = bench.load('calls-path', mail.path_questions(mailboxes))
     address = bench.load('calls-address', mail.address_questions(mailboxes))
     section = Section('System calls per query, under strace', ('server', 'clients', 'calls',
-                                                                'of which'))
+                                                               'of which'))
     with bench.start_bare(1) as bare, bench.start_quotad() as ours:
         for name, server, load in (('bare, one thread', bare, path), ('`/path`', ours, path),
                                    ('`check size=N user@domain`', ours, address)):
