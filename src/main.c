@@ -298,7 +298,7 @@ static int allow_root(const struct program *program, struct sandbox *sandbox, in
     return r == -EACCES ? 0 : r;
 }
 
-/* Allows what the options need, beside reading beneath the roots. */
+/* Allows what the options need, beside reading below the roots. */
 static int fill_sandbox(const struct program *program, struct sandbox *sandbox)
 {
     const struct options *options = &program->options;
@@ -349,8 +349,8 @@ static int enter_sandbox(struct program *program)
                     "Landlock is unavailable (an old kernel, or a container's filter): the process "
                     "could read whatever its user can");
     else
-        journal_log(program->journal, news, "confined by Landlock %d: reads beneath its roots%s%s",
-                    r, r >= 4 ? ", no TCP" : "", r >= 6 ? ", no signals to others" : "");
+        journal_log(program->journal, news, "confined by Landlock %d: reads below its roots%s%s", r,
+                    r >= 4 ? ", no TCP" : "", r >= 6 ? ", no signals to others" : "");
     return r < 0 ? r : 0;
 }
 

@@ -70,7 +70,7 @@ def write_maildirsize(maildir: Path, size: int, messages: int, age: int = 0) -> 
 
 
 def make_samples(root: Path) -> list[Sample]:
-    """Makes the mailboxes beneath root."""
+    """Makes the mailboxes below root."""
     alice = make_maildir(root / 'alice')
     add_message(alice / 'cur', 300000, tagged=True)
     add_message(alice / 'new', 100000, tagged=True)
@@ -131,7 +131,7 @@ def truth(mailbox: Path) -> tuple[int, int]:
 
 
 def everything(root: Path) -> list[tuple[str, int, int, int]]:
-    """Returns what would differ if anything beneath root were written."""
+    """Returns what would differ if anything below root were written."""
     return sorted((str(path), found.st_mode, found.st_size, found.st_mtime_ns)
                   for path in root.rglob('*') for found in [path.lstat()])
 

@@ -143,7 +143,7 @@ class Outcome(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a path leads: beneath that root, to a path without symbolic links."""
+    """Where a path leads: below that root, to a path without symbolic links."""
 
     root: bytes
     path: bytes

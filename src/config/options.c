@@ -212,7 +212,7 @@ static int read_version(void *target, const char *value)
 
 static const struct option_spec specs[] = {
     {"on-error", 0, "accept|defer", "accept or defer",
-     "reply 0 on an error, or as if full (default: accept)", .read = read_on_error},
+     "after an error reply 0, or as if full (default: accept)", .read = read_on_error},
     {"scan-threads", 0, "NUMBER", "a number from 1 to 64",
      "worker threads that probe and count mailboxes (default: 4)", .read = read_scan_threads},
     {"scan-timeout", 0, "MSECS", OPTION_VALUE_MSECS,
@@ -225,8 +225,9 @@ static const struct option_spec specs[] = {
      "connections at a time (default: 12000)", .read = read_connections},
     {"max-children", 0, "NUMBER", "a number from 1 to 65536", NULL, .read = read_connections},
     {"exit-idle-time", 0, "TIME", "a time above 0, such as 500ms, 30s, 10min or 2h, or infinity",
-     "end when idle for so long, under systemd (default: infinity)", .read = read_exit_idle_time},
-    {"socket", 's', "PATH", OPTION_VALUE_PATH, "make a socket at PATH, without systemd",
+     "exit when idle for this long, under systemd (default: infinity)",
+     .read = read_exit_idle_time},
+    {"socket", 's', "PATH", OPTION_VALUE_PATH, "create a socket at PATH, without systemd",
      .read = read_socket, .path_or = ""},
     {"socketmode", 'm', "MODE", "an octal mode from 0 to 777",
      "the mode of that socket (default: 666)", .read = read_mode},

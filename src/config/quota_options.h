@@ -9,7 +9,7 @@
 #include "quota/settings.h"
 
 /* What a limit may be, for people. */
-#define QUOTA_OPTIONS_LIMIT "SIZE, SIZE,NNNC or NNNC, where SIZE may have K, M, G or T behind it"
+#define QUOTA_OPTIONS_LIMIT "SIZE, SIZE,NNNC or NNNC, where SIZE may be followed by K, M, G or T"
 
 /* Returns the group of these options, to be read into settings. */
 struct option_group quota_options_group(struct quota_settings *settings);

@@ -64,7 +64,7 @@ static int fail_garbage(struct answer *answer, const char *bytes, size_t length)
 
     for (size_t i = 0; i < length && i < SHOWN_BYTES_MAX; i++)
         shown[i] = bytes[i] == '\0' ? ' ' : bytes[i];
-    return answer_fail(answer, ANSWER_BAD, "this is no answer of exim-quotad: %s%s", shown,
+    return answer_fail(answer, ANSWER_BAD, "this is not a reply from exim-quotad: %s%s", shown,
                        length > SHOWN_BYTES_MAX ? "..." : "");
 }
 
@@ -108,8 +108,8 @@ int answer_read(struct answer *answer, enum request_type type, const char *bytes
 
     if (length == 0)
         return answer_fail(answer, ANSWER_NONE,
-                           "the connection was closed without an answer; the journal of the "
-                           "service may tell why");
+                           "the connection was closed without a reply; the journal of the "
+                           "service may say why");
     answer->raw = malloc(length);
     if (!answer->raw)
         return -ENOMEM;

@@ -88,7 +88,7 @@ int ask(const struct asker *asker, const struct ctl_query *query, struct answer 
     switch (ctl_query_write(query, answer->target, line, &length)) {
     case -EINVAL:
         return answer_fail(answer, reason_to_string(REASON_BAD_REQUEST),
-                           "a target has no line end in it");
+                           "a target must not contain a line end");
     case -EMSGSIZE:
         return answer_fail(answer, reason_to_string(REASON_TOO_LONG), "the target is too long");
     default:

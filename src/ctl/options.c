@@ -120,12 +120,12 @@ static int read_timeout(void *target, const char *value)
 }
 
 static const struct option_spec general_specs[] = {
-    {"direct", 0, NULL, NULL, "look into the mailboxes here, without the service",
+    {"direct", 0, NULL, NULL, "read the mailboxes directly, without the service",
      .read = read_direct},
     {"config", 0, "FILE", "a path", "configuration file (default: " CONFIG_PATH ")",
      .read = read_config},
     {"json", 0, NULL, NULL, "print an array of objects", .read = read_json},
-    {"raw", 0, NULL, NULL, "print the service's lines as they come", .read = read_raw},
+    {"raw", 0, NULL, NULL, "print the service's replies unchanged", .read = read_raw},
     {"color", 0, "auto|always|never", "auto, always or never",
      "colour the tables (default: auto, on a terminal)", .read = read_color},
     {"help", 'h', NULL, NULL, "print this help", .read = read_help},
@@ -133,10 +133,9 @@ static const struct option_spec general_specs[] = {
 };
 
 static const struct option_spec check_specs[] = {
-    {"size", 0, "SIZE", "a size in bytes, which may have K, M, G or T behind it",
-     "of the message that is to fit (default: unknown)", .read = read_size},
-    {"quota", 0, "LIMIT", QUOTA_OPTIONS_LIMIT, "the limit, instead of the one that holds",
-     .read = read_quota},
+    {"size", 0, "SIZE", "a size in bytes, optionally followed by K, M, G or T",
+     "size of the message (default: unknown)", .read = read_size},
+    {"quota", 0, "LIMIT", QUOTA_OPTIONS_LIMIT, "the limit to check against", .read = read_quota},
 };
 
 static const struct option_spec socket_specs[] = {
@@ -171,17 +170,18 @@ static int check_together(const struct ctl_options *options, const struct option
     const struct option_spec *quota = options_table_given(&groups[GROUP_QUOTA]);
 
     if (check && options->query.type != REQUEST_CHECK)
-        return options_fail(error, "--%s goes with check", check->name);
+        return options_fail(error, "--%s needs the command check", check->name);
     if (options->direct && !options->query.has_targets)
-        return options_fail(error, "%s asks the service: it does not go with --direct",
+        return options_fail(error, "%s asks the service and cannot be used with --direct",
                             options->query.verb);
     if (options->direct && socket)
-        return options_fail(error, "--%s is about the service: it does not go with --direct",
+        return options_fail(error, "--%s is for the service and cannot be used with --direct",
                             socket->name);
     if (!options->direct && options->config_path)
-        return options_fail(error, "--config goes with --direct: the service has its own");
+        return options_fail(error, "--config needs --direct: the service has its own options");
     if (!options->direct && quota)
-        return options_fail(error, "--%s goes with --direct: the service has its own", quota->name);
+        return options_fail(error, "--%s needs --direct: the service has its own options",
+                            quota->name);
     return 0;
 }
 
@@ -194,8 +194,9 @@ static int take_words(struct ctl_options *options, char **words, size_t count, c
         return options_fail(error, "a command is missing: check, usage, ping or stats; --help "
                                    "tells more");
     if (ctl_query_from_verb(words[0], &query) < 0)
-        return options_fail(error, "\"%s\" is no command: they are check, usage, ping and stats",
-                            words[0]);
+        return options_fail(
+            error, "\"%s\" is not a command; the commands are check, usage, ping and stats",
+            words[0]);
     query.have_size = options->query.have_size;
     query.size_bytes = options->query.size_bytes;
     query.quota = options->query.quota;

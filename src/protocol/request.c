@@ -79,7 +79,7 @@ static const struct {
 } pairs[] = {
     {"size", parse_size, "size= takes a number of bytes"},
     {"quota", parse_quota,
-     "quota= takes SIZE, SIZE,NNNC or NNNC, where SIZE is bytes or has K, M, G or T behind it"},
+     "quota= takes SIZE, SIZE,NNNC or NNNC, where SIZE is in bytes or followed by K, M, G or T"},
 };
 
 #define PAIRS_COUNT (sizeof(pairs) / sizeof(pairs[0]))
@@ -152,7 +152,7 @@ enum reason request_parse(char *line, size_t length, struct request *ret, const 
     if (request_wants_pairs(line, length))
         ret->type = REQUEST_USAGE;
     if (memchr(line, '\0', length)) {
-        *ret_text = "a request holds no NUL byte";
+        *ret_text = "a request must not contain a NUL byte";
         return REASON_BAD_REQUEST;
     }
     line[length] = '\0';
@@ -176,7 +176,7 @@ enum reason request_parse(char *line, size_t length, struct request *ret, const 
         if (verbs[i].has_target) {
             reason = parse_target(rest, &request, ret_text);
         } else if (*rest != '\0') {
-            *ret_text = "ping and stats take nothing";
+            *ret_text = "ping and stats take no arguments";
             reason = REASON_BAD_REQUEST;
         }
         if (reason == REASON_NONE)

@@ -43,12 +43,14 @@ static const struct {
     [USAGE_RULE_EMPTY] = {"empty", "maildirsize has a first line and no other"},
     [USAGE_RULE_UNREADABLE] = {"unreadable", "maildirsize cannot be read"},
     [USAGE_RULE_LARGE] = {"large", "maildirsize has 5120 bytes or more"},
-    [USAGE_RULE_MALFORMED] = {"malformed", "maildirsize does not parse"},
+    [USAGE_RULE_MALFORMED] = {"malformed", "maildirsize cannot be parsed"},
     [USAGE_RULE_IMPLAUSIBLE] = {"implausible", "a sum in maildirsize is negative or too large"},
-    [USAGE_RULE_OVER] = {"over", "over the limit by a maildirsize that may be out of date"},
+    [USAGE_RULE_OVER] = {"over",
+                         "over the limit according to a maildirsize that may be out of date"},
     [USAGE_RULE_EVERYTHING] = {"everything", "every file counts (--count=everything)"},
-    [USAGE_RULE_LAYOUT] = {"layout", "over the limit by maildirsize, and the mailbox has folders "
-                                     "that --layout=maildir++ does not count"},
+    [USAGE_RULE_LAYOUT] = {"layout",
+                           "over the limit according to maildirsize, and the mailbox has folders "
+                           "that --layout=maildir++ does not count"},
     [USAGE_RULE_STALE_LIMIT] = {"stale-limit", "the limit is only in a maildirsize that was "
                                                "written more than 24 hours ago"},
     [USAGE_RULE_TOOLARGE] = {"toolarge", "the message alone is larger than the limit"},

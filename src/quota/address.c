@@ -51,13 +51,13 @@ static bool has_control(const char *text, size_t length)
 static const char *part_fault(const char *part, size_t length)
 {
     if (has_control(part, length))
-        return "there is a control character in it";
+        return "it contains a control character";
     if (memchr(part, '/', length))
-        return "there is a slash in it";
+        return "it contains a slash";
     if (part[0] == '.')
         return "the local part or the domain begins with a dot";
     if (memmem(part, length, "..", 2))
-        return "there are two dots in a row in it";
+        return "it contains two dots in a row";
     if (!is_utf8(part, length))
         return "it is not valid UTF-8";
     return NULL;
@@ -166,15 +166,15 @@ static int parse_local(const char *text, size_t length, const char *delimiters, 
     if (length == 0 || text[0] != '"') {
         at = memchr(text, '@', length);
         if (!at)
-            return refuse("there is no @ in it", ret_why);
+            return refuse("it contains no @", ret_why);
         *ret_at = (size_t)(at - text);
         return take_local(text, *ret_at, delimiters, ret, ret_why);
     }
     *ret_at = unquote(text, length, unquoted, sizeof(unquoted), &unquoted_length);
     if (*ret_at == 0)
-        return refuse("the quoted local part does not end, or quotes what it may not", ret_why);
+        return refuse("the quoted local part has no closing quote or an invalid escape", ret_why);
     if (*ret_at == length || text[*ret_at] != '@')
-        return refuse("there is no @ behind the quoted local part", ret_why);
+        return refuse("there is no @ after the quoted local part", ret_why);
     if (unquoted_length > sizeof(unquoted))
         return refuse(local_too_long, ret_why);
     return take_local(unquoted, unquoted_length, delimiters, ret, ret_why);
@@ -185,7 +185,7 @@ static int parse_domain(const char *text, size_t length, struct address *ret, co
     const char *fault;
 
     if (memchr(text, '@', length))
-        return refuse("there is more than one @ in it", ret_why);
+        return refuse("it contains more than one @", ret_why);
     if (length > 1 && text[length - 1] == '.')
         length--;
     fault = address_domain_fault(text, length);
@@ -240,9 +240,9 @@ static bool has_parent_component(const char *path)
 int address_template_check(const char *template, const char **ret_why)
 {
     if (template[0] != '/')
-        return refuse("a template for mailboxes is an absolute path", ret_why);
+        return refuse("a template must be an absolute path", ret_why);
     if (has_parent_component(template))
-        return refuse("a template for mailboxes has no component ..", ret_why);
+        return refuse("a template must not contain a component ..", ret_why);
     for (const char *percent = strchr(template, '%'); percent; percent = strchr(percent + 2, '%'))
         if (percent[1] == '\0' || !strchr("und%", percent[1]))
             return refuse("a % is followed by u (the address), n (the local part), d (the "

@@ -136,7 +136,7 @@ static bool check_value(struct limits *limits, const struct lsearch_entry *entry
                   "\"%s\" is too large; the largest limit is 9223372036854775807", excerpt);
     else
         add_fault(limits, entry->line,
-                  "\"%s\" is no limit; write a size (500M; K, M, G, T), a number of messages "
+                  "\"%s\" is not a limit; write a size (500M; K, M, G, T), a number of messages "
                   "(1000C), both (500M,1000C), or 0 or unlimited for none; a comment has a line of "
                   "its own, and a line that begins with white space continues the one above",
                   excerpt);

@@ -160,7 +160,7 @@ static int take_entry(struct lsearch *lsearch, struct span line, struct lsearch_
     } else if (!take_quoted_key(&line, entry)) {
         while (take_continuation(lsearch, &line))
             ; /* what continues it is of no use either */
-        *ret_why = "the key begins with a quote, and no quote ends it";
+        *ret_why = "the key begins with a quote, but has no closing quote";
         return -EBADMSG;
     }
     span_skip_space(&line);

@@ -123,7 +123,7 @@ static void check_template(const struct checker *checker, const char *template)
         is_reachable |= is_inside || is_in(root, path);
     }
     if (!is_reachable)
-        say_fault(checker, "--mailbox", template, "lies under no --root");
+        say_fault(checker, "--mailbox", template, "is not below any --root");
     else if (is_inside)
         check_directory(checker, "--mailbox", template, path);
 }

@@ -47,8 +47,7 @@ static enum reason begin_address(struct target *target, const struct quota_setti
     const char *delimiters = settings->delimiters ? settings->delimiters : "";
 
     if (settings->templates_count == 0)
-        return refuse(REASON_NO_TEMPLATE,
-                      "there is no --mailbox= that says where the mailbox of an address is",
+        return refuse(REASON_NO_TEMPLATE, "an address requires --mailbox=, and there is none",
                       ret_why);
     if (address_parse(text, strlen(text), delimiters, &target->address, ret_why) < 0)
         return REASON_BAD_ADDRESS;

@@ -324,7 +324,8 @@ static void receive(struct connection *connection)
         }
         if (end == -EMSGSIZE) {
             connection->drain = true;
-            refuse(connection, input, length, REASON_TOO_LONG, "a request has at most 8192 bytes");
+            refuse(connection, input, length, REASON_TOO_LONG,
+                   "a request is at most 8192 bytes long");
             return;
         }
     }
@@ -377,7 +378,7 @@ static void on_deadline(struct deadline *deadline, void *userdata)
 {
     (void)userdata;
     give_up(container_of(deadline, struct connection, deadline), REASON_TIMEOUT,
-            "no complete request came in time (--timeout)");
+            "the request was not complete in time (--timeout)");
 }
 
 static int connections_init(struct connections *connections, uint64_t timeout_usec)
@@ -446,7 +447,7 @@ int connections_take(struct connections *connections, int fd)
     if (is_full(connections))
         (void)connections_make_room(
             connections,
-            "made room for another client (--max-connections), no complete request had come");
+            "made room for another client (--max-connections) before the request was complete");
     connection = calloc(1, sizeof(*connection));
     if (!connection) {
         closep(&fd);

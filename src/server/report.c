@@ -181,7 +181,7 @@ static void report_maildirsize(struct report *report, const struct report_entry 
         return;
     fields = fields_of(entry);
     journal_event(report->journal, JOURNAL_MAILDIRSIZE_UNUSABLE, &fields,
-                  "%s: its messages were counted, because %s", entry->subject,
+                  "%s: its messages were counted because %s", entry->subject,
                   usage_rule_text(usage->rule));
 }
 
@@ -246,10 +246,11 @@ static void report_upkeep(struct report *report, const struct report_entry *entr
         return;
     fields = fields_of(entry);
     if (usage->is_unkept && is_daily_news(report, entry, JOURNAL_MAILDIRSIZE_UNKEPT))
-        journal_event(report->journal, JOURNAL_MAILDIRSIZE_UNKEPT, &fields,
-                      "%s: nobody keeps this maildirsize: messages have arrived more than a day "
-                      "after it was written (--maildirsize=ignore?)",
-                      entry->subject);
+        journal_event(
+            report->journal, JOURNAL_MAILDIRSIZE_UNKEPT, &fields,
+            "%s: no program maintains this maildirsize: messages have arrived more than a day "
+            "after it was written (--maildirsize=ignore?)",
+            entry->subject);
     if (usage->count.left_out > 0 && is_daily_news(report, entry, JOURNAL_FOLDERS_LEFT_OUT))
         journal_event(report->journal, JOURNAL_FOLDERS_LEFT_OUT, &fields,
                       "%s: %" PRIu32

@@ -266,7 +266,7 @@ static void on_limits_read(void *userdata)
     journal_log(server->journal, LOG_INFO,
                 server->settings->misconfigured
                     ? "ending: the next query starts a process that reads the options again"
-                    : "idle for long enough (--exit-idle-time)");
+                    : "idle (--exit-idle-time)");
     stop(server);
 }
 
@@ -492,9 +492,8 @@ static bool release(struct server *server)
         paths_report_free(server->paths_report);
         reread_free(server->reread);
     } else
-        journal_log(
-            server->journal, LOG_WARNING,
-            "leaving while a thread is still at work, which ends with its file system's answer");
+        journal_log(server->journal, LOG_WARNING,
+                    "exiting while a thread still waits for a file system");
     manager_free(server->manager);
     sd_event_unref(server->event);
     return ended;
@@ -506,11 +505,11 @@ static int run_loop(struct server *server, char *error)
     int r;
 
     while ((r = sd_event_loop(server->event)) == -ENOMEM) {
-        journal_log(server->journal, LOG_WARNING, "out of memory amid the work; going on");
+        journal_log(server->journal, LOG_WARNING, "out of memory; continuing");
         (void)poll(NULL, 0, RETRY_USEC / USEC_PER_MSEC);
     }
     if (r < 0)
-        snprintf(error, SERVER_ERROR_BYTES_MAX, "cannot go on: %s", strerror(-r));
+        snprintf(error, SERVER_ERROR_BYTES_MAX, "cannot continue: %s", strerror(-r));
     return r < 0 ? r : 0;
 }
 

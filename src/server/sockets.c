@@ -74,7 +74,7 @@ static int take_passed(struct sockets *sockets, int fd, const char *name, struct
     if (listens >= 0 && strcmp(name, "policy") != 0)
         return add(sockets, fd, listens > 0);
     journal_log(journal, LOG_WARNING, "closed descriptor %d, \"%s\", that systemd passed: %s", fd,
-                name, listens < 0 ? "it is no stream socket" : "this name is not served yet");
+                name, listens < 0 ? "it is not a stream socket" : "this name is not served yet");
     closep(&fd);
     return 0;
 }

@@ -75,7 +75,7 @@ static void lookup_end(const struct lookup *lookup)
         confine_handle_release(lookup->confine, lookup->handle);
 }
 
-/* What keeps the kernel beneath the root. */
+/* What keeps the kernel below the root. */
 static uint64_t resolve_beneath(const struct confine_root *root)
 {
     return RESOLVE_NO_MAGICLINKS | (root->is_whole ? RESOLVE_IN_ROOT : RESOLVE_BENEATH);

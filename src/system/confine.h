@@ -23,7 +23,7 @@ struct confine;
 
 /* The error message for -ENOSYS of confine_new(). */
 #define CONFINE_UNAVAILABLE                                                                        \
-    "openat2(2) is unavailable: it keeps every path beneath its root, and needs Linux 5.6 or "     \
+    "openat2(2) is unavailable: it keeps every path below its root, and needs Linux 5.6 or "       \
     "later; RestrictSUIDSGID= and the filters of some containers block it"
 
 /*
@@ -66,7 +66,7 @@ bool confine_release(struct confine *confine);
 const char *confine_moved(struct confine *confine);
 
 /*
- * Opens path beneath its root. flags are those of open(2): O_RDONLY with any of O_DIRECTORY,
+ * Opens path below its root. flags are those of open(2): O_RDONLY with any of O_DIRECTORY,
  * O_NOFOLLOW, O_NONBLOCK, O_NOCTTY, O_NOATIME, or O_PATH with any of O_DIRECTORY, O_NOFOLLOW;
  * O_CLOEXEC is added. Safe to call from several threads at once. Waits as long as the file system
  * does.

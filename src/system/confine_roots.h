@@ -45,7 +45,7 @@ struct confine_target {
 
 /*
  * Finds the root of path. Returns 0 and *ret, or
- * -EXDEV         the path is not absolute or lies beneath no root,
+ * -EXDEV         the path is not absolute or lies below no root,
  * -ENAMETOOLONG  it has PATH_MAX bytes or more.
  */
 int confine_find(const struct confine *confine, const char *path, struct confine_target *ret);

@@ -169,12 +169,12 @@ int sandbox_enter(struct sandbox *sandbox, bool keep_abstract)
     if (ruleset_fd < 0)
         return -errno;
     for (size_t i = 0; i < sandbox->count; i++) {
-        const struct landlock_path_beneath_attr beneath = {
+        const struct landlock_path_beneath_attr below = {
             .allowed_access = rights_of(sandbox->rules[i].access),
             .parent_fd = sandbox->rules[i].fd,
         };
 
-        if (syscall(SYS_landlock_add_rule, ruleset_fd, LANDLOCK_RULE_PATH_BENEATH, &beneath, 0) < 0)
+        if (syscall(SYS_landlock_add_rule, ruleset_fd, LANDLOCK_RULE_PATH_BENEATH, &below, 0) < 0)
             return -errno;
     }
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)

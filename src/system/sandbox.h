@@ -10,7 +10,7 @@
 
 #include "system/cleanup.h"
 
-/* What may be done beneath a directory. */
+/* What may be done below a directory. */
 enum sandbox_access {
     SANDBOX_READ,      /* read files and directories */
     SANDBOX_READ_FILE, /* read files, whose names must be known */
@@ -28,7 +28,7 @@ void sandbox_free(struct sandbox *sandbox);
 DEFINE_FREEP(sandbox)
 
 /*
- * Allows the access beneath the directory that directory_fd is open on (O_PATH suffices); it stays
+ * Allows the access below the directory that directory_fd is open on (O_PATH suffices); it stays
  * the caller's and must stay open until sandbox_enter(). Returns 0 or -ENOMEM.
  */
 int sandbox_allow(struct sandbox *sandbox, int directory_fd, enum sandbox_access access);

@@ -86,7 +86,7 @@ def choose(chance: random.Random, usual: Sequence, odd: Sequence, share: float =
 
 
 class Store:
-    """Mailboxes beneath two roots, and something outside them."""
+    """Mailboxes below two roots, and something outside them."""
 
     def __init__(self, folder: Path, chance: random.Random):
         self.chance = chance

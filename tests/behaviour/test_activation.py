@@ -83,7 +83,7 @@ class ListeningTest(PassedTest):
         daemon = self.start_with([self.listen_at('a'), datagram], names=['query', 'strange'])
         [warning] = daemon.warnings()
         self.assertIn('"strange"', warning)
-        self.assertIn('no stream socket', warning)
+        self.assertIn('not a stream socket', warning)
         self.assertEqual(daemon.ask(self.path), b'123\n')
         datagram.close()
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
@@ -94,7 +94,7 @@ class ListeningTest(PassedTest):
         with open(self.folder / 'file', 'wb') as file:
             daemon = self.start_with([self.listen_at('a'), file], names=['query', 'a b'])
         [warning] = daemon.warnings()
-        self.assertIn('no stream socket', warning)
+        self.assertIn('not a stream socket', warning)
         self.assertEqual(daemon.ask(self.path), b'123\n')
 
     def test_name_that_is_kept(self):

@@ -404,7 +404,7 @@ class ControlTest(ConfigTestCase):
     def test_only_with_direct(self):
         done = self.ctl(self.option, 'ping')
         self.assertEqual((done.returncode, done.stderr), (
-            2, 'exim-quotactl: --config goes with --direct: the service has its own\n'))
+            2, 'exim-quotactl: --config needs --direct: the service has its own options\n'))
 
 
 class ExampleTest(ConfigTestCase):

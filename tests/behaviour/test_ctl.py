@@ -113,7 +113,7 @@ class ServiceTest(CtlTestCase):
             'a@b@/c          -      -  -         -  error   bad-address\n'))
         self.assertEqual(ended.stderr.splitlines(), [
             'exim-quotactl: /etc/passwd: leads outside the roots',
-            'exim-quotactl: a@b@/c: there is more than one @ in it'])
+            'exim-quotactl: a@b@/c: it contains more than one @'])
         self.assertEqual(ended.status, ERROR)
 
     def test_exit_statuses(self):
@@ -442,7 +442,7 @@ class DirectTest(CtlTestCase):
                 self.assertEqual((ended.status, json.loads(ended.stdout)[0]['limit']), (0, 1024))
                 self.assertEqual(len(ended.stderr.splitlines()), lines)
                 self.assertTrue(ended.stderr.startswith(
-                    f'exim-quotactl: {self.limits}:2: "many" is no limit; '))
+                    f'exim-quotactl: {self.limits}:2: "many" is not a limit; '))
 
     def test_limits_that_cannot_be_read(self):
         self.assert_fails(self.ctl('--direct', '--limits=/missing', 'usage', '/x'),
@@ -626,8 +626,8 @@ class OddServerTest(CtlTestCase):
         def talk(client: socket.socket) -> None:
             client.recv(1, socket.MSG_PEEK)  # and closes with the question unread
         self.assert_fails(self.ctl('ping', address=self.serve(talk)),
-                          'the connection was closed without an answer; the journal of the service '
-                          'may tell why')
+                          'the connection was closed without a reply; the journal of the service '
+                          'may say why')
 
     def test_an_answer_before_the_question_was_read(self):
         def talk(client: socket.socket) -> None:
@@ -717,14 +717,14 @@ class CommandLineTest(CtlTestCase):
     def test_mistakes(self):
         for words, text in (
                 ((), 'a command is missing: check, usage, ping or stats'),
-                (('chek', '/x'), '"chek" is no command'),
+                (('chek', '/x'), '"chek" is not a command'),
                 (('check',), 'check needs a target'), (('usage',), 'usage needs a target'),
                 (('ping', '/x'), 'ping takes no target, and so not "/x"'),
                 (('stats', 'x'), 'stats takes no target'),
                 (('--foo', 'ping'), 'there is no option --foo'),
                 (('-x', 'ping'), 'there is no option -x'),
-                (('--size=1', 'usage', '/x'), '--size goes with check'),
-                (('--quota=1', 'ping'), '--quota goes with check'),
+                (('--size=1', 'usage', '/x'), '--size needs the command check'),
+                (('--quota=1', 'ping'), '--quota needs the command check'),
                 (('--size=', 'check', '/x'), '--size= is not accepted: it takes a size'),
                 (('--size=-1', 'check', '/x'), '--size=-1 is not accepted'),
                 (('--size=1X', 'check', '/x'), '--size=1X is not accepted'),
@@ -736,12 +736,12 @@ class CommandLineTest(CtlTestCase):
                 (('ping', '--timeout'), '--timeout needs a value'),
                 (('--json=x', 'ping'), '--json takes no value'),
                 (('--socket=', 'ping'), '--socket= is not accepted'),
-                (('--direct', 'ping'), 'ping asks the service: it does not go with --direct'),
-                (('--direct', 'stats'), 'stats asks the service: it does not go with --direct'),
-                (('--direct', '-s', '/x', 'usage', '/x'), '--socket is about the service'),
-                (('--direct', '--timeout=5', 'usage', '/x'), '--timeout is about the service'),
-                (('--root=/', 'usage', '/x'), '--root goes with --direct: the service has its own'),
-                (('--warn=5', 'check', '/x'), '--warn goes with --direct'),
+                (('--direct', 'ping'), 'ping asks the service and cannot be used with --direct'),
+                (('--direct', 'stats'), 'stats asks the service and cannot be used with --direct'),
+                (('--direct', '-s', '/x', 'usage', '/x'), '--socket is for the service'),
+                (('--direct', '--timeout=5', 'usage', '/x'), '--timeout is for the service'),
+                (('--root=/', 'usage', '/x'), '--root needs --direct: the service has its own'),
+                (('--warn=5', 'check', '/x'), '--warn needs --direct'),
                 (('--direct', '--root=x', 'usage', '/x'), 'it takes an absolute path'),
                 (('--direct', '--mailbox=/%q', 'usage', '/x'), '--mailbox=/%q is not accepted')):
             with self.subTest(words=words):

@@ -45,7 +45,7 @@ FOLDER_IN_MEMORY = '/dev/shm'
 class Question(NamedTuple):
     """A question, and what its answer is to hold."""
 
-    name: str            # what it is about, beneath the root
+    name: str            # what it is about, below the root
     verb: str            # '' for the path form
     expected: dict       # pairs of the answer; for the path form, 'bytes' alone
     address: bool = False
@@ -203,7 +203,7 @@ class RequestFaultsTest(QuestionsTestCase):
             (f'{path.name}@', 'cannot accept', 'a client', '"'))]
         why = os.strerror(fault.error)
         if outcome == 'counted':
-            why = 'its messages were counted, because'
+            why = 'its messages were counted because'
         if fault.function == 'pthread_create':
             why = 'too many mailboxes are waiting to be read'
         if fault.function == 'accept4' and not outcome == 'closed':
@@ -355,7 +355,7 @@ class StartFaultsTest(StartingTestCase):
         self.assertTrue(os.strerror(fault.error) in line or fault.error == SHORT
                         or fault.error == errno.ENOMEM and 'out of memory' in line
                         or fault.error == errno.EPERM and 'only root can' in line
-                        or fault.function == 'fstat' and 'no stream socket' in line
+                        or fault.function == 'fstat' and 'stream socket' in line
                         or fault.error == errno.ENOSYS and self.NO_OPENAT2 in line
                         or fault.function in self.IN_OTHER_WORDS, line)
         self.assertEqual(daemon.process.status, 1, line)
@@ -572,7 +572,7 @@ class RunningFaultsTest(StartingTestCase):
         self.assertIsNone(daemon.process.wait(1))
         daemon.process.send(signal.SIGHUP)
         self.assertEqual(daemon.process.wait(), 0)
-        self.assertIn('idle for long enough', daemon.log_text())
+        self.assertIn('idle (--exit-idle-time)', daemon.log_text())
 
     def stop_faulty(self, title: str, options: tuple[str, ...],
                     stop: Callable[[Daemon], None]) -> None:

@@ -349,7 +349,7 @@ class LimitTest(FieldTestCase):
         daemon = self.start(f'--mailbox={self.root}/%d/%n', limits)
         self.assert_full(daemon, 'joe@example.org', limit=65536)
         # So few in full, and one that says how many more there are.
-        self.assertEqual(len(self.entries_with(daemon, 'limits:', 'is no limit')), 19)
+        self.assertEqual(len(self.entries_with(daemon, 'limits:', 'is not a limit')), 19)
         self.assertEqual(len(self.entries_with(daemon, 'limits: and 981 more')), 1)
 
     def test_row_13_quota_that_was_raised(self):

@@ -181,7 +181,7 @@ class HangingTest(DaemonTestCase):
 
 
 class KindsTest(HangingTest):
-    """A mount beneath the root: everything on it hangs, or some of it."""
+    """A mount below the root: everything on it hangs, or some of it."""
 
     def test_names(self):
         self.check('look', 'far')

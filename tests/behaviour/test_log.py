@@ -131,7 +131,7 @@ class FileTest(LogTest):
             daemon.ask('ping')
         self.assertEqual(daemon.warnings(), [
             f'--mailbox={gone}/%d/%n/Maildir: {gone}: No such file or directory',
-            f'--mailbox={outside}/%n: lies under no --root'])
+            f'--mailbox={outside}/%n: is not below any --root'])
 
     @needs_root
     def test_directories_that_are_hidden(self):

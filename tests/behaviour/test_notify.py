@@ -59,7 +59,7 @@ class NotifyTest(DaemonTestCase):
         self.wait_for_message('STATUS=3 queries, 1 over quota, 1 errors')
         for _ in range(1231):
             daemon.ask(b'ping\n')
-        self.wait_for_message('STATUS=1,234 queries, 1 over quota, 1 errors')
+        self.wait_for_message('STATUS=1234 queries, 1 over quota, 1 errors')
 
     def test_stopping(self):
         daemon = self.start_and_listen('--timeout=86400000')
@@ -122,7 +122,7 @@ class NotifyTest(DaemonTestCase):
         faults = [entry.text for entry in daemon.entries('warning')]
         self.assertEqual([text.split(' ')[0] for text in faults],
                          [f'{limits}:1:', f'{limits}:1:', f'{limits}:3:'])
-        self.assertIn('"4Q" is no limit; write a size', faults[0])
+        self.assertIn('"4Q" is not a limit; write a size', faults[0])
         loaded = [entry.text for entry in daemon.entries('info') if 'loaded' in entry.text]
         self.assertEqual(loaded, [f'{limits}: {rest}' for rest in (
             '1 limits loaded', '1 limits loaded', '1 limits loaded',

@@ -209,8 +209,8 @@ class CheckConfigTest(DaemonTestCase):
         said = ended.stderr.splitlines()
         self.assertEqual(said[:2], [
             f'exim-quotad: --mailbox={self.root}/vhosts/%d/%n: {self.root}/vhosts: No such file or '
-            'directory', 'exim-quotad: --mailbox=/srv/mail/%n: lies under no --root'])
-        self.assertTrue(said[2].startswith(f'exim-quotad: {limits}:2: "0MM" is no limit; '))
+            'directory', 'exim-quotad: --mailbox=/srv/mail/%n: is not below any --root'])
+        self.assertTrue(said[2].startswith(f'exim-quotad: {limits}:2: "0MM" is not a limit; '))
         self.assertEqual(said[-1], f'exim-quotad: {limits}: and 81 more')
         self.assertEqual(len(said), 2 + 20)
         self.assertIn(f'--limits={limits}: 1 limits loaded, 100 unusable\n', ended.stdout)

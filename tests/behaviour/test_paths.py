@@ -24,7 +24,7 @@ def plain_path(path: Union[str, Path]) -> str:
 
 
 class PathTest(DaemonTestCase):
-    """Mailboxes beneath a root, and what lies beside it."""
+    """Mailboxes below a root, and what lies beside it."""
 
     def setUp(self) -> None:
         super().setUp()

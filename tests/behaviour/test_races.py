@@ -35,7 +35,7 @@ CLONE_NEWNS = 0x20000
 
 
 class Swap(NamedTuple):
-    """What is swapped with a symbolic link, beneath the folder of the root, and what is asked."""
+    """What is swapped with a symbolic link, below the folder of the root, and what is asked."""
 
     place: str
     target: str
@@ -55,7 +55,7 @@ SWAPS = (
     Swap('mbox', 'mbox'),
 )
 
-# Paths beneath the root, `{}`, that must not lead to what lies beside it. Links are made before.
+# Paths below the root, `{}`, that must not lead to what lies beside it. Links are made before.
 ESCAPES = (
     '{}/../outside/box', '{}/box/../../outside/box', '{}//..//outside/box', '{}/./../outside/box',
     '{}/box/cur/../../../outside/box', '{}/' + '../' * 30 + 'etc/passwd', '{}/..', '{}/box/../..',
@@ -144,7 +144,7 @@ class EscapeTest(DaemonTestCase):
         os.truncate(path, size)
 
     def start_without_landlock(self, *options: str, wrapper: tuple = ()) -> Daemon:
-        """Starts a daemon that has nothing but openat2 to keep it beneath its root."""
+        """Starts a daemon that has nothing but openat2 to keep it below its root."""
         command = without_calls.command(without_calls.LANDLOCK_CREATE_RULESET)
         daemon = self.start('--on-error=defer', '--user=0', *options, wrapper=(*wrapper, *command))
         self.assertIn('Landlock is unavailable', str(daemon.entries()))

@@ -60,20 +60,20 @@ static void prepare(void)
 /* Adds the folder of the counts to what a rule set allows. */
 static void allow_counts(int ruleset_fd)
 {
-    struct landlock_path_beneath_attr beneath = {
+    struct landlock_path_beneath_attr below = {
         .allowed_access = LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE |
                           LANDLOCK_ACCESS_FS_MAKE_REG | FS_TRUNCATE,
         .parent_fd = (int)real_syscall(SYS_openat, AT_FDCWD, COUNTS_FOLDER, O_PATH | O_CLOEXEC, 0),
     };
 
     /* An old kernel, or a set that is not about truncating, takes no such rule. */
-    if (real_syscall(SYS_landlock_add_rule, ruleset_fd, LANDLOCK_RULE_PATH_BENEATH, &beneath, 0) <
+    if (real_syscall(SYS_landlock_add_rule, ruleset_fd, LANDLOCK_RULE_PATH_BENEATH, &below, 0) <
         0) {
-        beneath.allowed_access &= ~FS_TRUNCATE;
-        (void)real_syscall(SYS_landlock_add_rule, ruleset_fd, LANDLOCK_RULE_PATH_BENEATH, &beneath,
+        below.allowed_access &= ~FS_TRUNCATE;
+        (void)real_syscall(SYS_landlock_add_rule, ruleset_fd, LANDLOCK_RULE_PATH_BENEATH, &below,
                            0);
     }
-    (void)real_syscall(SYS_close, beneath.parent_fd);
+    (void)real_syscall(SYS_close, below.parent_fd);
 }
 
 /*

@@ -88,7 +88,7 @@ static struct hangfs *enter(enum kind kind)
     return hangfs;
 }
 
-/* The name beneath the source of what has the path beneath the mount. */
+/* The name below the source of what has the path below the mount. */
 static const char *name_of(const char *path)
 {
     return path[1] == '\0' ? "." : path + 1;

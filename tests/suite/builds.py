@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The builds, each in its folder beneath build/, and the unit tests in them."""
+"""The builds, each in its folder below build/, and the unit tests in them."""
 
 import json
 import os

@@ -137,7 +137,7 @@ def _errors(folder: Path) -> Path:
 
 
 def _read(folder: Path, root: Path) -> dict[str, SourceFile]:
-    """Returns the files of src/, by their paths beneath it, sorted."""
+    """Returns the files of src/, by their paths below it, sorted."""
     sources = (root / 'src').resolve()
     objects = sorted(map(str, (folder / 'src').rglob('*.gcno')))
     with tempfile.TemporaryDirectory() as empty:  # gcov looks for sources around it, too

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The fuzz targets: each reads its seeds, then what libFuzzer makes of them, for a while.
 
-What was learnt stays beneath the build folder, and is where the next run goes on; nothing is
+What was learnt stays below the build folder, and is where the next run goes on; nothing is
 written to the sources. An input that makes a target crash is kept, and printed.
 """
 

@@ -27,7 +27,7 @@ everybody:
 
 BAD_ADDRESS, BAD_REQUEST, OUTSIDE_ROOT = 'bad-address', 'bad-request', 'outside-root'
 
-# Through Exim: the recipient, and the mailbox beneath the spool or the reason for the error.
+# Through Exim: the recipient, and the mailbox below the spool or the reason for the error.
 # Exim removes quotes, comments and routes, and lets through what it takes for an atom.
 THROUGH_EXIM = (
     ('joe@odd.example', 'odd.example/joe'),

@@ -76,7 +76,7 @@ BEYOND_THE_UNIT = {
                           ('sethostname', 'x', 1), ('swapoff', '/'), ('reboot', 0)],
 }
 
-# What is not there for the service, beneath directories that are: not even Landlock is asked. The
+# What is not there for the service, below directories that are: not even Landlock is asked. The
 # last two are where systemd puts a service's mounts together, of which no copy shall stay behind.
 HIDDEN = ('/sys/kernel', '/run/dbus', '/run/systemd/mount-rootfs/usr',
           '/run/systemd/unit-root/usr')

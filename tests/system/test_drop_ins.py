@@ -207,6 +207,6 @@ class InheritedDescriptors(Scenario):
         messages = [entry['MESSAGE'] for entry in entries]
         print('\n'.join(messages))
         self.assertEqual(len(messages), 1)
-        self.assertRegex(messages[0], 'closed descriptor [0-9]+, .*it is no stream socket')
+        self.assertRegex(messages[0], 'closed descriptor [0-9]+, .*it is not a stream socket')
         opened = self.container.run(['ls', '-l', f'/proc/{self.service.main_pid()}/fd']).stdout
         self.assertNotIn('fifo', opened)

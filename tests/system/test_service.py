@@ -133,10 +133,10 @@ class Interruptions(ServiceScenario):
         exits = 50 if is_long() else 15
         # Each client pauses so long that now and then all of them do.
         with self.service.load(self.answers, CLIENTS, think_msec=800) as load:
-            wait_until(lambda: self._count('idle for long enough') >= exits, 'idle exits', 300)
+            wait_until(lambda: self._count('idle (--exit-idle-time)') >= exits, 'idle exits', 300)
             seen = load.stop()
 
-        print(f'{self._count("idle for long enough")} idle exits at --exit-idle-time=100ms')
+        print(f'{self._count("idle (--exit-idle-time)")} idle exits at --exit-idle-time=100ms')
         self._assert_flawless(seen)
 
     def _assert_flawless(self, seen: dict) -> None:
@@ -180,7 +180,7 @@ class Limits(ServiceScenario):
             self.file, 'user1@example.org: 0MM\nuser2@example.org: 6000\n*: 4K\n')
         status, said = self.reload()
         self.assertEqual((status, len(said)), (0, 2))
-        self.assertTrue(said[0].startswith(f'{self.file}:1: "0MM" is no limit; '))
+        self.assertTrue(said[0].startswith(f'{self.file}:1: "0MM" is not a limit; '))
         self.assertEqual(said[1], f'{self.file}: 2 limits loaded, 1 unusable')
         self.assertEqual([self.limit_of(number) for number in range(3)], ['4096', '0', '6000'])
 
@@ -195,7 +195,7 @@ class Limits(ServiceScenario):
         self.assertNotEqual(status, 0)
         self.assertEqual(said, [f'exim-quotad: --limits={self.file}: cannot be opened: No such '
                                 'file or directory'])
-        time.sleep(6)  # it is idle for long enough, and would lose them
+        time.sleep(6)  # it is idle (--exit-idle-time), and would lose them
         self.assertEqual([self.limit_of(number) for number in range(2)], ['4096', '5000'])
         self.assertEqual(self.container.unit(SERVICE, 'ActiveState', 'MainPID'),
                          {'ActiveState': 'active', 'MainPID': str(pid)})

@@ -57,7 +57,7 @@ class Dropped:
 
     def __init__(self, path: Path):
         self.path = path
-        self.sizes: dict[Path, int] = {}  # of the messages, by their paths beneath the Maildir
+        self.sizes: dict[Path, int] = {}  # of the messages, by their paths below the Maildir
         self.folders = [Path()]
         self._number = 0
         self._make_folder(Path())

@@ -112,7 +112,7 @@ static inline void box_remove(const struct box *box, const char *name)
     assert_return_code(tree_remove(box_path(box, name, path)), errno);
 }
 
-/* Makes the temporary folder beneath parent, and names the mailbox, which is not there yet. */
+/* Makes the temporary folder below parent, and names the mailbox, which is not there yet. */
 static inline void box_init_root(struct box *box, const char *parent)
 {
     assert_in_range(snprintf(box->root, sizeof(box->root), "%s/quotad-XXXXXX", parent), 1,
@@ -132,7 +132,7 @@ static inline void box_open(struct box *box)
     assert_int_equal(confine_add_root(box->confine, box->root), 0);
 }
 
-/* Makes a mailbox without anything in it, in a folder of its own beneath parent. */
+/* Makes a mailbox without anything in it, in a folder of its own below parent. */
 static inline void box_init_in(struct box *box, const char *parent)
 {
     box_init_root(box, parent);

@@ -42,7 +42,7 @@ struct holder {
 };
 
 struct fixture {
-    struct box box;       /* what is shown by hangfs lies beneath its root */
+    struct box box;       /* what is shown by hangfs lies below its root */
     char mount_point[80]; /* "" where there is no hangfs */
     struct hangfs hangfs;
     dev_t disk, hanging; /* the devices of the two */

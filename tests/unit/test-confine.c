@@ -386,7 +386,7 @@ static void paths(void **state)
         {"@/inside/fifo/", O_PATH, -ENOTDIR, NULL},
         {"@/inside/socket", O_PATH, 0, "@/inside/socket"},
         {"@/inside/socket", O_RDONLY, -ENXIO, NULL},
-        /* not beneath a root */
+        /* not below a root */
         {"", O_RDONLY, -EXDEV, NULL},
         {"file", O_RDONLY, -EXDEV, NULL},
         {"./inside/file", O_RDONLY, -EXDEV, NULL},
@@ -479,7 +479,7 @@ static void links(void **state)
     assert_true(rows_hold(*state, BENEATH, rows, ARRAY_SIZE(rows)));
 }
 
-/* What no openat2 beneath one root opens: an absolute link begins again at the root it names. */
+/* What no openat2 below one root opens: an absolute link begins again at the root it names. */
 static void absolute_links(void **state)
 {
     static const struct row rows[] = {

@@ -118,7 +118,7 @@ static void answers(void **state)
         "\"limit\": 18446744073709551615, \"message_limit\": 0, \"percent\": 0, "
         "\"source\": \"scan\", \"mailbox\": \"/x \\\"y\\\"\", \"text\": \"12\"},\n"
         "  {\"target\": \"c\", \"status\": \"error\", \"reason\": \"bad-answer\", "
-        "\"text\": \"this is no answer of exim-quotad: 250 OK\\u000d\\u000a\"},\n"
+        "\"text\": \"this is not a reply from exim-quotad: 250 OK\\u000d\\u000a\"},\n"
         "  {\"status\": \"ok\", \"version\": \"0.1.0\", \"target\": 7, \"new\": 0, "
         "\"odd\": \"007\"}\n"
         "]\n";

@@ -488,37 +488,37 @@ static void faults_are_named(void **state)
         {TEXT("\"u@d\"\n"), 1, "no limit after the key"},
         {TEXT("u@d:\nd: 1\n"), 1, "no limit after the key"},
         {TEXT("u@d:\n\n 1\n"), 1, "no limit after the key"},
-        {TEXT("u@d: lots\n"), 1, "\"lots\" is no limit; write a size (500M; K, M, G, T)"},
-        {TEXT("u@d: 1,\n"), 1, "\"1,\" is no limit"},
-        {TEXT("u@d: 1,2\n"), 1, "\"1,2\" is no limit"},
-        {TEXT("u@d: -1\n"), 1, "\"-1\" is no limit"},
-        {TEXT("u@d: 1 G\n"), 1, "\"1 G\" is no limit"},
-        {TEXT("u@d: 1\n G\n"), 1, "\"1 G\" is no limit"},
-        {TEXT("u@d:: 1\n"), 1, "\": 1\" is no limit"},
-        {TEXT("u@d 1: 2\n"), 1, "\"1: 2\" is no limit"},
-        {TEXT("u@d: 1 # much\n"), 1, "\"1 # much\" is no limit"},
-        {TEXT("u@d: 1\n # much\n"), 1, "\"1 # much\" is no limit"},
-        {TEXT("u@d: 1\n  d: 2\n"), 1, "\"1 d: 2\" is no limit"},
-        {TEXT("u@d: \"1\"\n"), 1, "\"\"1\"\" is no limit"},
-        {TEXT("u@d: \x1b[2J\xc3\xbc\n"), 1, "\"?[2J\?\?\" is no limit"},
+        {TEXT("u@d: lots\n"), 1, "\"lots\" is not a limit; write a size (500M; K, M, G, T)"},
+        {TEXT("u@d: 1,\n"), 1, "\"1,\" is not a limit"},
+        {TEXT("u@d: 1,2\n"), 1, "\"1,2\" is not a limit"},
+        {TEXT("u@d: -1\n"), 1, "\"-1\" is not a limit"},
+        {TEXT("u@d: 1 G\n"), 1, "\"1 G\" is not a limit"},
+        {TEXT("u@d: 1\n G\n"), 1, "\"1 G\" is not a limit"},
+        {TEXT("u@d:: 1\n"), 1, "\": 1\" is not a limit"},
+        {TEXT("u@d 1: 2\n"), 1, "\"1: 2\" is not a limit"},
+        {TEXT("u@d: 1 # much\n"), 1, "\"1 # much\" is not a limit"},
+        {TEXT("u@d: 1\n # much\n"), 1, "\"1 # much\" is not a limit"},
+        {TEXT("u@d: 1\n  d: 2\n"), 1, "\"1 d: 2\" is not a limit"},
+        {TEXT("u@d: \"1\"\n"), 1, "\"\"1\"\" is not a limit"},
+        {TEXT("u@d: \x1b[2J\xc3\xbc\n"), 1, "\"?[2J\?\?\" is not a limit"},
         {TEXT("u@d: 0123456789012345678901234567890123456789x\n"), 1,
-         "\"0123456789012345678901234567890123456789\" is no limit"},
+         "\"0123456789012345678901234567890123456789\" is not a limit"},
         {TEXT("u@d: 9223372036854775808\n"), 1, "\"9223372036854775808\" is too large"},
         {TEXT("u@d: 8388608T\n"), 1, "too large; the largest limit is 9223372036854775807"},
         /* keys */
         {TEXT("u@d: 1\n: 1\n"), 2, "no address can match the key: the domain is empty"},
         {TEXT("\"\": 1\n"), 1, "the domain is empty"},
-        {TEXT("\"u@d: 1\n"), 1, "no quote ends it"},
-        {TEXT("\"u@d\\\": 1\n"), 1, "no quote ends it"},
-        {TEXT("\"u@d\\"), 1, "no quote ends it"},
-        {TEXT("\""), 1, "no quote ends it"},
-        {TEXT("\"\n\": 1\n"), 1, "no quote ends it"},
+        {TEXT("\"u@d: 1\n"), 1, "no closing quote"},
+        {TEXT("\"u@d\\\": 1\n"), 1, "no closing quote"},
+        {TEXT("\"u@d\\"), 1, "no closing quote"},
+        {TEXT("\""), 1, "no closing quote"},
+        {TEXT("\"\n\": 1\n"), 1, "no closing quote"},
         {TEXT("@d: 1\n"), 1, "local part is empty; a key is user@domain, *@domain, domain, or *"},
         {TEXT("u@: 1\n"), 1, "domain is empty"},
         {TEXT("*.d: 1\n"), 1, "neither a name"},
         {TEXT("u@*: 1\n"), 1, "neither a name"},
         {TEXT("d.: 1\n"), 1, "ends with a dot"},
-        {TEXT("a b: 1\n"), 1, "\"b: 1\" is no limit"},
+        {TEXT("a b: 1\n"), 1, "\"b: 1\" is not a limit"},
         {TEXT("\"a b\": 1\n"), 1, "neither a name"},
         {TEXT("u/v@d: 1\n"), 1, "slash"},
         {TEXT("\"u\\0@d\": 1\n"), 1, "control character"},
@@ -552,11 +552,11 @@ static void faults_are_named(void **state)
         /* the number of the line */
         {TEXT("d: 1\nu@d: 1\nx\n"), 3, "no limit"},
         {TEXT("d: 1,\n 7C\nx\n"), 3, "no limit"},
-        {TEXT("d:\n 1\n ,\n 7C\n\n# a\n\n #b\nx: y\nz:"), 9, "\"y\" is no limit"},
+        {TEXT("d:\n 1\n ,\n 7C\n\n# a\n\n #b\nx: y\nz:"), 9, "\"y\" is not a limit"},
         {TEXT("d: 1\r\n\r\nx\r\n"), 3, "no limit"},
-        {TEXT("d:\n 1\n x\nu@d: 1\n"), 1, "\"1 x\" is no limit"},
+        {TEXT("d:\n 1\n x\nu@d: 1\n"), 1, "\"1 x\" is not a limit"},
         /* what an equal key further up hides is checked too */
-        {TEXT("d: 1\nd: x\n"), 2, "\"x\" is no limit"},
+        {TEXT("d: 1\nd: x\n"), 2, "\"x\" is not a limit"},
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -581,7 +581,7 @@ static const struct {
     const char *address;
     const char *limit;
 } faulty[] = {
-    /* a key whose value is no limit is unusable, and hides what is less exact */
+    /* a key whose value is not a limit is unusable, and hides what is less exact */
     {"u@d: x\nd: 2\n*: 3\n", "1", "u@d", "!"},
     {"u@d: x\nd: 2\n*: 3\n", "1", "v@d", "2,0C"},
     {"u@d\nd: 2\n*: 3\n", "1", "u@d", "!"},
@@ -610,7 +610,7 @@ static const struct {
     {"\"u@d: 1\n*: 3\n", "1", "u@d", "3,0C"},
     {"\"u@d: 1\n ,2C\n  3\n*: 3\n", "1", "u@d", "3,0C"},
     {"u@d: 1\n\"\n", "2", "u@d", "1,0C"},
-    /* lines that continue nothing, one by one; and those of a value that is no limit */
+    /* lines that continue nothing, one by one; and those of a value that is not a limit */
     {"u@d: 1\n\n 2\n 3\n*: 3\n", "3 4", "u@d", "1,0C"},
     {"u@d: 1\n\n 2\n 3\n*: 3\n", "3 4", "v@d", "3,0C"},
     {" u@d: 1\n", "1", "u@d", "-"},
@@ -796,7 +796,7 @@ static void check_failure(const char *path, int result, const char *text)
 static void files_that_are_none_are_refused(void **state)
 {
     const struct directory *directory = *state;
-    char path[128], beneath[160];
+    char path[128], below[160];
 
     file_path(directory, 0, path);
     check_failure(path, -ENOENT, "cannot be opened: No such file or directory");
@@ -808,8 +808,8 @@ static void files_that_are_none_are_refused(void **state)
     assert_int_equal(unlink(path), 0);
 
     write_file(path, "", 0);
-    (void)snprintf(beneath, sizeof(beneath), "%s/x", path);
-    check_failure(beneath, -ENOTDIR, "cannot be opened: Not a directory");
+    (void)snprintf(below, sizeof(below), "%s/x", path);
+    check_failure(below, -ENOTDIR, "cannot be opened: Not a directory");
 
     /* The end of a file that is all hole is found without reading it. */
     assert_int_equal(truncate(path, (off_t)LIMITS_FILE_BYTES_MAX + 1), 0);

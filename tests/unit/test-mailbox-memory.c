@@ -19,7 +19,7 @@
 #define TEXT "1000000S,50C\n500 5\n"
 
 struct fixture {
-    struct box box; /* beneath whose root the mailboxes are */
+    struct box box; /* below whose root the mailboxes are */
     enum filesystem_kind kind;
     struct mailbox_settings settings;
     struct mailbox_nowait memory;
@@ -250,7 +250,7 @@ static enum child_result read_nothing_of_another_mount(void *userdata)
     return check_recalled(fixture, "mounted");
 }
 
-/* Mailboxes often lie on a file system of their own beneath the root. */
+/* Mailboxes often lie on a file system of their own below the root. */
 static void another_mount_is_remembered_too(void **state)
 {
     struct fixture *fixture = *state;

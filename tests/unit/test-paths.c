@@ -81,13 +81,13 @@ static void templates_lead_somewhere_or_not(void **state)
         {"/root", "/root/missing/constant", "No such file or directory", "/root/missing"},
         {"/root", "/root/file/%n", "Not a directory", "/root/file"},
         {"/root", "/root/out/%n", "leads outside the roots", "/root/out"},
-        {"/root", "/rooted/%n", "lies under no --root", NULL},
-        {"/root", "/roo/%n", "lies under no --root", NULL},
-        {"/root", "/other/%d/%n", "lies under no --root", NULL},
+        {"/root", "/rooted/%n", "is not below any --root", NULL},
+        {"/root", "/roo/%n", "is not below any --root", NULL},
+        {"/root", "/other/%d/%n", "is not below any --root", NULL},
         /* it may lead to the root, by a domain of that name */
         {"/root", "/%d/%n", NULL, NULL},
         {"/root/there", "/root/%d/%n", NULL, NULL},
-        {"/root/there", "/root/%%/%n", "lies under no --root", NULL},
+        {"/root/there", "/root/%%/%n", "is not below any --root", NULL},
     };
     char text[8192], expected[8192];
 

@@ -347,7 +347,7 @@ static void what_is_no_target_is_refused(void **state)
 
     (void)state;
     assert_int_equal(target_begin(&target, &settings, NULL, &terms, bad, &why), REASON_BAD_ADDRESS);
-    assert_string_equal(why, "there is no @ in it");
+    assert_string_equal(why, "it contains no @");
     settings.templates_count = 0;
     assert_int_equal(target_begin(&target, &settings, NULL, &terms, good, &why),
                      REASON_NO_TEMPLATE);

@@ -25,7 +25,7 @@ SETTLE_SECONDS = 3.1
 # The group of those that have one line in their maildirsize.
 PLAIN = 'plain'
 
-TEMPLATE = '%d/%n'  # beneath the root
+TEMPLATE = '%d/%n'  # below the root
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,7 @@ def start_bare(program: Path, folder: Path, threads: int) -> Server:
 
 def start_quotad(program: Path, folder: Path, root: Path, options: Sequence[str] = (),
                  name: str = 'quotad') -> Server:
-    """Starts exim-quotad for the mailboxes beneath the root; its files in the folder have the name.
+    """Starts exim-quotad for the mailboxes below the root; its files in the folder have the name.
 
     What it reports goes to a file, too.
     """

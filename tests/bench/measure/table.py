@@ -9,7 +9,7 @@ VERDICTS = {True: 'met', False: '**missed**', None: 'not measured'}
 
 
 def of(results: Results, heading: Iterable[str]) -> str:
-    """Returns the whole table beneath the lines of the heading."""
+    """Returns the whole table below the lines of the heading."""
     parts = ['\n'.join(heading)]
     if results.bounds:
         bounds = Section('Targets', ('what', 'bound', 'measured', ''))

@@ -16,7 +16,7 @@ REMOVE_SECONDS = 10
 
 
 class Cgroup:
-    """A control group beneath that of this process, in each hierarchy that systemd may use."""
+    """A control group below that of this process, in each hierarchy that systemd may use."""
 
     def __init__(self) -> None:
         name = f'{PREFIX}{os.getpid()}-{secrets.token_hex(4)}'

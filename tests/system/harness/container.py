@@ -140,7 +140,7 @@ class Container:
             options.append('--keep-unit')  # nobody there to make a scope for it
         for bind, where in (('--bind', self._binds), ('--bind-ro', self._read_only_binds)):
             for inside, outside in where.items():
-                # What is mounted beneath the folder stays outside: the image is, for one.
+                # What is mounted below the folder stays outside: the image is, for one.
                 options.append(f'{bind}={_escape(outside)}:{_escape(inside)}:norbind')
         return options
 

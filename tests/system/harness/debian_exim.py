@@ -53,7 +53,7 @@ class DebianExim(Exim):
                         files: Optional[Mapping[str, str]] = None) -> None:
         """Makes Debian's split configuration, with our ACL files as they are installed.
 
-        More macros, or other values of those in MACROS; more files, by their path beneath FOLDER.
+        More macros, or other values of those in MACROS; more files, by their path below FOLDER.
         """
         container = self._container
         container.run(['rm', '-f', CONFIGURATION])  # it would count for more

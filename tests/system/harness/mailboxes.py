@@ -48,7 +48,7 @@ class Mailboxes:
         return path
 
     def give_away(self, path: str) -> None:
-        """Makes vmail the owner of path, of all beneath it and of the folders up to the spool."""
+        """Makes vmail the owner of path, of all below it and of the folders up to the spool."""
         def chown() -> None:
             above = [folder for folder in Path(path).parents if folder.is_relative_to(SPOOL)]
             for each in (*above, Path(path), *Path(path).rglob('*')):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Where things are: the sources, and what the system tests make beneath the build folder."""
+"""Where things are: the sources, and what the system tests make below the build folder."""
 
 from pathlib import Path
 
