@@ -133,10 +133,10 @@ class Interruptions(ServiceScenario):
         exits = 50 if is_long() else 15
         # Each client pauses so long that now and then all of them do.
         with self.service.load(self.answers, CLIENTS, think_msec=800) as load:
-            wait_until(lambda: self._count('idle (--exit-idle-time)') >= exits, 'idle exits', 300)
+            wait_until(lambda: self._count(r'idle \(--exit') >= exits, 'idle exits', 300)
             seen = load.stop()
 
-        print(f'{self._count("idle (--exit-idle-time)")} idle exits at --exit-idle-time=100ms')
+        print(f'{self._count(r"idle \(--exit")} idle exits at --exit-idle-time=100ms')
         self._assert_flawless(seen)
 
     def _assert_flawless(self, seen: dict) -> None:
@@ -195,7 +195,7 @@ class Limits(ServiceScenario):
         self.assertNotEqual(status, 0)
         self.assertEqual(said, [f'exim-quotad: --limits={self.file}: cannot be opened: No such '
                                 'file or directory'])
-        time.sleep(6)  # it is idle (--exit-idle-time), and would lose them
+        time.sleep(6)  # it is idle for long enough, and would lose them
         self.assertEqual([self.limit_of(number) for number in range(2)], ['4096', '5000'])
         self.assertEqual(self.container.unit(SERVICE, 'ActiveState', 'MainPID'),
                          {'ActiveState': 'active', 'MainPID': str(pid)})
