@@ -977,7 +977,7 @@ static void need_cached(struct confine *confine)
     int fd = confine_open_cached(confine, "/", O_PATH, NULL);
 
     if (fd == -EOPNOTSUPP)
-        skip();
+        skip_because("the kernel does not tell what is in memory");
     assert_true(fd >= 0);
     (void)close(fd);
 }
@@ -1134,7 +1134,7 @@ static void planted_links(void **state)
     FILE *sysctl;
 
     if (geteuid() != 0)
-        skip();
+        skip_because("it needs root");
     make_directory(fixture, "@/inside/sticky");
     make_directory(fixture, "@/inside/plain");
     make_directory(fixture, "@/inside/theirs");
@@ -1608,10 +1608,10 @@ static void cold_file(void **state)
     assert_int_equal(statfs(fixture->base, &filesystem), 0);
     if ((unsigned long)filesystem.f_type == TMPFS_MAGIC ||
         (unsigned long)filesystem.f_type == RAMFS_MAGIC)
-        skip(); /* there, nothing is ever cold */
+        skip_because("nothing is ever cold in memory");
     sysctl = fopen("/proc/sys/vm/drop_caches", "we");
     if (!sysctl)
-        skip();
+        skip_because("nothing can be evicted from memory");
     make_directory(fixture, "@/inside/cold");
     make_directory(fixture, "@/inside/cold/directory");
     make_file(fixture, "@/inside/cold/directory/file", "inside");

@@ -369,7 +369,7 @@ static void exim_reads_the_same_entries(void **state)
     char path[128], text[64];
 
     if (!exim_path())
-        skip();
+        skip_because("there is no Exim");
     exim = exim_begin(*state);
     for (size_t i = 0; i < ARRAY_SIZE(entries); i++) {
         file_path(*state, i, path);
@@ -438,7 +438,7 @@ static void exim_agrees_on_random_files(void **state)
     struct exim exim;
 
     if (!exim_path())
-        skip();
+        skip_because("there is no Exim");
     exim = exim_begin(*state);
     while (accepted < ARRAY_SIZE(readings)) {
         _cleanup_(limits_freep) struct limits *limits = NULL;
@@ -862,7 +862,7 @@ static void memory_may_be_missing(void **state)
     FILE *file;
 
     if (__sanitizer_print_stack_trace)
-        skip(); /* a sanitizer ends the program instead */
+        skip_because("a sanitizer ends the program instead");
     file_path(*state, 0, path);
     write_file(path, "", 0);
     assert_int_equal(truncate(path, 64 << 20), 0);

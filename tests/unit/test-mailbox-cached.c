@@ -47,7 +47,7 @@ static void what_is_in_memory_answers_the_same(void **state)
     bool is_disk = filesystem_kind(fixture->box.fd) == FILESYSTEM_DISK;
 
     if (!has_cached(fixture))
-        skip();
+        skip_because("the kernel does not tell what is in memory");
     put_folder(fixture);
     box_folder(&fixture->box, ".Dot");
     put_text(fixture, ".Dot/maildirsize", "8S\n8 8\n", 7);
@@ -97,7 +97,7 @@ static void the_options_that_always_take_a_thread(void **state)
     struct mailbox mailbox;
 
     if (!has_cached(fixture))
-        skip();
+        skip_because("the kernel does not tell what is in memory");
     put_maildirsize(fixture, "1000S\n500 5\n");
     for (int option = 0; option < 2; option++) {
         fixture->settings.ignore_maildirsize = option == 0;
@@ -119,7 +119,7 @@ static void what_would_wait_says_for_which_device(void **state)
     struct stat st;
 
     if (!has_cached(fixture))
-        skip();
+        skip_because("the kernel does not tell what is in memory");
     put_folder(fixture);
     box_put(&fixture->box, "../mbox", 1);
     box_mkdir(&fixture->box, "../bare");
@@ -171,7 +171,7 @@ static void a_file_on_disk_is_not_waited_for(void **state)
     int r = MAILBOX_ANSWERED;
 
     if (!has_cached(fixture) || filesystem_kind(fixture->box.fd) != FILESYSTEM_DISK)
-        skip();
+        skip_because("it needs a local disk, and a kernel that tells what is in memory");
     put_maildirsize(fixture, "1000S\n500 5\n");
     path_of(fixture, "maildirsize", maildirsize);
     /* A fast disk may have it back before it is asked for, but not each time. */
@@ -182,7 +182,7 @@ static void a_file_on_disk_is_not_waited_for(void **state)
         mailbox_close(&mailbox);
         assert_true(attempts < 1000);
         if (!evict(maildirsize))
-            skip();
+            skip_because("nothing can be evicted from memory");
         r = probe_cached(fixture, "", (struct kinds){FILESYSTEM_DISK, ALWAYS}, &mailbox);
         assert_true(r == MAILBOX_ANSWERED || r == MAILBOX_WOULD_BLOCK);
         mailbox_close(&mailbox);
@@ -237,7 +237,7 @@ static void system_calls_fail_in_memory(void **state)
     };
 
     if (!has_cached(fixture) || filesystem_kind(fixture->box.fd) != FILESYSTEM_DISK)
-        skip();
+        skip_because("it needs a local disk, and a kernel that tells what is in memory");
     put_maildirsize(fixture, "1000S\n500 5\n");
     for (size_t i = 0; i < ARRAY_SIZE(failures); i++)
         if (child_run(with_failure, &failures[i]) != CHILD_PASSED)

@@ -64,7 +64,7 @@ static int tear_down(void **state)
 static void need_disk(const struct fixture *fixture)
 {
     if (fixture->kind != FILESYSTEM_DISK)
-        skip();
+        skip_because("it needs a local disk");
     while (time(NULL) % 86400 > 86400 - 60)
         (void)sleep(1);
 }

@@ -546,6 +546,26 @@ static void many_links_to_one_folder(void **state)
     box_done(&box);
 }
 
+/* Nobody has so many folders; whoever makes them does not fill our memory with their names. */
+static void too_many_folders_are_an_error(void **state)
+{
+    struct maildir_count count;
+    char name[64];
+    struct box box;
+
+    (void)state;
+    box_init_many(&box);
+    for (int i = 0; i < MAILDIR_FOLDERS_MAX; i++) {
+        (void)snprintf(name, sizeof(name), ".%d", i);
+        box_mkdir(&box, name);
+    }
+    assert_int_equal(box_count(&box, NULL).messages, 0);
+    box_mkdir(&box, ".one-more");
+    assert_int_equal(maildir_count(box.fd, box.path, box.confine, &box_options, NULL, &count),
+                     -E2BIG);
+    box_done(&box);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -561,6 +581,7 @@ int main(void)
         cmocka_unit_test(exclude_counts_for_all_names),
         cmocka_unit_test(what_is_left_out_is_remembered),
         cmocka_unit_test(many_links_to_one_folder),
+        cmocka_unit_test(too_many_folders_are_an_error),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

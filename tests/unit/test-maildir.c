@@ -1119,7 +1119,7 @@ static void no_memory_is_an_error(void **state)
 
     (void)state;
     if (!HOARD_WORKS)
-        skip();
+        skip_because("the sanitizer has an allocator of its own");
     box_init_maildir(&box);
     box_put(&box, "new/a,S=1", 0);
     for (int i = 0; i < 200; i++) {
@@ -1196,26 +1196,6 @@ static void the_bytes_of_a_memory(void **state)
     box_remove(&box, ".A");
     (void)box_count(&box, &memory);
     assert_int_equal(maildir_cache_bytes(memory), of_mailbox + 128 + sizeof("2.Bcd"));
-    box_done(&box);
-}
-
-/* Nobody has so many folders; whoever makes them does not fill our memory with their names. */
-static void too_many_folders_are_an_error(void **state)
-{
-    struct maildir_count count;
-    char name[64];
-    struct box box;
-
-    (void)state;
-    box_init_many(&box);
-    for (int i = 0; i < MAILDIR_FOLDERS_MAX; i++) {
-        (void)snprintf(name, sizeof(name), ".%d", i);
-        box_mkdir(&box, name);
-    }
-    assert_int_equal(box_count(&box, NULL).messages, 0);
-    box_mkdir(&box, ".one-more");
-    assert_int_equal(maildir_count(box.fd, box.path, box.confine, &box_options, NULL, &count),
-                     -E2BIG);
     box_done(&box);
 }
 
@@ -1354,7 +1334,6 @@ int main(void)
         cmocka_unit_test(the_bytes_of_a_memory),
         cmocka_unit_test(a_budget_ends_the_count),
         cmocka_unit_test(a_budget_tells_of_devices),
-        cmocka_unit_test(too_many_folders_are_an_error),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

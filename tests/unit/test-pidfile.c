@@ -327,7 +327,7 @@ static void dropped(void **state)
     pid_t other;
 
     if (geteuid() != 0)
-        skip();
+        skip_because("it needs root");
     assert_child_passes(dropped_child, fixture);
     assert_true(holds(fixture->path, ""));
     assert_int_equal(pidfile_acquire(fixture->path, &pidfile, &other), 0);
@@ -359,7 +359,7 @@ static void permissions(void **state)
     struct fixture *fixture = *state;
 
     if (geteuid() != 0)
-        skip();
+        skip_because("it needs root");
     assert_child_passes(permissions_child, fixture); /* the directory's */
     write_file(fixture->path, "", 0);
     assert_child_passes(permissions_child, fixture); /* the file's */

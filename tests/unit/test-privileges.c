@@ -183,7 +183,7 @@ static void run_as_root(child_fn function)
     struct user user;
 
     if (geteuid() != 0)
-        skip();
+        skip_because("it needs root");
     assert_non_null(entry);
     user = find_user(entry);
     assert_child_passes(function, &user);
@@ -226,7 +226,7 @@ static void plain_user(void **state)
 
     (void)state;
     if (!entry)
-        skip(); /* a user without an entry */
+        skip_because("there is no such user");
     user = find_user(entry);
     assert_child_passes(plain_user_child, &user);
 }
@@ -295,7 +295,7 @@ static void failing_calls(void **state)
 
     (void)state;
     if (geteuid() != 0)
-        skip();
+        skip_because("it needs root");
     for (size_t i = 0; i < ARRAY_SIZE(calls); i++)
         assert_int_not_equal(child_run(failing_call_child, &calls[i]), CHILD_FAILED);
 }
