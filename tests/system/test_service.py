@@ -15,6 +15,8 @@ CLIENTS = 8
 MAILBOXES = 100
 MESSAGE_BYTES = 4321
 
+IDLE_EXIT = r'idle \(--exit'
+
 
 class ServiceScenario(Scenario):
     """A container with mailboxes and the service's socket, closed again after each test."""
@@ -133,10 +135,10 @@ class Interruptions(ServiceScenario):
         exits = 50 if is_long() else 15
         # Each client pauses so long that now and then all of them do.
         with self.service.load(self.answers, CLIENTS, think_msec=800) as load:
-            wait_until(lambda: self._count(r'idle \(--exit') >= exits, 'idle exits', 300)
+            wait_until(lambda: self._count(IDLE_EXIT) >= exits, 'idle exits', 300)
             seen = load.stop()
 
-        print(f'{self._count(r"idle \(--exit")} idle exits at --exit-idle-time=100ms')
+        print(f'{self._count(IDLE_EXIT)} idle exits at --exit-idle-time=100ms')
         self._assert_flawless(seen)
 
     def _assert_flawless(self, seen: dict) -> None:
