@@ -197,9 +197,9 @@ static void require_rule_of_bad_sums(const struct expected *expected, enum usage
 }
 
 /* Checks that nobody is refused, unless it is sure. */
-static void check_decision(const struct mailbox_policy *policy,
-                           const struct verdict_policy *verdict_policy, struct quota_limit limit,
-                           const struct usage *usage, bool is_sure)
+static void check_verdict(const struct mailbox_policy *policy,
+                          const struct verdict_policy *verdict_policy, struct quota_limit limit,
+                          const struct usage *usage, bool is_sure)
 {
     const struct quota_settings settings = {.verdict = *verdict_policy};
     const struct target target = {.policy = *policy};
@@ -248,8 +248,8 @@ static void check_conclusion(const struct expected *expected, const struct mailb
         require(usage->rule == USAGE_RULE_OVER);
     }
     if (answered)
-        check_decision(policy, &verdict_policy, limit, usage,
-                       usage->rule == USAGE_RULE_TOOLARGE || may_be_sure(mailbox, now_usec));
+        check_verdict(policy, &verdict_policy, limit, usage,
+                      usage->rule == USAGE_RULE_TOOLARGE || may_be_sure(mailbox, now_usec));
 }
 
 /* Checks what is concluded without another look at the mailbox. */
