@@ -34,10 +34,14 @@ class DeafTestCase(DaemonTestCase):
             self.assertEqual(daemon.number(f'/etc/{number}'), 0)
         self.assertEqual(daemon.number(self.path), 123)
 
-    def check(self, text: str, count: int = MANY) -> None:
-        """Fails unless these lines have the entries in order, and say how many are missing."""
-        for line in text.splitlines():
-            self.assertRegex(line, r'^(\S+ \S+ )?exim-quotad\[\d+\]: [a-z]+: [^\[\]]+$')
+    def check(self, text: str, count: int = MANY, torn: int = 0) -> None:
+        """Fails unless these lines have the entries in order, and say how many are missing.
+
+        So many lines may be cut off.
+        """
+        whole = re.compile(r'(\S+ \S+ )?exim-quotad\[\d+\]: [a-z]+: [^\[\]]+')
+        broken = [line for line in text.splitlines() if not whole.fullmatch(line)]
+        self.assertLessEqual(len(broken), torn, broken)
         numbers = [int(found) for found in
                    re.findall(r': /etc/([0-9]+): leads .* the mail is accepted\n', text)]
         self.assertEqual(numbers, sorted(numbers))
@@ -104,7 +108,7 @@ class FullDiskTest(DeafTestCase):
         (place / 'filler').unlink()
         daemon.number('/etc/300')
         wait_for(lambda: LOST.search(daemon.log_text()), 'it is told')
-        self.check(daemon.log_text(), 301)
+        self.check(daemon.log_text(), 301, torn=1)  # the one for which there was half a place
 
     def test_disk_that_stays_full(self):
         daemon = self.start(log='/dev/full')

@@ -38,6 +38,15 @@ class Held:
         self.kib = int(status_of(pid, 'VmRSS').split()[0])
 
 
+def held_at_rest(pid: int) -> Held:
+    """Returns what a process holds when nothing changes any more: clients have just left it."""
+    held = [Held(pid)]
+    while len(held) < 4 or len({each.descriptors for each in held[-4:]}) > 1:
+        time.sleep(0.1)
+        held.append(Held(pid))
+    return held[-1]
+
+
 def status_of(pid: int, name: str) -> str:
     """Returns what /proc says of a process."""
     text = Path(f'/proc/{pid}/status').read_text('ascii', 'replace')
@@ -112,7 +121,7 @@ class HostileTest(DaemonTestCase):
         """Shows what honest clients get beside so many hostile ones, and what is left after it."""
         daemon = self.start_as_unit(*options)
         self.load(daemon)
-        before = Held(daemon.pid)
+        before = held_at_rest(daemon.pid)
         alone, beside, seen = [], [], {}
         for _ in range(LONG_ROUNDS if is_long() else 1 if is_sanitized() else ROUNDS):
             alone.append(self.load(daemon))
