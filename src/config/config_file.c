@@ -2,11 +2,13 @@
 #include "config/config_file.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "system/cleanup.h"
 #include "system/file.h"
@@ -214,7 +216,8 @@ int config_file_read(const char *path, bool may_be_missing, const struct option_
     reader.set_in = set_in = calloc(count, sizeof(*set_in));
     r = file_read(path, CONFIG_FILE_BYTES_MAX, &text, &length, why);
     *ret_text = NULL;
-    if (r == -ENOENT && may_be_missing)
+    if (r == -ENOENT && may_be_missing &&
+        faccessat(AT_FDCWD, path, F_OK, AT_SYMLINK_NOFOLLOW) < 0) /* no link to nothing either */
         return 0;
     if (r == 0 && !set_in) {
         (void)snprintf(why, sizeof(why), "out of memory");

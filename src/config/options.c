@@ -345,7 +345,8 @@ static int complete(struct options *options, const struct option_group *groups, 
     return r;
 }
 
-int options_parse(int argc, char **argv, struct options *ret, char *error)
+/* As options_parse(). config_path, unless NULL, is what --config named when it was first read. */
+static int parse(int argc, char **argv, const char *config_path, struct options *ret, char *error)
 {
     _cleanup_(options_deinit) struct options options = default_options(), outranked = {};
     struct option_group groups[GROUPS_COUNT];
@@ -355,6 +356,8 @@ int options_parse(int argc, char **argv, struct options *ret, char *error)
     *ret = default_options();
     make_groups(&options, &outranked, groups);
     r = read_command_line(argc, argv, groups, error);
+    if (r == 0 && config_path)
+        r = option_value_string(config_path, &options.config_path);
     if (r < 0)
         return r;
     if (options.action == OPTIONS_SERVE || options.action == OPTIONS_CHECK_CONFIG)
@@ -367,16 +370,23 @@ int options_parse(int argc, char **argv, struct options *ret, char *error)
     return 0;
 }
 
+int options_parse(int argc, char **argv, struct options *ret, char *error)
+{
+    return parse(argc, argv, NULL, ret, error);
+}
+
 int options_reread(int argc, char **argv, const struct options *options, char *error)
 {
     _cleanup_(options_deinit) struct options now = {};
-    int r = options_parse(argc, argv, &now, error);
+    int r = parse(argc, argv, options->config_path, &now, error);
 
     if (r < 0)
         return r;
-    if (!now.file_text || !options->file_text)
-        return now.file_text != options->file_text;
-    return strcmp(now.file_text, options->file_text) != 0;
+    if (!now.file_text && options->file_text)
+        return options_fail(error, "%s: there is no such file any more",
+                            options_config_path(options));
+    return !options->file_text ? now.file_text != NULL
+                               : strcmp(now.file_text, options->file_text) != 0;
 }
 
 int options_read_quota(const char *path, const struct option_group *quota, char *error)

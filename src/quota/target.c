@@ -107,7 +107,10 @@ enum reason target_begin(struct target *target, const struct quota_settings *set
                          const struct limits *limits, const struct target_terms *terms, char *text,
                          const char **ret_why)
 {
-    const struct quota_limit *default_limit = &settings->default_limit;
+    static const struct quota_limit no_limit = {};
+    /* Limits that could not be read may be larger than the default, which then refuses nobody. */
+    const struct quota_limit *default_limit =
+        settings->limits_path && !limits ? &no_limit : &settings->default_limit;
     bool have_default = default_limit->bytes > 0 || default_limit->messages > 0;
 
     target->address.local_length = 0;

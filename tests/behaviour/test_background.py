@@ -70,6 +70,17 @@ class BackgroundTest(OwnPidfileTest):
             self.assertEqual(ask(self.socket, self.path), b'123\n')
             self.stop(daemon)
 
+    def test_configuration_file_by_a_relative_path(self):
+        limits = self.folder / 'limits'
+        limits.write_text('*: 1K\n')
+        (self.folder / 'conf').write_text(f'limits = {limits}\n')
+        daemon = self.start_in_background(
+            '--config=conf', wrapper=('/usr/bin/env', f'--chdir={self.folder}'))
+        self.assertEqual(daemon.usage(self.path)['limit'], '1024')
+        limits.write_text('*: 2K\n')
+        daemon.process.send(signal.SIGHUP)
+        wait_for(lambda: daemon.usage(self.path)['limit'] == '2048', 'the limits are read again')
+
     def test_daemon_lets_go_of_everything(self):
         daemon = self.start_in_background()
         self.assertEqual(os.getsid(daemon.pid), daemon.pid)

@@ -74,7 +74,7 @@ class ValuesTest(ConfigTestCase):
         wait_for(lambda: address.exists() and daemon.answers(), 'it answers')
         self.assertEqual(address.stat().st_mode & 0o777, 0o640)
         self.assertEqual((self.folder / 'pid').read_text(), f'{daemon.pid}\n')
-        self.assertIn('answers on 1 socket', (self.folder / 'log').read_text())
+        wait_for(lambda: 'answers on 1 socket' in (self.folder / 'log').read_text(), 'it is logged')
 
 
 class FaultsTest(ConfigTestCase):

@@ -10,7 +10,7 @@ from typing import Sequence
 
 import without_calls
 from daemon import (FULL, PATIENCE_SECONDS, Daemon, DaemonTestCase, has_reply, parse_pairs, passing,
-                    read_all)
+                    read_all, wait_for)
 from mailboxes import make_maildir
 
 TYPO = '--rooot=/var/mail'
@@ -127,6 +127,18 @@ class StartTest(MisconfiguredTest):
         self.assertEqual(daemon.number(self.path), 123)
         [error] = daemon.entries('error')
         self.assertIn('No such file or directory; there are no limits', error.text)
+
+    def test_limits_that_are_not_known_refuse_nobody(self):
+        # Those in the file may be larger than the default.
+        limits = self.folder / 'limits'
+        daemon = self.start_wrong(f'--limits={limits}', '--default-quota=100')
+        for query in (f'check {self.path}', f'check size=1000 {self.path}'):
+            reply = daemon.pairs(query)
+            self.assertEqual((reply['status'], reply['limit_from']), ('ok', 'none'))
+        limits.write_text('nobody@example.org: 1\n')
+        daemon.process.send(signal.SIGHUP)
+        wait_for(lambda: daemon.pairs(f'check {self.path}')['status'] == 'over', 'they are read')
+        self.assertEqual(daemon.pairs(f'check {self.path}')['limit_from'], 'default')
 
     def test_openat2_that_is_unavailable(self):
         daemon = self.start_wrong(wrapper=without_calls.command(without_calls.OPENAT2))

@@ -317,6 +317,9 @@ static void files_that_cannot_be_read(void **state)
     assert_null(fixture->text);
 
     check_unreadable(fixture, "/tmp", -EINVAL, "is not a regular file");
+    assert_return_code(symlink("nowhere", fixture->path), errno);
+    assert_int_equal(read_path_of(fixture, fixture->path, true), -ENOENT);
+    assert_return_code(unlink(fixture->path), errno);
     assert_int_equal(read_path_of(fixture, "/tmp", true), -EINVAL);
     check_unreadable(fixture, "/dev/null", -EINVAL, "is not a regular file");
     assert_int_equal(mkfifo(fixture->path, 0600), 0);
