@@ -121,10 +121,9 @@ class MaildirsizeTest(DaemonTestCase):
         # What they say of a message that fits, or that never will, needs none.
         self.assertEqual(daemon.pairs(f'check quota=200 {slow}')['status'], 'ok')
         self.assertEqual(daemon.pairs(f'check size=11 {slow}')['status'], 'toolarge')
-        # On a busy machine an earlier one is about a question that the sums did answer.
-        in_time = [warning for warning in daemon.warnings_about(str(slow))
-                   if 'could not be read in time' in warning]
-        self.assertEqual(len(in_time), 1)
+        # On a busy machine the first of them is about a query that the sums did answer.
+        [warning] = daemon.warnings_about(str(slow))
+        self.assertRegex(warning, 'could not be read in time|counting its messages takes longer')
         # A count goes on, and a later question finds it done; where the message fits, that it began
         # before does no harm.
         (slow / 'maildirsize').unlink()
