@@ -85,7 +85,7 @@ class Hostile(Scenario):
         """Shows what honest clients get beside so many hostile ones, and what is left after it."""
         self.load()
         pid = self.service.main_pid()
-        descriptors, kib = self.service.descriptors(), self.service.memory_kib()
+        descriptors, kib = self.service.descriptors_at_rest(), self.service.memory_kib()
         alone, beside = [], []
         for _ in range(LONG_ROUNDS if is_long() else ROUNDS):
             alone.append(self.load())

@@ -5,6 +5,7 @@ import os
 import shlex
 import socket
 import subprocess
+import time
 from pathlib import Path
 from typing import Iterable, Optional
 
@@ -108,6 +109,14 @@ class Service:
             return files
 
         return self._container.call(count)
+
+    def descriptors_at_rest(self) -> int:
+        """Returns the same once it does not change any more: clients have just left."""
+        seen = [self.descriptors()]
+        while len(seen) < 4 or len(set(seen[-4:])) > 1:
+            time.sleep(0.1)
+            seen.append(self.descriptors())
+        return seen[-1]
 
     # Questions.
 
