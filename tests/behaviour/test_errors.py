@@ -141,7 +141,7 @@ class ErrorsTest(DaemonTestCase):
         links = [self.root / f'link-{number}' for number in range(1200)]
         for link in links:
             link.symlink_to('joe')
-        slow_links = [self.root / f'slow-{number}' for number in range(6)]
+        slow_links = [self.root / f'slow-{number}' for number in range(14)]
         for link in slow_links:
             link.symlink_to('slow')
         daemon = self.start('--scan-threads=1', '--max-connections=2000', '--scan-timeout=60000')
