@@ -39,9 +39,9 @@ static uint64_t id_of(const struct cache *cache, enum cache_kind kind, const cha
     return hash_bytes(&cache->key, path, strlen(path)) + kind;
 }
 
-static struct cache_entry *find(const struct cache *cache, enum cache_kind kind, const char *path)
+static struct cache_entry *find(const struct cache *cache, uint64_t id)
 {
-    return (struct cache_entry *)hash_table_find(&cache->table, id_of(cache, kind, path));
+    return (struct cache_entry *)hash_table_find(&cache->table, id);
 }
 
 /* Takes the entry out of the cache and releases it. Returns its value. */
@@ -102,14 +102,14 @@ void cache_free(struct cache *cache)
 
 const void *cache_find(const struct cache *cache, enum cache_kind kind, const char *path)
 {
-    const struct cache_entry *entry = find(cache, kind, path);
+    const struct cache_entry *entry = find(cache, id_of(cache, kind, path));
 
     return entry ? entry->value : NULL;
 }
 
 void *cache_take(struct cache *cache, enum cache_kind kind, const char *path)
 {
-    struct cache_entry *entry = find(cache, kind, path);
+    struct cache_entry *entry = find(cache, id_of(cache, kind, path));
 
     return entry ? cache_remove(cache, entry) : NULL;
 }
@@ -120,17 +120,22 @@ void cache_put(struct cache *cache, enum cache_kind kind, const char *path, void
     _cleanup_(freep) void *owned = value;
     _cleanup_(freep) struct cache_entry *entry = NULL;
     size_t entry_bytes = sizeof(*entry) + bytes + MALLOC_BYTES;
+    struct cache_entry *old;
+    uint64_t id;
 
     if (!value)
         return;
-    free(cache_take(cache, kind, path));
+    id = id_of(cache, kind, path);
+    old = find(cache, id);
+    if (old)
+        free(cache_remove(cache, old));
     if (entry_bytes > cache->bytes_max / SHARE)
         return;
     entry = malloc(sizeof(*entry));
     if (!entry)
         return;
     *entry = (struct cache_entry){
-        .hash.id = id_of(cache, kind, path),
+        .hash.id = id,
         .value = value,
         .bytes = (uint32_t)entry_bytes,
         .kind = kind,

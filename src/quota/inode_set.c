@@ -17,15 +17,17 @@ int inode_set_add(struct inode_set *set, dev_t device, ino_t inode)
 {
     _cleanup_(freep) struct hash_entry *entry = NULL;
     int r = set->table.count == 0 ? hash_key_init(&set->key) : 0;
+    uint64_t id;
 
     if (r < 0)
         return r;
-    if (inode_set_has(set, device, inode))
+    id = id_of(set, device, inode);
+    if (hash_table_find(&set->table, id))
         return 0;
     entry = malloc(sizeof(*entry));
     if (!entry)
         return -ENOMEM;
-    entry->id = id_of(set, device, inode);
+    entry->id = id;
     r = hash_table_add(&set->table, entry);
     if (r < 0)
         return r;

@@ -2,10 +2,11 @@
 #include "server/reread.h"
 
 #include <errno.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "system/cleanup.h"
 
 struct reread {
     struct pool *pool;
@@ -43,15 +44,10 @@ void reread_free(struct reread *reread)
     free(reread);
 }
 
-static struct reread *reread_of_job(struct pool_job *job)
-{
-    return (struct reread *)((char *)job - offsetof(struct reread, job));
-}
-
 /* On a thread of the pool. */
 static void on_work(struct pool_job *job)
 {
-    struct reread *reread = reread_of_job(job);
+    struct reread *reread = container_of(job, struct reread, job);
 
     reread->error[0] = '\0';
     reread->result = reread->read(reread->read_userdata, reread->error);
@@ -59,7 +55,7 @@ static void on_work(struct pool_job *job)
 
 static void on_finished(struct pool_job *job)
 {
-    struct reread *reread = reread_of_job(job);
+    struct reread *reread = container_of(job, struct reread, job);
 
     reread->reading = false;
     if (reread->again)
