@@ -13,7 +13,7 @@
 /* A larger file is refused. */
 #define CONFIG_FILE_BYTES_MAX ((size_t)1 << 20)
 
-/* So many wrong lines at most are reported in full. */
+/* At most this many wrong lines are reported in full. */
 #define CONFIG_FILE_FAULTS_MAX 20
 
 /* Called with a line for people for each thing that is wrong. */

@@ -18,7 +18,7 @@
 #define COLUMNS_DEFAULT 80
 #define COLUMNS_MAX     10000
 
-/* A character of a text: so many bytes, and so many columns. */
+/* The size of a character in a text, in bytes and in columns. */
 struct step {
     size_t bytes;
     size_t columns;
@@ -125,7 +125,7 @@ size_t screen_width(const char *text)
     return columns;
 }
 
-/* Returns the bytes of the beginning of the text that takes at most so many columns. */
+/* Returns how many bytes of the text fit into that many columns from the left. */
 static size_t head_bytes(const char *text, size_t columns)
 {
     size_t bytes = 0;
@@ -141,7 +141,7 @@ static size_t head_bytes(const char *text, size_t columns)
     return bytes;
 }
 
-/* Returns the end of the text that takes at most so many columns. */
+/* Returns the longest end of the text that fits into that many columns. */
 static const char *tail(const char *text, size_t columns)
 {
     size_t width = screen_width(text);

@@ -46,7 +46,7 @@ char *screen_text(const struct screen *screen, const char *text);
 size_t screen_width(const char *text);
 
 /*
- * Copies a text from screen_text(). If it takes more than so many columns (at least one), its
+ * Copies a text from screen_text(). If it takes more than that many columns (at least one), its
  * middle is left out; escapes stay whole. Returns the copy, which the caller frees, or NULL if out
  * of memory.
  */

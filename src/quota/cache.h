@@ -41,7 +41,7 @@ const void *cache_find(const struct cache *cache, enum cache_kind kind, const ch
 void *cache_take(struct cache *cache, enum cache_kind kind, const char *path);
 
 /*
- * Stores a value of so many bytes, allocated by malloc(3), in place of an older one, and takes
+ * Stores a value of that many bytes, allocated by malloc(3), in place of an older one, and takes
  * ownership of it. If there is no room or no memory for it, it is released. NULL: nothing happens.
  */
 void cache_put(struct cache *cache, enum cache_kind kind, const char *path, void *value,

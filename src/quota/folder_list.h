@@ -10,7 +10,7 @@
 
 #include "quota/budget.h"
 
-/* No list is longer: nobody has so many directories, and their names take memory. */
+/* No list is longer: no real mailbox has more directories, and their names take memory. */
 #define FOLDER_LIST_MAX 65536
 
 /*

@@ -40,7 +40,7 @@
 /* Room for why a file was not loaded. */
 #define LIMITS_ERROR_BYTES_MAX FILE_ERROR_BYTES_MAX
 
-/* At most so many faults are kept, and so many lines are said about them. */
+/* At most this many faults are kept, and at most this many lines report them. */
 #define LIMITS_FAULTS_MAX 20
 
 struct limits;

@@ -27,7 +27,7 @@ struct sums {
     uint64_t messages;
 };
 
-/* Of so many messages of one directory, those that appear twice are found. */
+/* Messages that appear twice are found among the first this many of a directory. */
 #define MET_MAX 131072
 
 struct counter {

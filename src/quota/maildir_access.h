@@ -13,7 +13,7 @@ struct budget;
 struct confine;
 struct maildir_count;
 
-/* A directory deeper than so many levels below the mailbox is left out of the count. */
+/* A directory deeper than this many levels below the mailbox is left out of the count. */
 #define MAILDIR_DEPTH_MAX 32
 
 struct maildir_access {

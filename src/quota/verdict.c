@@ -20,8 +20,8 @@ static uint64_t share(uint64_t value, uint64_t percent)
 }
 
 /*
- * Says whether the message is larger than what is left of the limit, of which so many bytes are
- * used, and of the grace. Where that is more than 64 bits hold, it is more than any size.
+ * Returns whether the message is larger than the rest of the limit, with used bytes taken off, plus
+ * the grace. A sum that does not fit into 64 bits is larger than any size.
  */
 static bool exceeds_room(uint64_t size, uint64_t used, uint64_t limit_bytes,
                          struct verdict_grace grace)

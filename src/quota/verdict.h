@@ -19,8 +19,9 @@ enum verdict {
 };
 
 /*
- * How far a single message may exceed the limit in bytes: by so many bytes, and by so many percent
- * of the limit (rounded down). One of the two is 0. A mailbox over its limit has no grace.
+ * How far a single message may exceed the limit in bytes: by a number of bytes, or by a
+ * percentage of the limit (rounded down). One of the two is 0. A mailbox over its limit has no
+ * grace.
  */
 struct verdict_grace {
     uint64_t bytes;
@@ -40,18 +41,18 @@ struct verdict_policy {
 bool verdict_is_too_large(struct quota_limit limit, uint64_t size, struct verdict_grace grace);
 
 /*
- * Returns whether a message of size bytes (0: unknown) is too much for a mailbox that holds so many
- * bytes and messages: over the limit in bytes already, over limit plus grace with this message, or
+ * Returns whether a message of size bytes (0: unknown) is too much for a mailbox that holds bytes
+ * and messages: over the limit in bytes already, over limit plus grace with this message, or
  * over the limit in messages with this message. A limit of 0 is none.
  */
 bool verdict_is_over(uint64_t bytes, uint64_t messages, struct quota_limit limit, uint64_t size,
                      struct verdict_grace grace);
 
 /*
- * Decides on a message of size bytes (0: unknown) for a mailbox that holds so many bytes and
- * messages. The first that is true holds: VERDICT_TOOLARGE where size alone is more than the limit
- * in bytes plus grace; VERDICT_OVER by verdict_is_over(); VERDICT_WARN where verdict_percent() has
- * reached policy->warn_percent and there is a limit in bytes; else VERDICT_OK.
+ * Decides on a message of size bytes (0: unknown) for a mailbox that holds bytes and messages. The
+ * first that is true holds: VERDICT_TOOLARGE where size alone is more than the limit in bytes plus
+ * grace; VERDICT_OVER by verdict_is_over(); VERDICT_WARN where verdict_percent() has reached
+ * policy->warn_percent and there is a limit in bytes; else VERDICT_OK.
  */
 enum verdict verdict_decide(uint64_t bytes, uint64_t messages, struct quota_limit limit,
                             uint64_t size, const struct verdict_policy *policy);

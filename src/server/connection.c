@@ -17,7 +17,7 @@
 /* How much of a request that is too long is read and discarded, so that its client may finish. */
 #define DRAIN_BYTES_MAX (1024 * 1024)
 
-/* After so many connections, and once few are left, their memory is returned to the system. */
+/* After this many connections, and once few are left, their memory is returned to the system. */
 #define CROWD_MIN 256
 
 /* How many clients are served before other events are. */

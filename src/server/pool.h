@@ -81,5 +81,5 @@ bool pool_has_begun(struct pool *pool, const struct pool_job *job);
  */
 unsigned int pool_stuck(struct pool *pool, dev_t device, uint64_t after_usec);
 
-/* Returns how many of so many threads one device may occupy. */
+/* Returns how many of that number of threads one device may occupy. */
 unsigned int pool_device_share(unsigned int threads);

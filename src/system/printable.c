@@ -31,7 +31,7 @@ bool printable_character(uint32_t character)
     return true;
 }
 
-/* Writes an escape of so many digits. Returns its end. */
+/* Writes an escape of that many digits. Returns its end. */
 static char *write_escape(char *to, char kind, unsigned int digits, uint32_t number)
 {
     *to++ = '\\';

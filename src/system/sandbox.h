@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Landlock (landlock(7)), which keeps this process from everything but reading below its roots,
- * whatever its user and capabilities allow. As much of it is used as the kernel has.
+ * whatever its user and capabilities allow. Everything that the kernel supports is used.
  */
 #pragma once
 

@@ -200,14 +200,14 @@ class ReloadTest(ConfigTestCase):
         return daemon
 
     def wait_until_told(self, state: str) -> list[str]:
-        """Waits for a state, and returns all that was told up to it."""
+        """Waits for a notification and returns all lines up to it."""
         told: list[str] = []
         while state not in told:
             told += self.notify.recv(8192).decode().split('\n')
         return told
 
     def reload(self, daemon: Daemon) -> list[str]:
-        """Reloads, and returns what was told up to the end of it."""
+        """Reloads and returns the notifications until the reload is complete."""
         daemon.process.send(signal.SIGHUP)
         return self.wait_until_told('READY=1')
 
@@ -341,7 +341,7 @@ class ReloadTest(ConfigTestCase):
 
     @needs_root
     def test_confined(self):
-        """The file is read by whom the process has become, and from where Landlock allows it."""
+        """A reload can read the file as the unprivileged user and under Landlock."""
         other = self.folder / 'elsewhere'
         other.mkdir()
         self.write_options()

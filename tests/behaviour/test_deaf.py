@@ -37,7 +37,7 @@ class DeafTestCase(DaemonTestCase):
     def check(self, text: str, count: int = MANY, torn: int = 0) -> None:
         """Fails unless these lines have the entries in order, and say how many are missing.
 
-        So many lines may be cut off.
+        At most torn lines may be cut off.
         """
         whole = re.compile(r'(\S+ \S+ )?exim-quotad\[\d+\]: [a-z]+: [^\[\]]+')
         broken = [line for line in text.splitlines() if not whole.fullmatch(line)]
