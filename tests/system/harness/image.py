@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Tuple
 
 from . import places
 
@@ -43,8 +44,20 @@ _PACKAGES_OF = {**RELEASES, I386: _I386_PACKAGES}
 # Without security updates: they may be late for i386, and then nothing is installed.
 _MIRROR = 'http://deb.debian.org/debian'
 
+# Packages that lie in the image, for tests that install them in their container: no two mail
+# servers can be installed at once.
+PACKAGES_FOLDER = '/srv/packages'
+_APT = 'APT_CONFIG="$MMDEBSTRAP_APT_CONFIG" apt-get --yes --no-install-recommends'
+_KEPT_HOOKS = (
+    f'mkdir -p "$1{PACKAGES_FOLDER}/partial"',
+    f'{_APT} --download-only -o Dir::Cache::archives="$1{PACKAGES_FOLDER}" install postfix',
+    f'{_APT} --download-only -o Dir::Cache::archives="$1{PACKAGES_FOLDER}" install haproxy',
+    # without the fonts and scripts of its web pages
+    f'cd "$1{PACKAGES_FOLDER}" && {_APT} download prometheus',
+)
+
 # Nothing of the machine that makes the image shall show in it.
-HOOKS = (
+_CLEAN_HOOKS = (
     'echo mx >"$1/etc/hostname"',
     'rm -f "$1/etc/resolv.conf"',
 )
@@ -56,7 +69,7 @@ class ImageError(Exception):
 
 def path_of(release: str) -> Path:
     """Returns the folder of the release's image, whether it is there or not."""
-    recipe = '\n'.join((*sorted(_PACKAGES_OF[release]), *HOOKS))
+    recipe = '\n'.join((*sorted(_PACKAGES_OF[release]), *_hooks(release)))
     digest = hashlib.sha256(recipe.encode()).hexdigest()
     return places.IMAGES / f'{release}-{digest[:12]}'
 
@@ -79,6 +92,10 @@ def make(release: str) -> Path:
     return path
 
 
+def _hooks(release: str) -> Tuple[str, ...]:
+    return _CLEAN_HOOKS if release == I386 else _KEPT_HOOKS + _CLEAN_HOOKS
+
+
 def _remove_all(release: str) -> None:
     """Removes what earlier lists of packages, or a making that was cut short, have left."""
     for old in places.IMAGES.glob(f'{release}-*'):
@@ -89,7 +106,7 @@ def _make_at(release: str, path: Path) -> None:
     unfinished = Path(tempfile.mkdtemp(prefix=f'{release}-unfinished-', dir=places.IMAGES))
     options = ['--variant=minbase', '--dpkgopt=force-unsafe-io',
                '--include=' + ','.join(_PACKAGES_OF[release]),
-               *(f'--customize-hook={hook}' for hook in HOOKS)]
+               *(f'--customize-hook={hook}' for hook in _hooks(release))]
     # The death of this process, however sudden, takes the making with it.
     made = subprocess.run(
         ['setpriv', '--pdeathsig', 'TERM', 'mmdebstrap', *options,
