@@ -47,7 +47,7 @@ int client_connect(const char *path, uint64_t deadline_usec)
     return steal_fd(&fd);
 }
 
-static int send_all(int fd, uint64_t deadline_usec, const char *bytes, size_t length)
+int client_send(int fd, uint64_t deadline_usec, const char *bytes, size_t length)
 {
     while (length > 0) {
         int r = limit_wait(fd, SO_SNDTIMEO, deadline_usec);
@@ -72,22 +72,33 @@ static bool is_hangup(int error)
     return error == -EPIPE || error == -ECONNRESET;
 }
 
-static ssize_t receive_line(int fd, uint64_t deadline_usec, char *buffer, size_t size)
+ssize_t client_receive(int fd, uint64_t deadline_usec, char *buffer, size_t size)
 {
-    size_t length = 0;
-
-    while (length < size && !memchr(buffer, '\n', length)) {
+    for (;;) {
         int r = limit_wait(fd, SO_RCVTIMEO, deadline_usec);
         ssize_t n;
 
         if (r < 0)
             return r;
-        n = recv(fd, buffer + length, size - length, 0);
+        n = recv(fd, buffer, size, 0);
         if (n < 0 && errno == EINTR)
             continue;
-        if (n < 0 && !is_hangup(-errno))
-            return last_error();
-        if (n <= 0)
+        if (n < 0)
+            return is_hangup(-errno) ? 0 : last_error();
+        return n;
+    }
+}
+
+static ssize_t receive_line(int fd, uint64_t deadline_usec, char *buffer, size_t size)
+{
+    size_t length = 0;
+
+    while (length < size && !memchr(buffer, '\n', length)) {
+        ssize_t n = client_receive(fd, deadline_usec, buffer + length, size - length);
+
+        if (n < 0)
+            return n;
+        if (n == 0)
             break;
         length += (size_t)n;
     }
@@ -97,7 +108,7 @@ static ssize_t receive_line(int fd, uint64_t deadline_usec, char *buffer, size_t
 ssize_t client_exchange(int fd, uint64_t deadline_usec, const char *request, size_t length,
                         char *buffer, size_t size)
 {
-    int r = send_all(fd, deadline_usec, request, length);
+    int r = client_send(fd, deadline_usec, request, length);
 
     if (r < 0 && !is_hangup(r))
         return r;

@@ -18,6 +18,17 @@
 int client_connect(const char *path, uint64_t deadline_usec);
 
 /*
+ * Sends bytes[0..length) until the deadline. Returns 0, -ETIMEDOUT, or a negative errno of send(2).
+ */
+int client_send(int fd, uint64_t deadline_usec, const char *bytes, size_t length);
+
+/*
+ * Receives up to size bytes, as soon as some are there. Returns how many, 0 if the peer has closed
+ * the connection, -ETIMEDOUT, or a negative errno of recv(2).
+ */
+ssize_t client_receive(int fd, uint64_t deadline_usec, char *buffer, size_t size);
+
+/*
  * Sends the request and receives the reply up to an LF, the end of the connection, or the end of
  * buffer[0..size). Returns how many bytes came, even if the peer closed the connection early;
  * -ETIMEDOUT, or a negative errno of send(2) or recv(2).

@@ -13,13 +13,18 @@
 #include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "config.h"
 #include "ctl/ask.h"
+#include "ctl/http.h"
 #include "ctl/json.h"
+#include "ctl/metrics.h"
 #include "ctl/options.h"
 #include "ctl/table.h"
+#include "quota/size.h"
 #include "system/cleanup.h"
+#include "system/clock.h"
 #include "system/printable.h"
 
 enum {
@@ -119,6 +124,10 @@ static int print(const struct program *program)
     case CTL_FORMAT_JSON:
         json_print(stdout, program->answers, program->answers_count);
         return 0;
+    case CTL_FORMAT_PROMETHEUS:
+        if (program->answers[0].status != ANSWER_ERROR)
+            metrics_print(stdout, &program->answers[0]);
+        return 0;
     case CTL_FORMAT_RAW:
         print_raw(program->answers, program->answers_count);
         return 0;
@@ -174,6 +183,59 @@ static int exit_status(const struct answer *answers, size_t count)
     return status;
 }
 
+/* Writes what there is to respond to an HTTP request. Returns its status, or -ENOMEM. */
+static int write_body(struct program *program, int status, FILE *body)
+{
+    const struct answer *answer;
+
+    if (status != HTTP_OK) {
+        fputs("There is only /metrics, for GET and HEAD.\n", body);
+        return status;
+    }
+    if (ask_all(program) < 0)
+        return -ENOMEM;
+    answer = &program->answers[0];
+    if (answer->status == ANSWER_ERROR) {
+        printable_line(body, "%s", answer_get(answer, "text"));
+        return HTTP_SERVICE_UNAVAILABLE;
+    }
+    metrics_print(body, answer);
+    return HTTP_OK;
+}
+
+static int respond(struct program *program, struct http_request *request, int status)
+{
+    _cleanup_(freep) char *bytes = NULL;
+    size_t length;
+    FILE *body = open_memstream(&bytes, &length);
+
+    if (!body)
+        return complain_memory();
+    status = write_body(program, status, body);
+    if (fclose(body) != 0 || status < 0)
+        return complain_memory();
+    request->deadline_usec = size_add(clock_usec(CLOCK_MONOTONIC), program->options.timeout_usec);
+    /* A client that is gone is no fault of ours. */
+    (void)http_respond(request, (enum http_status)status,
+                       status == HTTP_OK ? METRICS_CONTENT_TYPE : "text/plain; charset=utf-8",
+                       bytes, length);
+    return complain_of_all(program) < 0 ? complain_memory()
+                                        : exit_status(program->answers, program->answers_count);
+}
+
+static int run_http(struct program *program)
+{
+    struct http_request request = {
+        .fd = STDIN_FILENO,
+        .deadline_usec = size_add(clock_usec(CLOCK_MONOTONIC), program->options.timeout_usec),
+    };
+    int status = http_read(&request);
+
+    if (status == -ENOTSOCK)
+        return complain("standard input is not a socket");
+    return status < 0 ? EXIT_FITS : respond(program, &request, status);
+}
+
 static int run(struct program *program)
 {
     int r;
@@ -181,6 +243,8 @@ static int run(struct program *program)
     screen_init(&program->screen, program->options.colour);
     if (program->options.direct && open_direct(program) < 0)
         return EXIT_ERROR;
+    if (program->options.http)
+        return run_http(program);
     r = ask_all(program);
     if (r == 0)
         r = print(program);

@@ -50,6 +50,23 @@ static int read_raw(void *target, const char *value)
     return 0;
 }
 
+static int read_prometheus(void *target, const char *value)
+{
+    struct ctl_options *options = target;
+
+    (void)value;
+    options->format = CTL_FORMAT_PROMETHEUS;
+    return 0;
+}
+
+static int read_http(void *target, const char *value)
+{
+    struct ctl_options *options = target;
+
+    options->http = true;
+    return read_prometheus(target, value);
+}
+
 static int read_color(void *target, const char *value)
 {
     static const char *const words[] = {
@@ -145,7 +162,13 @@ static const struct option_spec socket_specs[] = {
      .read = read_timeout},
 };
 
-enum { GROUP_GENERAL, GROUP_CHECK, GROUP_SOCKET, GROUP_QUOTA, GROUPS_COUNT };
+static const struct option_spec stats_specs[] = {
+    {"prometheus", 0, NULL, NULL, "print metrics for Prometheus", .read = read_prometheus},
+    {"http", 0, NULL, NULL, "the same, as the response to an HTTP request on standard input",
+     .read = read_http},
+};
+
+enum { GROUP_GENERAL, GROUP_CHECK, GROUP_STATS, GROUP_SOCKET, GROUP_QUOTA, GROUPS_COUNT };
 
 #define GROUP(specs_, target_)                                                                     \
     (struct option_group)                                                                          \
@@ -157,6 +180,7 @@ static void make_groups(struct ctl_options *options, struct option_group groups[
 {
     groups[GROUP_GENERAL] = GROUP(general_specs, options);
     groups[GROUP_CHECK] = GROUP(check_specs, options);
+    groups[GROUP_STATS] = GROUP(stats_specs, options);
     groups[GROUP_SOCKET] = GROUP(socket_specs, options);
     groups[GROUP_QUOTA] = quota_options_group(&options->quota);
 }
@@ -166,11 +190,14 @@ static int check_together(const struct ctl_options *options, const struct option
                           char *error)
 {
     const struct option_spec *check = options_table_given(&groups[GROUP_CHECK]);
+    const struct option_spec *stats = options_table_given(&groups[GROUP_STATS]);
     const struct option_spec *socket = options_table_given(&groups[GROUP_SOCKET]);
     const struct option_spec *quota = options_table_given(&groups[GROUP_QUOTA]);
 
     if (check && options->query.type != REQUEST_CHECK)
         return options_fail(error, "--%s needs the command check", check->name);
+    if (stats && options->query.type != REQUEST_STATS)
+        return options_fail(error, "--%s needs the command stats", stats->name);
     if (options->direct && !options->query.has_targets)
         return options_fail(error, "%s asks the service and cannot be used with --direct",
                             options->query.verb);
@@ -265,6 +292,8 @@ void ctl_options_print_help(void)
     options_table_print(&groups[GROUP_GENERAL], 1);
     puts("\nOptions of check:");
     options_table_print(&groups[GROUP_CHECK], 1);
+    puts("\nOptions of stats:");
+    options_table_print(&groups[GROUP_STATS], 1);
     puts("\nOptions for asking the service:");
     options_table_print(&groups[GROUP_SOCKET], 1);
     puts("\nOptions with --direct:");

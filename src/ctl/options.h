@@ -23,6 +23,7 @@ enum ctl_format {
     CTL_FORMAT_TABLE,
     CTL_FORMAT_JSON,
     CTL_FORMAT_RAW,
+    CTL_FORMAT_PROMETHEUS,
 };
 
 struct ctl_options {
@@ -32,6 +33,7 @@ struct ctl_options {
     size_t targets_count;
 
     enum ctl_format format;
+    bool http; /* answer an HTTP request on standard input */
     enum screen_colour colour;
 
     bool direct;

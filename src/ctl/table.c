@@ -317,6 +317,12 @@ static void print_pair(FILE *file, const struct screen *screen, const char *key,
     line_end(&line);
 }
 
+/* Whether it is a list of counts, as wide as a screen, which only programs want. */
+static bool is_list(const struct pair *pair)
+{
+    return strchr(pair->value, ':');
+}
+
 int table_print_pairs(FILE *file, const struct screen *screen, const struct answer *answer)
 {
     const struct pairs *pairs = &answer->pairs;
@@ -325,6 +331,8 @@ int table_print_pairs(FILE *file, const struct screen *screen, const struct answ
     int r = 0;
 
     for (size_t i = 0; i < pairs->count; i++) {
+        if (is_list(&pairs->items[i]))
+            continue;
         values[i] = shown_value(screen, answer, &pairs->items[i]);
         if (!values[i]) {
             r = -ENOMEM;
@@ -334,7 +342,7 @@ int table_print_pairs(FILE *file, const struct screen *screen, const struct answ
         values_width = larger(values_width, screen_width(values[i]));
     }
     for (size_t i = 0; i < pairs->count; i++) {
-        if (r == 0)
+        if (r == 0 && values[i])
             print_pair(file, screen, pairs->items[i].key, values[i], keys_width, values_width);
         free(values[i]);
     }

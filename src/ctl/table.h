@@ -15,5 +15,6 @@
 int table_print_mailboxes(FILE *file, const struct screen *screen, const struct answer *answers,
                           size_t count);
 
-/* Prints the pairs of an answer that is no error, a row each. Returns 0 or -ENOMEM. */
+/* Prints the pairs of an answer that is no error, a row each, but for lists. Returns 0 or -ENOMEM.
+ */
 int table_print_pairs(FILE *file, const struct screen *screen, const struct answer *answer);

@@ -27,6 +27,7 @@ void latency_add(struct latency *latency, uint64_t usec)
 {
     latency->counts[bucket_of(usec)]++;
     latency->total++;
+    latency->sum_usec += usec;
 }
 
 uint64_t latency_quantile_usec(const struct latency *latency, unsigned int permille)
@@ -40,4 +41,13 @@ uint64_t latency_quantile_usec(const struct latency *latency, unsigned int permi
             return end_of(bucket);
     }
     return 0;
+}
+
+uint64_t latency_count_below(const struct latency *latency, uint64_t end_usec)
+{
+    uint64_t count = 0;
+
+    for (unsigned int bucket = 0; bucket < LATENCY_BUCKETS && end_of(bucket) <= end_usec; bucket++)
+        count += latency->counts[bucket];
+    return count;
 }

@@ -11,6 +11,7 @@
 struct latency {
     uint64_t counts[LATENCY_BUCKETS];
     uint64_t total;
+    uint64_t sum_usec;
 };
 
 /* Adds one answer that took so long. */
@@ -21,3 +22,6 @@ void latency_add(struct latency *latency, uint64_t usec);
  * 0 without an answer.
  */
 uint64_t latency_quantile_usec(const struct latency *latency, unsigned int permille);
+
+/* Returns how many answers took less than end_usec, which is a power of two. */
+uint64_t latency_count_below(const struct latency *latency, uint64_t end_usec);

@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "config.h"
-#include "server/latency.h"
 #include "server/lookups.h"
 #include "server/report.h"
 #include "system/cleanup.h"
@@ -34,9 +33,8 @@ struct query_service {
     struct scanner *scanner;
     struct limits_store *limits;
     struct report *report;
-    struct latency latency;
     struct devices devices;
-    struct query_counters counters;
+    struct counters counters;
     struct lookups lookups;
     bool listens;
     uint64_t started_usec;
@@ -164,7 +162,7 @@ static void done_error(struct query_service *service, struct query *query, enum 
     else
         reply_error(&reply, reason, text);
     service->counters.queries++;
-    service->counters.errors++;
+    service->counters.reasons[reason]++;
     query->done(query, &reply);
 }
 
@@ -178,7 +176,7 @@ static void finish_error(struct query_service *service, struct query *query, enu
     bool accept = service->settings->on_error == ON_ERROR_ACCEPT;
     struct report_entry entry = report_entry(query, what);
 
-    latency_add(&service->latency, entry.usec);
+    latency_add(&service->counters.latency, entry.usec);
     report_error(service->report, &entry, reason, text,
                  query->type != REQUEST_PATH ? "an error"
                  : accept                    ? "0: the mail is accepted"
@@ -221,9 +219,8 @@ static void finish_usage(struct query_service *service, struct query *query, con
     else
         reply_decision(&reply, check, &decision);
     service->counters.queries++;
-    if (decision.verdict == VERDICT_OVER || decision.verdict == VERDICT_TOOLARGE)
-        service->counters.over++;
-    latency_add(&service->latency, entry.usec);
+    service->counters.verdicts[decision.verdict]++;
+    latency_add(&service->counters.latency, entry.usec);
     report_answer(service->report, &entry, &decision);
     if (!target_is_path(&query->target))
         note_lookup(service, decision.mailbox, usage->source != USAGE_NONE);
@@ -368,8 +365,8 @@ static void answer_stats(struct query_service *service, struct reply *reply)
     reply_init(reply);
     reply_add_text(reply, "status", "ok");
     reply_add_number(reply, "queries", service->counters.queries);
-    reply_add_number(reply, "over", service->counters.over);
-    reply_add_number(reply, "errors", service->counters.errors);
+    reply_add_number(reply, "over", counters_over(&service->counters));
+    reply_add_number(reply, "errors", counters_errors(&service->counters));
     reply_add_number(reply, "scans", scans->scans);
     reply_add_number(reply, "cache_hits", scans->cached);
     reply_add_number(reply, "connections", service->counters.connections);
@@ -379,6 +376,9 @@ static void answer_stats(struct query_service *service, struct reply *reply)
     reply_add_number(reply, "mailboxes", cache_count(service->nowait.cache, CACHE_COUNT));
     reply_add_number(reply, "uptime",
                      (clock_usec(CLOCK_MONOTONIC) - service->started_usec) / USEC_PER_SEC);
+    reply_add_text(reply, "version", PROJECT_VERSION);
+    reply_add_number(reply, "misconfigured", service->settings->misconfigured != NULL);
+    counters_add_lists(&service->counters, reply);
     reply_end(reply);
 }
 
@@ -449,7 +449,7 @@ void query_cancel(struct query_service *service, struct query *query)
     scanner_leave(service->scanner, &query->waiter);
 }
 
-const struct query_counters *query_counters(const struct query_service *service)
+const struct counters *query_counters(const struct query_service *service)
 {
     return &service->counters;
 }
@@ -476,8 +476,8 @@ struct pool *query_pool(const struct query_service *service)
 
 void query_status(struct query_service *service, char text[static QUERY_STATUS_BYTES_MAX])
 {
-    const struct query_counters *counters = &service->counters;
-    uint64_t p99_usec = latency_quantile_usec(&service->latency, 990);
+    const struct counters *counters = &service->counters;
+    uint64_t p99_usec = latency_quantile_usec(&counters->latency, 990);
     unsigned int stuck = query_stuck(service);
     char hang[64] = "";
 
@@ -490,7 +490,7 @@ void query_status(struct query_service *service, char text[static QUERY_STATUS_B
     snprintf(text, QUERY_STATUS_BYTES_MAX,
              "%" PRIu64 " queries, %" PRIu64 " over quota, %" PRIu64
              " errors; %zu mailboxes cached; p99 %" PRIu64 ".%" PRIu64 " ms%s%s",
-             counters->queries, counters->over, counters->errors,
+             counters->queries, counters_over(counters), counters_errors(counters),
              cache_count(service->nowait.cache, CACHE_COUNT), p99_usec / 1000, p99_usec / 100 % 10,
              lookups_fail(&service->lookups) ? "; addresses do not lead to mailboxes" : "", hang);
 }

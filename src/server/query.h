@@ -15,6 +15,7 @@
 #include "protocol/reply.h"
 #include "protocol/request.h"
 #include "quota/target.h"
+#include "server/counters.h"
 #include "server/limits_store.h"
 #include "server/lookups.h"
 #include "server/scan.h"
@@ -34,14 +35,6 @@ struct query {
     enum request_type type;
     uint64_t started_usec;
     struct target target;
-};
-
-/* Counters since the start. */
-struct query_counters {
-    uint64_t queries; /* requests that got a reply */
-    uint64_t over;    /* of these, mailboxes over their limit, if it is known */
-    uint64_t errors;
-    uint64_t connections; /* with or without a request */
 };
 
 struct query_service;
@@ -90,7 +83,7 @@ void query_lost(struct query_service *service, const struct query *query, int er
 void query_cancel(struct query_service *service, struct query *query);
 
 /* Returns the counters, which stay the service's. */
-const struct query_counters *query_counters(const struct query_service *service);
+const struct counters *query_counters(const struct query_service *service);
 
 /* Returns whether a scan is under way, even if no query waits for it any longer. */
 bool query_is_busy(const struct query_service *service);

@@ -517,7 +517,7 @@ int server_run(const struct settings *settings, struct sockets *sockets, struct 
                const struct server_calls *calls, char *error)
 {
     struct server server = {.settings = settings, .sockets = sockets, .journal = journal};
-    struct query_counters counters;
+    struct counters counters;
     bool ended;
     int r;
 
@@ -555,6 +555,6 @@ int server_run(const struct settings *settings, struct sockets *sockets, struct 
         journal_event(journal, JOURNAL_STOPPED, NULL,
                       "stopped after %" PRIu64 " queries, %" PRIu64 " over quota, %" PRIu64
                       " errors",
-                      counters.queries, counters.over, counters.errors);
+                      counters.queries, counters_over(&counters), counters_errors(&counters));
     return r < 0 ? r : ended ? 0 : SERVER_LEFT_THREAD;
 }

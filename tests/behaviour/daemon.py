@@ -310,8 +310,8 @@ class Daemon:
         return self.pairs(b'usage ' + to_bytes(path))
 
     def stats(self) -> dict[str, int]:
-        """Asks for the counters."""
-        return {key: int(value) for key, value in self.pairs('stats').items() if key != 'status'}
+        """Asks for the counters, without those that are lists."""
+        return {key: int(value) for key, value in self.pairs('stats').items() if value.isdigit()}
 
     def stderr(self) -> str:
         """Returns what it wrote to standard error so far."""

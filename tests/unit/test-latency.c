@@ -108,6 +108,30 @@ static void quantiles_are_those_of_the_sorted_times(void **state)
     }
 }
 
+static void counts_below_are_exact(void **state)
+{
+    struct random random = random_begin("counts_below_are_exact");
+    uint64_t times[TIMES], sum_usec = 0;
+    struct latency latency = {};
+
+    (void)state;
+    for (size_t i = 0; i < TIMES; i++) {
+        times[i] = random_next(&random) >> (31 + random_below(&random, 32));
+        if (i % 3 == 0) /* at the bounds and next to them */
+            times[i] = (UINT64_C(1) << random_below(&random, 33)) - random_below(&random, 2);
+        latency_add(&latency, times[i]);
+        sum_usec += times[i];
+    }
+    assert_int_equal(latency.sum_usec, sum_usec);
+    for (unsigned int bit = 0; bit <= 33; bit++) {
+        uint64_t below = 0;
+
+        for (size_t i = 0; i < TIMES; i++)
+            below += times[i] < UINT64_C(1) << bit;
+        assert_int_equal(latency_count_below(&latency, UINT64_C(1) << bit), below);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -116,6 +140,7 @@ int main(void)
         cmocka_unit_test(what_is_longer_is_told_as_the_longest),
         cmocka_unit_test(few_slow_ones_are_seen_where_they_are),
         cmocka_unit_test(quantiles_are_those_of_the_sorted_times),
+        cmocka_unit_test(counts_below_are_exact),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
