@@ -19,7 +19,7 @@ class Units(Scenario):
         self.assertEqual((verified.stdout, verified.stderr, verified.returncode), ('', '', 0))
 
     def test_nothing_is_started_by_installing(self):
-        for unit in (SOCKET, ACCEPT_SOCKET):
+        for unit in (SOCKET, ACCEPT_SOCKET, 'exim-quotad-metrics.socket'):
             self.assertFalse(self.container.is_active(unit), unit)
 
     def test_socket_takes_a_burst(self):

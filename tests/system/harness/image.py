@@ -48,13 +48,9 @@ _MIRROR = 'http://deb.debian.org/debian'
 # servers can be installed at once.
 PACKAGES_FOLDER = '/srv/packages'
 _APT = 'APT_CONFIG="$MMDEBSTRAP_APT_CONFIG" apt-get --yes --no-install-recommends'
-_KEPT_HOOKS = (
-    f'mkdir -p "$1{PACKAGES_FOLDER}/partial"',
-    f'{_APT} --download-only -o Dir::Cache::archives="$1{PACKAGES_FOLDER}" install postfix',
-    f'{_APT} --download-only -o Dir::Cache::archives="$1{PACKAGES_FOLDER}" install haproxy',
-    # without the fonts and scripts of its web pages
-    f'cd "$1{PACKAGES_FOLDER}" && {_APT} download prometheus',
-)
+_TO_INSTALL = ('postfix', 'haproxy')
+# Without the fonts and scripts of its web pages.
+_TO_UNPACK = {'bookworm': ('prometheus',), 'trixie': ('prometheus', 'promtool')}
 
 # Nothing of the machine that makes the image shall show in it.
 _CLEAN_HOOKS = (
@@ -93,7 +89,15 @@ def make(release: str) -> Path:
 
 
 def _hooks(release: str) -> Tuple[str, ...]:
-    return _CLEAN_HOOKS if release == I386 else _KEPT_HOOKS + _CLEAN_HOOKS
+    if release == I386:
+        return _CLEAN_HOOKS
+    folder = f'"$1{PACKAGES_FOLDER}"'
+    return (
+        f'mkdir -p {folder}/partial',
+        *(f'{_APT} --download-only -o Dir::Cache::archives={folder} install {package}'
+          for package in _TO_INSTALL),
+        f'cd {folder} && {_APT} download {" ".join(_TO_UNPACK[release])}',
+        *_CLEAN_HOOKS)
 
 
 def _remove_all(release: str) -> None:
