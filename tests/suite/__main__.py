@@ -24,7 +24,7 @@ import lints  # noqa: E402
 import system  # noqa: E402
 from harness import places, scenario  # noqa: E402
 from report import Report  # noqa: E402
-from side_by_side import side_by_side  # noqa: E402
+from side_by_side import Jobs  # noqa: E402
 
 ROOT = places.SOURCES
 BEHAVIOUR_TESTS = TESTS / 'behaviour'
@@ -32,28 +32,30 @@ BEHAVIOUR_TESTS = TESTS / 'behaviour'
 
 def compile_fuzz(report: Report) -> bool:
     """Compiles the fuzz targets, where there is a libFuzzer, and says whether that went well."""
-    with report.step('Build fuzz'):
-        return report.check('libFuzzer', fuzz.require_fuzzer) and \
-            report.check('build/fuzz with warnings as errors', builds.compile_all, builds.FUZZ,
-                         ROOT)
+    return report.check('libFuzzer', fuzz.require_fuzzer) and \
+        report.check('build/fuzz with warnings as errors', builds.compile_all, builds.FUZZ, ROOT)
 
 
 def compile_build(report: Report, build: builds.Build) -> bool:
     """Compiles one build and says whether that went well."""
     if build is builds.I386 and not report.check('i386: the image', builds.make_i386_image):
         return False
-    with report.step(f'Build {build.name}'):
-        return report.check(f'build/{build.name} with warnings as errors',
-                            builds.compile_all, build, ROOT)
+    return report.check(f'build/{build.name} with warnings as errors', builds.compile_all, build,
+                        ROOT)
 
 
-def run_tests(report: Report, build: builds.Build, only: Optional[str], long: bool) -> None:
-    """Runs the unit tests in a compiled build and, unless it has a suite, the behaviour tests."""
+def add_tests(jobs: Jobs, report: Report, build: builds.Build, only: Optional[str], long: bool
+              ) -> None:
+    """Adds the unit tests in a compiled build and, unless it has a suite, the behaviour tests."""
     names = builds.unit_tests(build.folder(ROOT), build.suite, only)
-    unit = [lambda: builds.run_unit_tests(report, build, ROOT, names)] if names else []
+    if names:
+        jobs.add(f'{build.name}: unit tests',
+                 lambda: builds.run_unit_tests(report, build, ROOT, names))
+    if build.suite is not None:
+        return
     tools = (build if build.is_foreign else builds.PLAIN).folder(ROOT) / 'tests'
-    beside, alone = ([], []) if build.suite is not None else folders.runs(
-        report, BEHAVIOUR_TESTS, only, f'{build.name}: ', {
+    folders.add_jobs(
+        jobs, report, BEHAVIOUR_TESTS, only, f'{build.name}: ', {
             **build.environment,
             'EXIM_QUOTAD': str(build.folder(ROOT) / 'src' / 'exim-quotad'),
             'EXIM_QUOTACTL': str(build.folder(ROOT) / 'src' / 'exim-quotactl'),
@@ -65,23 +67,12 @@ def run_tests(report: Report, build: builds.Build, only: Optional[str], long: bo
             'CLOCK': str(tools / 'faults' / 'libclock.so'),
             scenario.LONG_VARIABLE: '1' if long else '',
         }, build.wrapper, build.left_out)
-    if unit or beside or alone:
-        with report.step(f'Tests, {build.name}'):
-            side_by_side([*unit, *beside])
-            side_by_side(alone, 1)
-
-
-def run_fuzz(report: Report, only: Optional[str], long: bool) -> None:
-    """Runs the fuzz targets."""
-    with report.step('Fuzzing'):
-        fuzz.run(report, ROOT, only, long)
 
 
 def run_lints(report: Report) -> None:
     """Checks what is checked without running it."""
-    with report.step('Lints'):
-        for name, check in lints.checks(ROOT, builds.PLAIN.folder(ROOT)):
-            report.check(name, check)
+    for name, check in lints.checks(ROOT, builds.PLAIN.folder(ROOT)):
+        report.check(name, check)
 
 
 def test_coverage(report: Report, only: Optional[str], long: bool) -> None:
@@ -92,35 +83,46 @@ def test_coverage(report: Report, only: Optional[str], long: bool) -> None:
             and compile_build(report, build)):
         return
     coverage.forget(build.folder(ROOT))
-    run_tests(report, build, only, long)
-    with report.step('Coverage'):
-        report.check('coverage of src/', coverage.check, build.folder(ROOT), ROOT)
+    with Jobs(report) as jobs:
+        add_tests(jobs, report, build, only, long)
+    report.check('coverage of src/', coverage.check, build.folder(ROOT), ROOT)
 
 
-def test_here(report: Report, only: Optional[str], quick: bool, long: bool) -> None:
-    """Does everything that needs no other machine than this one, or is not quick.
-
-    One build is compiled while the tests run in those before it.
-    """
+def test_here(jobs: Jobs, report: Report, only: Optional[str], quick: bool, long: bool) -> None:
+    """Compiles one build after the other, and adds what is to be run in it."""
     if not compile_build(report, builds.PLAIN):
         return
+    add_tests(jobs, report, builds.PLAIN, only, long)
+    if only is None:
+        jobs.add('Lints', lambda: run_lints(report))
     plain = builds.PLAIN.folder(ROOT)
     to_do = []
     if builds.unit_tests(plain, None, only) or folders.has_tests(BEHAVIOUR_TESTS, only):
         to_do += [builds.ASAN] if quick else [builds.ASAN, builds.I386]
     if builds.unit_tests(plain, builds.TSAN.suite, only):
         to_do.append(builds.TSAN)
-    with ThreadPoolExecutor(max_workers=1) as compiler:
-        compiled = [compiler.submit(compile_build, report, build) for build in to_do]
-        fuzz_compiled = compiler.submit(compile_fuzz, report) if fuzz.names(ROOT, only) else None
-        run_tests(report, builds.PLAIN, only, long)
-        for build, done in zip(to_do, compiled):
-            if done.result():
-                run_tests(report, build, only, long)
-        if only is None:
-            run_lints(report)
-        if fuzz_compiled and fuzz_compiled.result():
-            run_fuzz(report, only, long)
+    for build in to_do:
+        if compile_build(report, build):
+            add_tests(jobs, report, build, only, long)
+    if fuzz.names(ROOT, only) and compile_fuzz(report):
+        fuzz.add_jobs(jobs, report, ROOT, only, long)
+
+
+def test_release(jobs: Jobs, report: Report, release: str, only: Optional[str], long: bool) -> None:
+    """Prepares the containers of a release, and adds what is to be run in them."""
+    if system.prepare(report, release):
+        system.add_jobs(jobs, report, release, only, long)
+
+
+def test_all(report: Report, only: Optional[str], quick: bool, long: bool,
+             releases: Sequence[str]) -> None:
+    """Runs everything: what is prepared first runs first, while the rest is being prepared."""
+    with Jobs(report) as jobs, ThreadPoolExecutor() as makers:
+        prepared = [makers.submit(test_here, jobs, report, only, quick, long),
+                    *(makers.submit(test_release, jobs, report, release, only, long)
+                      for release in releases)]
+        for each in prepared:
+            each.result()
 
 
 def main() -> int:
@@ -146,11 +148,7 @@ def main() -> int:
     releases: Sequence[str] = ()
     if not arguments.quick and folders.has_tests(places.SYSTEM_TESTS, arguments.only):
         releases = [arguments.release] if arguments.release else system.RELEASES
-    with ThreadPoolExecutor(max_workers=1) as threads:
-        prepared = threads.submit(system.prepare, report, releases) if releases else None
-        test_here(report, arguments.only, arguments.quick, arguments.long)
-        if prepared:
-            system.run(report, prepared.result(), arguments.only, arguments.long)
+    test_all(report, arguments.only, arguments.quick, arguments.long, releases)
     return report.close()
 
 

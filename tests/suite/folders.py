@@ -9,10 +9,11 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
-from typing import Callable, Mapping, Optional, Sequence
+from typing import Mapping, Optional, Sequence
 
 from harness import scenario
 from report import FAILED, Report, Result
+from side_by_side import Jobs
 
 CHILD = Path(__file__).with_name('child.py')
 FILE_SECONDS = 45 * 60
@@ -23,10 +24,9 @@ LONG_FILE_SECONDS = 4 * 60 * 60
 ALONE = ('test_neighbours.py', 'test_races.py')
 
 # What takes longest, and therefore begins first, where it is not much code.
-FIRST = ('test_hostile.py', 'test_mounts.py', 'test_counting.py', 'test_model.py',
-         'test_hanging.py', 'test_soak.py', 'test_matrix.py')
-
-Run = Callable[[], None]
+FIRST = ('test_neighbours.py', 'test_recipes.py', 'test_service.py', 'test_misconfigured.py',
+         'test_answers.py', 'test_hostile.py', 'test_mounts.py', 'test_counting.py',
+         'test_model.py', 'test_hanging.py', 'test_soak.py', 'test_matrix.py')
 
 
 def has_tests(folder: Path, only: Optional[str]) -> bool:
@@ -34,23 +34,19 @@ def has_tests(folder: Path, only: Optional[str]) -> bool:
     return bool(_files(folder, only))
 
 
-def runs(report: Report, folder: Path, only: Optional[str], prefix: str,
-         environment: Mapping[str, str], wrapper: Sequence[str] = (),
-         left_out: Sequence[str] = ()) -> tuple[list[Run], list[Run]]:
-    """Returns functions of which each runs the tests in one file that is not left out.
+def add_jobs(jobs: Jobs, report: Report, folder: Path, only: Optional[str], prefix: str,
+             environment: Mapping[str, str], wrapper: Sequence[str] = (),
+             left_out: Sequence[str] = ()) -> None:
+    """Adds a job for each file that is not left out, which runs the tests in it.
 
     They run with more in their environment, their names after the prefix. The wrapper is a command
-    that runs the command in its arguments. First those that can run beside others, then those that
-    cannot.
+    that runs the command in its arguments.
     """
-    beside: list[Run] = []
-    alone: list[Run] = []
     for file in _files(folder, only):
-        if file.name in left_out:
-            continue
-        (alone if file.name in ALONE else beside).append(
-            lambda file=file: _run_file(report, file, only, prefix, environment, wrapper))
-    return beside, alone
+        if file.name not in left_out:
+            (jobs.add_alone if file.name in ALONE else jobs.add)(
+                prefix + file.name,
+                lambda file=file: _run_file(report, file, only, prefix, environment, wrapper))
 
 
 def _files(folder: Path, only: Optional[str]) -> list[Path]:

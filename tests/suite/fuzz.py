@@ -17,7 +17,7 @@ from typing import Optional, Sequence
 
 import builds
 from report import Failure, Report, Skip
-from side_by_side import side_by_side
+from side_by_side import Jobs
 
 SECONDS = 10
 LONG_SECONDS = 20 * 60
@@ -57,11 +57,12 @@ def require_fuzzer() -> None:
         raise Skip(f'clang has no libFuzzer here:\n{tried.stdout}')
 
 
-def run(report: Report, root: Path, only: Optional[str], long: bool) -> None:
-    """Runs the targets, side by side."""
+def add_jobs(jobs: Jobs, report: Report, root: Path, only: Optional[str], long: bool) -> None:
+    """Adds a job for each target."""
     seconds = LONG_SECONDS if long else SECONDS
-    side_by_side([lambda name=name: report.check(f'fuzz-{name}', _fuzz, root, name, seconds)
-                  for name in names(root, only)])
+    for name in names(root, only):
+        jobs.add(f'fuzz-{name}', lambda name=name: report.check(f'fuzz-{name}', _fuzz, root, name,
+                                                                seconds))
 
 
 def _fuzz(root: Path, name: str, seconds: int) -> str:

@@ -46,13 +46,12 @@ class Report:
 
     @contextlib.contextmanager
     def step(self, title: str) -> Iterator[None]:
-        """Prints a heading, and at the end how long the step took.
+        """Prints at the end of a step how long it took.
 
         An exception that leaves the step counts as a failure and goes no further: the steps after
         it still run.
         """
         start = time.monotonic()
-        self._print(f'\n=== {title} ===')
         try:
             yield
         except Exception:
