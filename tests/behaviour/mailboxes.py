@@ -10,6 +10,9 @@ from typing import Iterable
 SLOW_WAY = 'd/' * 450
 MESSAGES_PER_SLOWNESS = 6
 
+# The kernel follows so many links on one path, and no more.
+LINKS_MAX = 40
+
 
 def make_maildir(path: Path, sizes: Iterable[int] = ()) -> Path:
     """Makes a Maildir with messages of these sizes, which their names tell."""
@@ -60,3 +63,13 @@ def make_slow_maildir(path: Path, beside: Path, slowness: int) -> tuple[int, int
     for number in range(1, messages):
         os.link(first, first.with_name(f'{number}.host:2,S'), follow_symlinks=False)
     return messages, messages
+
+
+def make_chain(folder: Path, links: int) -> Path:
+    """Makes as many links that lead to each other, each a long way, and the last one to `end`."""
+    (folder / 'a').mkdir(parents=True)
+    (folder / 'end').mkdir()
+    for number in range(links):
+        name = 'end' if number == links - 1 else f'{number + 1}'
+        (folder / f'{number}').symlink_to('a/../' * 800 + name)
+    return folder / '0'

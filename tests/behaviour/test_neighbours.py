@@ -19,15 +19,7 @@ from beside import BesideTestCase, held_kib, running
 from clock import Clock, needs_clock
 from daemon import Daemon, has_reply, is_long, read_all, send_and_be_read
 from hangfs import HangFs, needs_hangfs
-from mailboxes import make_maildir, write_maildirsize
-
-RENAME_IN_A_LOOP = '''
-import os, sys
-print('ready', flush=True)
-while True:
-    os.rename(sys.argv[1], sys.argv[2])
-    os.rename(sys.argv[2], sys.argv[1])
-'''
+from mailboxes import LINKS_MAX, make_chain, make_maildir, write_maildirsize
 
 # Holds a write lease on a file, or lets it go to take it again, all the time.
 LEASE = '''
@@ -47,26 +39,12 @@ while True:
 # Whoever changed a limit waits no longer.
 LIMITS_SECONDS = 10
 
-# The kernel follows so many links on one path, and no more.
-LINKS_MAX = 40
-
-
 takes_long = unittest.skipUnless(is_long(), 'takes long')
 
 
 def either(short: int, long: int) -> int:
     """Returns how many there are of something in this form of the tests."""
     return long if is_long() else short
-
-
-def make_chain(folder: Path, links: int) -> Path:
-    """Makes as many links that lead to each other, each a long way, and the last one to `end`."""
-    (folder / 'a').mkdir(parents=True)
-    (folder / 'end').mkdir()
-    for number in range(links):
-        name = 'end' if number == links - 1 else f'{number + 1}'
-        (folder / f'{number}').symlink_to('a/../' * 800 + name)
-    return folder / '0'
 
 
 def add_messages(mailbox: Path, count: int, tag: str = '') -> None:
@@ -77,23 +55,6 @@ def add_messages(mailbox: Path, count: int, tag: str = '') -> None:
             first.write_bytes(b'x')
         else:
             os.link(first, f'{mailbox}/cur/{number}.host{tag}')
-
-
-class PathTest(BesideTestCase):
-    """An owner controls a link on the path of his mailbox, and renames a file all the time."""
-
-    CLIENTS, PAUSE_MSEC = 512, 400
-
-    def test_row_1_links_on_the_path(self):
-        evil = self.root / 'evil'
-        make_chain(evil, LINKS_MAX - 1)
-        make_maildir(evil / 'end', [1])
-        (evil / 'x').touch()
-        daemon = self.start()
-        asked = [evil / f'{number}' for number in range(8)]
-        with running(RENAME_IN_A_LOOP, evil / 'x', evil / 'y'):
-            self.compare('row 1, links on the path', daemon,
-                         self.asking(daemon, asked, self.CLIENTS, self.PAUSE_MSEC))
 
 
 class FoldersTest(BesideTestCase):
@@ -135,6 +96,7 @@ class FoldersTest(BesideTestCase):
         """Makes messages whose names do not tell their size."""
         add_messages(mailbox, either(200000, 1000000))
 
+    @takes_long
     def test_row_2_two_owners(self):
         self.compare_with(2, self.links_to_one_folder)
 
@@ -253,6 +215,7 @@ class HangingTest(BesideTestCase):
             mailboxes += self.mount_hangfs(self.root / f'far-{number}', ('0', '1'))
         self.compare_with(f'{count} file systems hang', mailboxes)
 
+    @takes_long
     def test_row_4_two_mounts(self):
         self.compare_with_mounts(2)
 
@@ -285,7 +248,7 @@ class MemoryTest(BesideTestCase):
     """Many mailboxes with many folders that have long names."""
 
     in_memory = True
-    MAILBOXES = either(100, 560)
+    MAILBOXES = either(40, 560)
     THREADS = 8
 
     # What a daemon may hold beyond what is remembered: counts under way, and what the allocator
@@ -328,6 +291,7 @@ class MemoryTest(BesideTestCase):
               f'{most_kib} KiB at most, {daemon.stats()["mailboxes"]} mailboxes are remembered')
         self.assertLessEqual(most_kib - before_kib, cache_mib * 1024 + self.ALLOWED_KIB)
 
+    @takes_long
     def test_row_7_many_folders(self):
         self.check(16)
 

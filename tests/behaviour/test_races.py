@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Callable, Iterator, NamedTuple
 
 import without_calls
+from beside import BesideTestCase, running
 from daemon import (FULL, PATIENCE_SECONDS, Daemon, DaemonTestCase, is_long, needs_root,
                     parse_pairs)
-from mailboxes import make_maildir, write_maildirsize
+from mailboxes import LINKS_MAX, make_chain, make_maildir, write_maildirsize
 
 OUTSIDE_BYTES = 10 ** 12
 INSIDE_SIZES = (1, 20, 300)
@@ -32,6 +33,14 @@ RENAME_EXCHANGE = 2
 MS_BIND = 0x1000
 MNT_DETACH = 2
 CLONE_NEWNS = 0x20000
+
+RENAME_IN_A_LOOP = '''
+import os, sys
+print('ready', flush=True)
+while True:
+    os.rename(sys.argv[1], sys.argv[2])
+    os.rename(sys.argv[2], sys.argv[1])
+'''
 
 
 class Swap(NamedTuple):
@@ -334,3 +343,23 @@ class RacesTest(EscapeTest):
         self.assertLessEqual(set(seen), {*answers, FULL})
         self.assertLessEqual(daemon.warnings_about(box), [
             f'{box}: leads outside the roots; answered that it is full: the mail is deferred'])
+
+
+class RenamingOwnerTest(BesideTestCase):
+    """An owner controls a link on the path of his mailbox, and renames a file all the time.
+
+    As in test_neighbours.py, honest clients get all their answers.
+    """
+
+    CLIENTS, PAUSE_MSEC = 512, 400
+
+    def test_links_on_the_path(self):
+        evil = self.root / 'evil'
+        make_chain(evil, LINKS_MAX - 1)
+        make_maildir(evil / 'end', [1])
+        (evil / 'x').touch()
+        daemon = self.start()
+        asked = [evil / f'{number}' for number in range(8)]
+        with running(RENAME_IN_A_LOOP, evil / 'x', evil / 'y'):
+            self.compare('links on the path', daemon,
+                         self.asking(daemon, asked, self.CLIENTS, self.PAUSE_MSEC))

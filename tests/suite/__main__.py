@@ -66,7 +66,7 @@ def add_tests(jobs: Jobs, report: Report, build: builds.Build, only: Optional[st
             'FAULTS': str(tools / 'faults' / 'libfaults.so'),
             'CLOCK': str(tools / 'faults' / 'libclock.so'),
             scenario.LONG_VARIABLE: '1' if long else '',
-        }, build.wrapper, build.left_out)
+        }, build.wrapper, build.left_out if long or only else build.left_out + build.long_only)
 
 
 def run_lints(report: Report) -> None:

@@ -33,19 +33,23 @@ class Build:
     compiler: str = ''  # the usual one, if empty
     is_foreign: bool = False  # what helps the tests must be of this build as well
     left_out: tuple[str, ...] = ()  # files of the behaviour tests
+    long_only: tuple[str, ...] = ()  # further ones, which --long runs
 
     def folder(self, root: Path) -> Path:
         """Returns where it is built."""
         return root / 'build' / self.name
 
 
-PLAIN = Build('plain')
+# These take long, and a sanitizer takes nothing from what they assert.
+PLAIN = Build('plain', long_only=('test_changes.py', 'test_hanging.py', 'test_model.py',
+                                  'test_mounts.py'))
 ASAN = Build(
     'asan', ('-Dtests=true', '-Db_sanitize=address,undefined', '-Doptimization=1'),
     {'ASAN_OPTIONS': 'detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1',
      'UBSAN_OPTIONS': 'halt_on_error=1:print_stacktrace=1'},
     # About how long others wait, and how much is held, of which a sanitizer knows nothing.
-    _FIXED_ADDRESSES, left_out=('test_neighbours.py',))
+    _FIXED_ADDRESSES, left_out=('test_neighbours.py',),
+    long_only=('test_hostile.py', 'test_races.py'))
 TSAN = Build(
     'tsan', ('-Dtests=true', '-Db_sanitize=thread'),
     {'TSAN_OPTIONS': 'halt_on_error=1:second_deadlock_stack=1'},
@@ -60,7 +64,7 @@ I386 = Build(
     is_foreign=True,
     # These take long, and are about time, load and calls that fail, which is the same everywhere.
     left_out=('test_changes.py', 'test_faults.py', 'test_hanging.py', 'test_hostile.py',
-              'test_neighbours.py', 'test_races.py'))
+              'test_mounts.py', 'test_neighbours.py', 'test_races.py'))
 
 
 def make_i386_image() -> None:

@@ -21,7 +21,7 @@ LONG_FILE_SECONDS = 4 * 60 * 60
 
 # What renames without a pause. The kernel has one lock for that, so that whoever opens a path with
 # many `..` in it, anywhere on the machine, has to try again and again, and gives up in the end.
-ALONE = ('test_neighbours.py', 'test_races.py')
+ALONE = ('test_races.py',)
 
 # What takes longest, and therefore begins first, where it is not much code.
 FIRST = ('test_neighbours.py', 'test_recipes.py', 'test_service.py', 'test_misconfigured.py',

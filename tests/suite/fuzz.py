@@ -19,7 +19,7 @@ import builds
 from report import Failure, Report, Skip
 from side_by_side import Jobs
 
-SECONDS = 10
+SECONDS = 5
 LONG_SECONDS = 20 * 60
 
 # More than the longest request, and than the largest maildirsize that is read.

@@ -94,6 +94,8 @@ UNIT_REFUSALS = (*REFUSALS, errno.ENOENT)
 class ConfinementScenario(Scenario):
     """A container with the service and a mailbox of 700 bytes."""
 
+    is_shared = True
+
     @classmethod
     def prepare(cls) -> None:
         super().prepare()

@@ -189,17 +189,7 @@ class DropIns(Scenario):
         self.assertEqual(self.container.unit(SERVICE, 'Result', 'NRestarts'),
                          {'Result': 'success', 'NRestarts': '0'})
 
-
-class InheritedDescriptors(Scenario):
-    """What the units are handed that they have no use for."""
-
-    @classmethod
-    def prepare(cls) -> None:
-        super().prepare()
-        cls.service = Service(cls.container)
-
-    def test_others_are_closed_with_a_warning(self):
-        self.addCleanup(self.service.reset)
+    def test_other_descriptors_are_closed_with_a_warning(self):
         self.service.change('[Socket]\nListenFIFO=/run/exim-quotad/fifo\n', unit=SOCKET)
         self.assertRegex(self.service.ask('ping'), '^status=ok ')
         entries = [json.loads(line) for line in self.journal(

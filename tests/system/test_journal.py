@@ -21,6 +21,8 @@ ENTRIES_LOST = 'e61efc2ccca44c2a85051620c93f8dbf'
 class JournalScenario(Scenario):
     """A container with mailboxes of 7000 bytes and the service's socket."""
 
+    is_shared = True
+
     @classmethod
     def prepare(cls) -> None:
         super().prepare()

@@ -5,15 +5,15 @@ import time
 
 from harness.container import wait_until
 from harness.mailboxes import SPOOL
-from harness.scenario import DebianScenario
+from harness.scenario import DebianScenario, is_long
 from harness.service import ACCEPT_SOCKET, CONFIG_FILE, SERVICE, SOCKET, Service
 
 ACCEPTED = '250 Accepted'
 FULL = '452 4.2.2 Mailbox is full'
-JOURNAL_SECONDS = 30
+JOURNAL_SECONDS, PAUSE_SECONDS = (30, 0.5) if is_long() else (6, 0.1)
 JOURNAL_LINES = 5
 RCPT_SECONDS = 2
-SENDERS = 10
+SENDERS = 4
 
 RIGHT = f'--mailbox={SPOOL}/%d/%n --default-quota=1K'
 WRONG = {
@@ -88,12 +88,12 @@ class Misconfigured(DebianScenario):
                 self.container.run(['systemctl', 'restart', SERVICE])
                 self.assertEqual(self.check(self.full), [FULL])
 
-    def test_half_a_minute(self):
+    def test_journal_is_not_flooded(self):
         self.begin_with(f'{RIGHT} --defualt-quota=1K')
         since, until = self.container.journal_now(), time.monotonic() + JOURNAL_SECONDS
         while time.monotonic() < until:
             self.assert_accepts_at_once()
-            time.sleep(0.5)
+            time.sleep(PAUSE_SECONDS)
         lines = self.container.journal(since, '-u', SERVICE, '-u', SOCKET).splitlines()
         print('\n'.join(lines))
         self.assertLessEqual(len(lines), JOURNAL_LINES)

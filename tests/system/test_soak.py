@@ -15,8 +15,9 @@ import time
 from pathlib import Path
 from typing import Callable, NamedTuple
 
+from harness.container import wait_until
 from harness.mailboxes import SPOOL
-from harness.scenario import MailScenario, is_long
+from harness.scenario import MailScenario, Scenario, is_long
 from harness.service import (SERVICE, SOCKET, SOCKET_PATH, Service, answer_of,
                              wait_for_new_main_process)
 
@@ -27,7 +28,7 @@ SECONDS, LONG_SECONDS = 18, 30 * 60
 SAMPLE_SECONDS, LONG_SAMPLE_SECONDS = 0.5, 10
 PAUSE_SECONDS, LONG_PAUSE_SECONDS = 0.2, 2  # between a restart and a kill
 
-CLIENTS = 4
+CLIENTS, MEMORY_CLIENTS = 4, 8
 THINK_MSEC = 4
 STATIC = 100
 STATIC_BYTES = 4321
@@ -36,7 +37,8 @@ DROPPED = 4
 MAILDIRSIZE_BYTES_MAX = 5120
 MESSAGES_MAX = 60  # of a mailbox: beyond that more goes than comes
 
-# What the medians of the last third of a process's life may have above those of the first.
+# What the medians of the last third of a process's life may have above those of the first, and what
+# many questions may leave behind.
 ALLOWED_KIB = 1024
 ALLOWED_DESCRIPTORS = 4
 
@@ -344,6 +346,46 @@ class Soak(MailScenario):
     def count(self, what: str) -> None:
         """Counts what was done."""
         self.done[what] = self.done.get(what, 0) + 1
+
+
+class Memory(Scenario):
+    """What a million questions leave behind."""
+
+    mailboxes = 10000 if is_long() else 4000
+    first, rest = (100000, 900000) if is_long() else (20000, 60000)
+
+    @classmethod
+    def prepare(cls) -> None:
+        super().prepare()
+        cls.service = Service(cls.container)
+        paths = [f'{SPOOL}/user{number}' for number in range(cls.mailboxes)]
+        cls.service.make_maildirs(paths, STATIC_BYTES)
+        cls.answers = {path: str(STATIC_BYTES) for path in paths}
+
+    def test_memory_stays(self):
+        total = self.first + self.rest
+        self.service.start()
+        self._load(self.first)
+        early = self.service.memory_kib()
+        self._load(self.rest)
+        late = self.service.memory_kib()
+
+        print(f'after {self.first} questions about {self.mailboxes} mailboxes {early} KiB '
+              f'resident, after {total} {late} KiB')
+        status = wait_until(lambda: self._status(f'{total} queries, '), 'the last STATUS=')
+        print(status)
+        self.assertRegex(status, f'^{total} queries, 0 over quota, 0 errors; '
+                                 f'{self.mailboxes} mailboxes cached; p99 ')
+        self.assertLess(late - early, ALLOWED_KIB)
+
+    def _status(self, beginning: str) -> str:
+        status = self.container.unit(SERVICE, 'StatusText')['StatusText']
+        return status if status.startswith(beginning) else ''
+
+    def _load(self, count: int) -> None:
+        with self.service.load(self.answers, MEMORY_CLIENTS, count) as load:
+            seen = load.wait()
+        self.assertEqual((seen['queries'], seen['wrong'], seen['failed']), (count, 0, 0))
 
 
 def _move(message: str) -> None:

@@ -19,6 +19,7 @@ scenario.DebianScenario has Debian's own configuration of Exim instead, with the
 install and a limits file. agents.AgentScenario has delivery agents that keep quotas of their own:
 Exim, Dovecot's LMTP server and Courier.
 
-Each class has a freshly booted container to itself; what a test prints is shown, and with a failure
-the journal, the SMTP sessions and Exim's main log. Run it by `tests/run --only test_SUBJECT`.
+Each class has a freshly booted container to itself, or shares it (Scenario.is_shared). What a test
+prints is shown, and with a failure the journal, the SMTP sessions and Exim's main log. Run it by
+`tests/run --only test_SUBJECT`.
 """

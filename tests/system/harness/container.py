@@ -99,7 +99,7 @@ class Container:
         return self
 
     def poweroff(self) -> None:
-        """Shuts it down, by force if need be, and releases everything. Does nothing twice."""
+        """Ends it, as a power failure does, and releases everything. Does nothing twice."""
         if self._inside is not None:
             self._inside.close()
             self._inside = None
@@ -116,14 +116,12 @@ class Container:
 
     def _end_nspawn(self, nspawn: subprocess.Popen) -> None:
         if self._leader:
-            _kill(self._leader, signal.SIGRTMIN + 4)  # systemd's word for "power off"
+            _kill(self._leader, signal.SIGKILL)  # and the kernel ends all that it has begun
         else:
             nspawn.terminate()
         try:
             nspawn.wait(POWEROFF_SECONDS)
         except subprocess.TimeoutExpired:
-            if self._leader:
-                _kill(self._leader, signal.SIGKILL)  # and the kernel ends all that it has begun
             nspawn.kill()
             nspawn.wait()
 

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a system test derives from: a class of tests shares one freshly booted container.
+"""What a system test derives from: the tests of a class share one freshly booted container.
 
 The release to test is named by the environment variable EXIM_QUOTAD_RELEASE.
 """
 
 import os
 import unittest
-from typing import Optional
+from typing import Callable, Optional
 
 from . import image, project
 from .container import Container
@@ -33,18 +33,27 @@ class Scenario(unittest.TestCase):
     """A container with the project installed and nothing of it started: self.container.
 
     A subclass that needs more folders inside names them in `binds` (inside -> outside), and does
-    what comes before all of its tests in prepare().
+    what comes before all of its tests in prepare(). One that sets `is_shared` has one container,
+    prepared once, for all classes that are derived from it.
     """
 
     release: str
     container: Container
     binds: dict = {}
+    is_shared = False
 
     @classmethod
     def setUpClass(cls) -> None:
+        owner = next((each for each in cls.__mro__ if 'is_shared' in vars(each) and each.is_shared),
+                     cls)
+        if 'container' not in vars(owner):
+            owner._boot(cls.addClassCleanup if owner is cls else unittest.addModuleCleanup)
+
+    @classmethod
+    def _boot(cls, add_cleanup: Callable) -> None:
         cls.release = os.environ.get(RELEASE_VARIABLE, 'bookworm')
         cls.container = project.container_with_sources(image.path_of(cls.release), binds=cls.binds)
-        cls.addClassCleanup(cls.container.poweroff)
+        add_cleanup(cls.container.poweroff)
         cls.container.boot()
         try:
             cls.prepare()
