@@ -13,6 +13,7 @@
 #include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "config.h"
@@ -263,12 +264,23 @@ static int end_output(int status)
     return complain("cannot write to standard output");
 }
 
+/* Becomes the script that checks the set-up. Returns only if it cannot be run. */
+static int check_setup(char **argv)
+{
+    (void)execv(CHECK_SETUP_PATH, argv);
+    printable_line(stderr, "exim-quotactl: %s: cannot be run: %s", CHECK_SETUP_PATH,
+                   strerror(errno));
+    return EXIT_ERROR;
+}
+
 int main(int argc, char **argv)
 {
     _cleanup_(program_deinit) struct program program = {};
     char error[OPTIONS_ERROR_BYTES_MAX];
 
     (void)setlocale(LC_CTYPE, "");
+    if (argc > 1 && strcmp(argv[1], "check-setup") == 0)
+        return check_setup(argv + 1);
     if (ctl_options_parse(argc, argv, &program.options, error) < 0)
         return complain(error);
     switch (program.options.action) {

@@ -287,6 +287,7 @@ void ctl_options_print_help(void)
          "  usage TARGET...                 how full is the mailbox?\n"
          "  ping                            does the service answer?\n"
          "  stats                           what the service has counted since its start\n"
+         "  check-setup [ADDRESS]           is anything missing between Exim and the service?\n"
          "\n"
          "Options:");
     options_table_print(&groups[GROUP_GENERAL], 1);

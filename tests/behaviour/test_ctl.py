@@ -800,8 +800,8 @@ class CommandLineTest(CtlTestCase):
         self.assertEqual(offered, set(self.help_options()))
 
     def test_completion_offers_what_goes_together(self):
-        self.assertEqual(self.completions(''), ['check', 'usage', 'ping', 'stats'])
-        self.assertEqual(self.completions('--json', 'c'), ['check'])
+        self.assertEqual(self.completions(''), ['check', 'usage', 'ping', 'stats', 'check-setup'])
+        self.assertEqual(self.completions('--json', 'c'), ['check', 'check-setup'])
         self.assertEqual(self.completions('--direct', ''), ['check', 'usage'])
         self.assertNotIn('--root=', self.completions('check', '--'))
         self.assertNotIn('--size=', self.completions('usage', '--'))

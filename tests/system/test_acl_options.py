@@ -5,7 +5,7 @@ import re
 
 from harness import smtp
 from harness.container import wait_until
-from harness.debian_exim import EXAMPLES
+from harness.debian_exim import RCPT_ACL
 from harness.scenario import DebianScenario
 
 ACCEPTED = '250 Accepted'
@@ -97,7 +97,7 @@ class AclOptions(DebianScenario):
             ['cat', '/proc/net/tcp']).stdout
 
     def test_exemptions(self):
-        text = self.container.read_file(f'{EXAMPLES}/exim-quotad.acl')
+        text = self.container.read_file(RCPT_ACL)
         text, found = re.subn(r'(?m)^  # (!\w+ += .*)$', r'  \1', text)
         self.assertEqual(found, 3)
         self.exim.configure_split(
@@ -118,7 +118,7 @@ class AclOptions(DebianScenario):
                 self.assertEqual(reply, expected)
 
     def test_recipient_that_another_statement_refuses_has_no_say_at_data(self):
-        self.configure('.include /etc/exim4/exim-quotad.acl\n'
+        self.configure('.include /usr/share/exim-quotad/exim-quotad.acl\n'
                        'deny local_parts = barred\n')
         tight, barred = 'tight@quota.example', 'barred@quota.example'
         self.filled(tight, 9500)

@@ -13,7 +13,7 @@ from harness.service import SOCKET_PATH
 
 # Our ACL, and then a reply that tells what the service has answered, whatever it was.
 TELL = r'''
-.include /etc/exim4/exim-quotad.acl
+.include /usr/share/exim-quotad/exim-quotad.acl
 deny
   message = asked, answered: ${escape:$acl_m_quotad_reply}
 '''

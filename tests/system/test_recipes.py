@@ -13,7 +13,7 @@ from typing import Optional
 
 from harness import places, readme, smtp
 from harness.container import wait_until
-from harness.debian_exim import ANSWERS, FOLDER, DebianExim
+from harness.debian_exim import ANSWERS, FOLDER, RCPT_ACL, DebianExim
 from harness.dovecot import Dovecot
 from harness.exim import CONFIGURATION, Exim
 from harness.mailboxes import DOVECOT_USERS, PASSWORD
@@ -474,7 +474,7 @@ class Recipes(DebianScenario):
         self.add_mailboxes(joe)
         self.put(LIMITS_FILE, '*: 30000\n')
         domains = f'{A_LABEL} : {U_LABEL}'
-        self.put('conf.d/acl/35_own', 'acl_own:\n  .include /etc/exim4/exim-quotad.acl\n  require\n'
+        self.put('conf.d/acl/35_own', f'acl_own:\n  .include {RCPT_ACL}\n  require\n'
                  f'    domains = {domains}\n    verify = recipient\n  accept\n')
         label = in_text('Where the lines go', 'utf8_domain_to_alabel')
         router = shown('router').replace('$domain', label).replace('+local_domains', domains)
@@ -540,8 +540,7 @@ class Recipes(DebianScenario):
                  'ann:{MD5}x:web1:mail::/home/web1:0:userdb_quota_rule=*:storage=0M\n')
         self.put('domains/example.org/aliases', 'info@example.org:joe@example.org\n'
                  '*@example.org:joe@example.org\n')
-        self.container.run('useradd --create-home web1 && cp /usr/share/doc/exim-quotad/examples/'
-                           'exim-quotad*.acl /etc/exim4/ && for name in joe ann; do install -d '
+        self.container.run('useradd --create-home web1 && for name in joe ann; do install -d '
                            '-o web1 -g mail -m 770 /home/web1/mail/example.org/$name; done')
         self.addCleanup(self.container.run, 'userdel --remove web1', check=False)
         self.put(CONFIGURATION, shown('macros') + text)

@@ -8,9 +8,8 @@ from .container import Container
 from .exim import CONFIGURATION, Exim
 
 FOLDER = '/etc/exim4'
-EXAMPLES = '/usr/share/doc/exim-quotad/examples'
-RCPT_ACL = f'{FOLDER}/exim-quotad.acl'
-DATA_ACL = f'{FOLDER}/exim-quotad-data.acl'
+RCPT_ACL = '/usr/share/exim-quotad/exim-quotad.acl'
+DATA_ACL = '/usr/share/exim-quotad/exim-quotad-data.acl'
 
 # What debconf would have asked.
 ANSWERS = {
@@ -59,8 +58,6 @@ class DebianExim(Exim):
         container.run(['rm', '-f', CONFIGURATION])  # it would count for more
         container.put_file(f'{FOLDER}/update-exim4.conf.conf',
                            ''.join(f"{name}='{value}'\n" for name, value in ANSWERS.items()))
-        container.run(['cp', f'{EXAMPLES}/exim-quotad.acl', f'{EXAMPLES}/exim-quotad-data.acl',
-                       FOLDER])
         ours = places.SYSTEM_TESTS / 'exim' / 'debian'
         contents = {
             'conf.d/main/000_localmacros': ''.join(
