@@ -23,6 +23,8 @@ PACKAGES = (
     'exim4-daemon-light', 'dovecot-core', 'dovecot-imapd', 'dovecot-lmtpd', 'maildrop', 'rsync',
     # what builds the project offline
     'gcc', 'libc6-dev', 'libsystemd-dev', 'meson', 'ninja-build', 'pkg-config',
+    # what makes packages, and checks them
+    'build-essential', 'debhelper', 'lintian', 'autopkgtest', 'libcmocka-dev', 'bash-completion',
     # what tests use: a file system of their own, a look into processes, privileges, man pages
     'fuse3', 'libfuse3-dev', 'gdb-minimal', 'libcap2-bin', 'man-db', 'procps', 'python3', 'strace',
 )
