@@ -11,6 +11,7 @@
 #include "quota/paths.h"
 #include "system/cleanup.h"
 #include "system/printable.h"
+#include "system/privileges.h"
 
 static void say_fault(const char *line, void *userdata)
 {
@@ -64,6 +65,38 @@ static int check_limits(const char *path, bool quiet)
     return 0;
 }
 
+/* Returns whether a file could be made in the directory of path, 0 or a negative errno. */
+static int check_directory_of(const char *path)
+{
+    _cleanup_(freep) char *directory = strdup(path);
+
+    if (!directory)
+        return -ENOMEM;
+    *(strrchr(directory, '/') + 1) = '\0';
+    return faccessat(AT_FDCWD, directory, W_OK | X_OK, AT_EACCESS) < 0 ? -errno : 0;
+}
+
+/* Does not create the log file. */
+static int check_log(const char *path)
+{
+    _cleanup_(closep) int fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    int r = fd >= 0 ? 0 : errno == ENOENT ? check_directory_of(path) : -errno;
+
+    if (r < 0)
+        printable_line(stderr, "exim-quotad: cannot open the log %s: %s", path, strerror(-r));
+    return r;
+}
+
+static int check_user(const char *user)
+{
+    int r = privileges_find(user);
+
+    if (r < 0)
+        printable_line(stderr, "exim-quotad: --user=%s: %s", user,
+                       r == -ESRCH ? "there is no such user" : strerror(-r));
+    return r;
+}
+
 int check_config(struct options *options, bool quiet)
 {
     struct quota_settings *settings = &options->settings.quota;
@@ -73,6 +106,10 @@ int check_config(struct options *options, bool quiet)
         printable_line(stdout, "%s: read", options_config_path(options));
     r = check_roots(settings, quiet);
     if (settings->limits_path && check_limits(settings->limits_path, quiet) < 0)
+        r = -1;
+    if (options->log_path && check_log(options->log_path) < 0)
+        r = -1;
+    if (options->user && check_user(options->user) < 0)
         r = -1;
     return r;
 }

@@ -378,6 +378,7 @@ int options_parse(int argc, char **argv, struct options *ret, char *error)
 int options_reread(int argc, char **argv, const struct options *options, char *error)
 {
     _cleanup_(options_deinit) struct options now = {};
+    const char *failed;
     int r = parse(argc, argv, options->config_path, &now, error);
 
     if (r < 0)
@@ -385,8 +386,10 @@ int options_reread(int argc, char **argv, const struct options *options, char *e
     if (!now.file_text && options->file_text)
         return options_fail(error, "%s: there is no such file any more",
                             options_config_path(options));
-    return !options->file_text ? now.file_text != NULL
-                               : strcmp(now.file_text, options->file_text) != 0;
+    if (!now.file_text || (options->file_text && strcmp(now.file_text, options->file_text) == 0))
+        return 0;
+    r = quota_settings_open_roots(&now.settings.quota, &failed);
+    return r < 0 ? options_fail(error, "--root=%s: %s", failed, strerror(-r)) : 1;
 }
 
 int options_read_quota(const char *path, const struct option_group *quota, char *error)
@@ -422,8 +425,8 @@ void options_print_help(void)
     make_groups(&options, &options, groups);
     puts("Usage: exim-quotad [OPTION]...\n"
          "\n"
-         "Tells Exim how full a mailbox is. systemd passes the sockets, or standard input is one,\n"
-         "or --socket makes one.\n"
+         "Tells a mail server whether a message would fit into a mailbox. systemd starts it when\n"
+         "somebody asks (exim-quotad.socket); without systemd, use --socket.\n"
          "\n"
          "Options:");
     options_table_print(groups, GROUPS_COUNT);

@@ -52,8 +52,8 @@ const char *options_config_path(const struct options *options);
 
 /*
  * Reads all options again. Returns 1 if the configuration file sets anything else than it did for
- * options, 0 if not, or a negative errno as options_parse() with a line in error. May be called
- * by any thread, but by one only.
+ * options, and the roots can be opened; 0 if it does not; or a negative errno as options_parse(),
+ * or of a root, with a line in error. May be called by any thread, but by one only.
  */
 int options_reread(int argc, char **argv, const struct options *options, char *error);
 

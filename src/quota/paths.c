@@ -38,20 +38,28 @@ __attribute__((format(printf, 4, 5))) static void say_fault(const struct checker
     checker->say(line, checker->userdata);
 }
 
-/* Writes the constant part of the template, normalised. Returns whether it fits. */
-static bool constant_directory(const char *template, char path[PATH_MAX])
+/*
+ * Writes the directory of all paths of the template, normalised, and the constant part, which goes
+ * on with the beginning of a name. Returns whether they fit.
+ */
+static bool constant_parts(const char *template, char directory[PATH_MAX], char prefix[PATH_MAX])
 {
     size_t length = 0;
+    char *name;
 
     for (const char *c = template; *c != '\0' && (*c != '%' || c[1] == '%'); c++) {
         if (length + 1 == PATH_MAX)
             return false;
-        path[length++] = *c;
+        prefix[length++] = *c;
         c += *c == '%';
     }
-    path[length] = '\0';
-    *(strrchr(path, '/') + 1) = '\0';
-    mailbox_normalise_path(path);
+    prefix[length] = '\0';
+    name = strrchr(prefix, '/');
+    (void)snprintf(directory, PATH_MAX, "%.*s", (int)(name - prefix + 1), prefix);
+    mailbox_normalise_path(directory);
+    length = strcmp(directory, "/") == 0 ? 0 : strlen(directory);
+    memmove(prefix + length, name, strlen(name) + 1);
+    memcpy(prefix, directory, length);
     return true;
 }
 
@@ -61,6 +69,14 @@ static bool is_in(const char *path, const char *directory)
     size_t length = strcmp(directory, "/") == 0 ? 0 : strlen(directory);
 
     return strncmp(path, directory, length) == 0 && (path[length] == '/' || path[length] == '\0');
+}
+
+/* Returns whether path begins so, and goes on. */
+static bool goes_on(const char *path, const char *prefix)
+{
+    size_t length = strlen(prefix);
+
+    return strncmp(path, prefix, length) == 0 && path[length] != '\0';
 }
 
 /* Returns whether the directory is empty or unreadable. */
@@ -109,10 +125,10 @@ static void check_directory(const struct checker *checker, const char *option, c
 static void check_template(const struct checker *checker, const char *template)
 {
     const struct quota_settings *settings = checker->settings;
-    char path[PATH_MAX], root[PATH_MAX];
+    char path[PATH_MAX], prefix[PATH_MAX], root[PATH_MAX];
     bool is_reachable = settings->roots_count == 0, is_inside = is_reachable;
 
-    if (!constant_directory(template, path))
+    if (!constant_parts(template, path, prefix))
         return;
     for (size_t i = 0; i < settings->roots_count; i++) {
         (void)snprintf(root, sizeof(root), "%s", settings->roots[i]);
@@ -120,7 +136,7 @@ static void check_template(const struct checker *checker, const char *template)
         if (strcmp(path, root) == 0)
             return; /* it was checked as a root */
         is_inside |= is_in(path, root);
-        is_reachable |= is_inside || is_in(root, path);
+        is_reachable |= is_inside || goes_on(root, prefix);
     }
     if (!is_reachable)
         say_fault(checker, "--mailbox", template, "is not below any --root");

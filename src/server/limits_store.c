@@ -54,6 +54,8 @@ void limits_store_free(struct limits_store *store)
 
 static void reject(struct limits_store *store, const char *why)
 {
+    if (store->old && store->probing)
+        return; /* it was reported */
     store->old = store->limits != NULL;
     journal_event(store->journal, JOURNAL_LIMITS_REJECTED, NULL, "%s: %s; %s", store->path, why,
                   store->limits ? "the old limits stay in force"

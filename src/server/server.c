@@ -62,6 +62,13 @@ static void set_timer(sd_event_source *timer, uint64_t after_usec)
     sd_event_source_set_enabled(timer, SD_EVENT_ONESHOT);
 }
 
+/* Whether the next process could not start: our options, or limits, are the last good ones. */
+static bool keeps_old(const struct server *server)
+{
+    return server->broken ||
+           (limits_store_is_old(query_limits(server->service)) && !server->outdated);
+}
+
 /* Notifies the service manager of the state, and of what could not be sent before. */
 static void tell_status(struct server *server, const char *state)
 {
@@ -74,7 +81,11 @@ static void tell_status(struct server *server, const char *state)
                       stuck);
     server->stuck = stuck;
     query_status(server->service, status);
-    if (server->outdated)
+    if (keeps_old(server))
+        snprintf(status + strlen(status), sizeof(status) - strlen(status),
+                 "; the configuration or limits file cannot be used: the old options and limits "
+                 "are in force");
+    else if (server->outdated)
         snprintf(status + strlen(status), sizeof(status) - strlen(status),
                  "; the options have changed");
     if (!manager_tell(server->manager, state, status))
@@ -139,11 +150,7 @@ static void stop(struct server *server)
 static bool must_stay(const struct server *server)
 {
     /* A process that hangs in a file system may not end, and delays the next one. */
-    if (query_stuck(server->service) > 0)
-        return true;
-    /* The next could not start: our options, or limits, are the last good ones. */
-    return server->broken ||
-           (limits_store_is_old(query_limits(server->service)) && !server->outdated);
+    return query_stuck(server->service) > 0 || keeps_old(server);
 }
 
 /* Whether the roots are used by more than one connection, and the options are right. */
@@ -223,7 +230,7 @@ static int on_terminate(sd_event_source *source, const struct signalfd_siginfo *
 static bool is_needed(const struct server *server)
 {
     return connections_count(server->connections) > 0 || query_is_busy(server->service) ||
-           must_stay(server);
+           query_stuck(server->service) > 0;
 }
 
 /* Returns whether the service has been idle for long enough. If not, on_idle() is called later. */
@@ -241,6 +248,13 @@ static bool is_idle(struct server *server)
     sd_event_source_set_time(server->idle, due_usec);
     sd_event_source_set_enabled(server->idle, SD_EVENT_ONESHOT);
     return false;
+}
+
+/* Stays, although it is idle, since the next process could not start; tries again later. */
+static void stay(struct server *server)
+{
+    server->leaving = false;
+    set_timer(server->idle, server->settings->exit_idle_usec);
 }
 
 /* Tells the service manager that everything was read again, unless more is to be read. */
@@ -263,6 +277,10 @@ static void on_limits_read(void *userdata)
     server->leaving = false;
     if (!leaving || !is_idle(server))
         return;
+    if (keeps_old(server)) {
+        stay(server);
+        return;
+    }
     journal_log(server->journal, LOG_INFO,
                 server->settings->misconfigured
                     ? "ending: the next query starts a process that reads the options again"
@@ -279,12 +297,13 @@ static void on_reread(int result, const char *error, void *userdata)
     struct server *server = userdata;
     bool systemd = server->sockets->origin == SOCKETS_SYSTEMD;
     bool leaves = result > 0 && systemd && server->reloading;
+    bool is_news = server->reloading || !server->broken;
 
     server->rereading = false;
     server->outdated = result > 0;
     server->broken = result < 0;
     server->must_go |= leaves;
-    if (result < 0)
+    if (result < 0 && is_news)
         journal_log(server->journal, LOG_ERR, "%s; the old options and limits stay in force",
                     error);
     else if (result > 0 && server->reloading)
@@ -292,10 +311,8 @@ static void on_reread(int result, const char *error, void *userdata)
                     "the options in the configuration file have changed; %s",
                     systemd ? "ending: the next query starts a process that has them"
                             : "they take effect after a restart");
-    if (result < 0 && server->leaving) {
-        server->leaving = false;
-        (void)is_idle(server); /* later, maybe */
-    }
+    if (result < 0 && server->leaving)
+        stay(server);
     if (result < 0 || leaves)
         finish_reload(server);
     else if (!server->reloading)

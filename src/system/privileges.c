@@ -82,6 +82,13 @@ static int find_user(const char *user, const struct passwd **ret)
     return *ret ? 0 : error_of_no_user(errno);
 }
 
+int privileges_find(const char *user)
+{
+    const struct passwd *entry;
+
+    return find_user(user, &entry);
+}
+
 static int change_ids(const struct passwd *entry)
 {
     if (initgroups(entry->pw_name, entry->pw_gid) < 0 ||

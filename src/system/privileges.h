@@ -3,6 +3,12 @@
 #pragma once
 
 /*
+ * Returns 0 if there is such a user, given as for privileges_drop(), or the error that it would
+ * return: -ESRCH if there is none, another if that cannot be told.
+ */
+int privileges_find(const char *user);
+
+/*
  * Becomes a user, given by login name or else by decimal user id. The process then has the ids and
  * groups of that user and no capability, and neither it nor a program that it executes can get them
  * back (no_new_privs). A process of that user keeps its groups. Call it before the first thread is

@@ -339,6 +339,51 @@ class ReloadTest(ConfigTestCase):
         self.reload(daemon)
         self.assert_ended_well(daemon)
 
+    def test_end_when_idle_once_it_is_mended(self):
+        """No reload is needed for that."""
+        self.write_options('exit-idle-time = 100ms')
+        daemon = self.start_passed()
+        for file, mend in ((self.config, lambda: self.write_options('exit-idle-time = 100ms')),
+                           (self.limits, lambda: self.set_limits('1K'))):
+            with self.subTest(file=file.name):
+                file.unlink()
+                self.wait_until_told_of('cannot be used')
+                mend()
+                self.assert_ended_well(daemon)
+                daemon = self.start_passed()
+        self.stop(daemon)
+
+    def wait_until_told_of(self, text: str) -> None:
+        """Waits for a STATUS= with this in it."""
+        while text not in self.notify.recv(8192).decode():
+            pass
+
+    def test_status_after_a_reload_that_failed(self):
+        self.write_options()
+        daemon = self.start_passed()
+        for file in self.config, self.limits:
+            with self.subTest(file=file.name):
+                content = file.read_text()
+                file.unlink()
+                told = self.reload(daemon)
+                self.assertRegex(told[-1] + told[-2], '; the configuration or limits file cannot be '
+                                                      'used: the old options and limits are in force')
+                file.write_text(content)
+                self.assertNotIn('cannot be used', str(self.reload(daemon)))
+
+    def test_changed_to_a_root_that_cannot_be_opened(self):
+        self.write_options()
+        daemon = self.start_passed()
+        missing = self.folder / 'missing'
+        self.write_options(f'root = {missing}')
+        self.reload(daemon)
+        self.assertEqual(self.limit(daemon), '1024')
+        self.assertEqual(daemon.warnings(), [f'--root={missing}: No such file or directory; the '
+                                             'old options and limits stay in force'])
+        missing.mkdir()
+        self.reload(daemon)
+        self.assert_ended_well(daemon)
+
     @needs_root
     def test_confined(self):
         """A reload can read the file as the unprivileged user and under Landlock."""

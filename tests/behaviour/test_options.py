@@ -195,7 +195,8 @@ class CheckConfigTest(DaemonTestCase):
         limits = self.folder / 'limits'
         limits.write_text('*: 1K\n')
         ended = self.check(f'--mailbox={self.root}/%d/%n', f'--limits={limits}',
-                           f'--socket={self.folder}/socket', f'--log={self.folder}/log')
+                           f'--socket={self.folder}/socket', f'--log={self.folder}/log',
+                           '--user=0')
         self.assertEqual(ended, Ended(0, f'--root={self.root}: found\n'
                                          f'--limits={limits}: 1 limits loaded, 0 unusable\n', ''))
         self.assertEqual(sorted(each.name for each in self.folder.glob('[sl]*')), ['limits'])
@@ -215,6 +216,17 @@ class CheckConfigTest(DaemonTestCase):
         self.assertEqual(len(said), 2 + 20)
         self.assertIn(f'--limits={limits}: 1 limits loaded, 100 unusable\n', ended.stdout)
 
+    def test_templates_below_no_root(self):
+        """The last name of a root may be one that the template goes on with, and no other."""
+        beginning = f'{self.root}'[:-1]
+        for template, is_below in ((f'{self.root}%d/%n', False), (f'{beginning}%d/%n', True),
+                                   (f'{self.root.parent}/%d/%n', True), (f'{self.root}/%d', True),
+                                   (f'{self.root}//./%d', True), ('/%d/%n', True)):
+            with self.subTest(template=template):
+                fault = f'exim-quotad: --mailbox={template}: is not below any --root\n'
+                self.assertEqual(self.check(f'--mailbox={template}').stderr,
+                                 '' if is_below else fault)
+
     def test_what_keeps_it_from_its_work(self):
         missing, file = self.folder / 'missing', self.folder / 'file'
         file.touch()
@@ -224,7 +236,12 @@ class CheckConfigTest(DaemonTestCase):
                 ((f'--limits={self.root}',), [f'--limits={self.root}: is not a regular file']),
                 ((f'--root={missing}', f'--root={file}', '--mailbox=/elsewhere/%n'),
                  [f'--root={missing}: No such file or directory',
-                  f'--root={file}: Not a directory'])):
+                  f'--root={file}: Not a directory']),
+                ((f'--log={missing}/log',), [f'cannot open the log {missing}/log: No such file or '
+                                             'directory']),
+                ((f'--log={self.root}',), [f'cannot open the log {self.root}: Is a directory']),
+                (('--user=nobody.has.this.name',), ['--user=nobody.has.this.name: there is no such '
+                                                    'user'])):
             with self.subTest(options=options):
                 ended = self.check(*options)
                 self.assertEqual(ended.status, 1)
