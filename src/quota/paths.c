@@ -55,8 +55,7 @@ static bool constant_directory(const char *template, char path[PATH_MAX])
     return true;
 }
 
-/* Returns whether path is the directory or below it; both are normalised. */
-static bool is_in(const char *path, const char *directory)
+bool paths_is_in(const char *path, const char *directory)
 {
     size_t length = strcmp(directory, "/") == 0 ? 0 : strlen(directory);
 
@@ -119,8 +118,8 @@ static void check_template(const struct checker *checker, const char *template)
         mailbox_normalise_path(root);
         if (strcmp(path, root) == 0)
             return; /* it was checked as a root */
-        is_inside |= is_in(path, root);
-        is_reachable |= is_inside || is_in(root, path);
+        is_inside |= paths_is_in(path, root);
+        is_reachable |= is_inside || paths_is_in(root, path);
     }
     if (!is_reachable)
         say_fault(checker, "--mailbox", template, "is not below any --root");
