@@ -76,12 +76,11 @@ static void add_to_total(struct report_total *total, const struct answer *answer
     total->warn += answer->status == ANSWER_WARN;
 }
 
-/* Whether the mailbox, or the error, is to be printed. */
+/* Whether the mailbox is to be printed. What could not be read may be full. */
 static bool is_shown(const struct report *report, const struct answer *answer)
 {
-    return report->options->min_percent == 0 ||
-           (answer->status != ANSWER_ERROR &&
-            report_rows_percent(answer) >= report->options->min_percent);
+    return answer->status == ANSWER_ERROR ||
+           report_rows_percent(answer) >= report->options->min_percent;
 }
 
 static int add_answer(struct report *report, const struct answer *answer)
@@ -167,7 +166,8 @@ static void leave(struct report *report)
 
     pthread_mutex_lock(&report->lock);
     if (--report->running == 0)
-        (void)!write(report->done_fd, &one, sizeof(one));
+        while (write(report->done_fd, &one, sizeof(one)) < 0)
+            ; /* it never has to wait, so there is nothing to wait for */
     pthread_mutex_unlock(&report->lock);
 }
 

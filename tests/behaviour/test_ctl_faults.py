@@ -22,7 +22,7 @@ def comparable(words: Sequence[str], ended: Ended) -> Ended:
         return ended._replace(stdout=re.sub(r'(?m) [^ ]*$', '', ended.stdout))
     # A maildirsize that cannot be opened, here one that is not there, makes it count as well.
     stdout = re.sub(r'\b(maildirsize|scan|cache)\b', 'SOURCE', ended.stdout)
-    return ended._replace(stdout=re.sub(r'\b(missing|unreadable)\b', 'RULE', stdout))
+    return ended._replace(stdout=re.sub(r'\b(missing|unreadable|trusted)\b', 'RULE', stdout))
 
 
 @needs_faults
@@ -83,6 +83,19 @@ class CtlFaultsTest(CtlTestCase):
                       ('--json', 'usage', str(self.root / 'example.org' / 'ann'))):
             with self.subTest(words=words):
                 self.go_through(*options, *words)
+
+    def test_a_report(self):
+        (self.root / 'none').mkdir()
+        options = (f'--root={self.root}', f'--mailbox={self.root}/none/%d/%n',
+                   f'--mailbox={self.root}/%d/%n', f'--limits={self.limits}')
+        for words in (('--csv', '--sort=bytes', 'example.org'), ('--top=1', '--json'),
+                      ('--min-percent=1', str(self.root))):
+            with self.subTest(words=words):
+                self.go_through(*options, 'report', *words)
+
+    def test_a_report_without_templates(self):
+        (self.root / 'mbox').write_text('From joe\n')
+        self.go_through(f'--root={self.root}', '--maildirsize=ignore', 'report')
 
     def test_what_needs_nobody(self):
         for word in ('--help', '--version'):
