@@ -35,11 +35,12 @@ struct report {
     struct item *queue[REPORT_QUEUE_MAX];
     size_t queue_begin;
     size_t queue_count;
-    bool is_walked; /* no more items will come */
-    bool has_ended; /* whatever else is found is too late */
-    bool is_counted;
+    bool is_walked;       /* no more items will come */
+    bool has_ended;       /* whatever else is found is too late */
+    bool is_counted;      /* `counted` is how many there are */
     unsigned int running; /* threads that find mailboxes or look at them */
-    size_t found;         /* paths, by the thread that only counts them */
+    size_t counted;       /* paths, by the thread that only counts them */
+    size_t found;         /* paths that came into the queue */
     size_t done;          /* paths that were looked at */
     int error;            /* 0, or what ended it */
     struct report_total total;
@@ -203,6 +204,7 @@ static bool queue_item(void *userdata, const char *path, size_t template)
         pthread_cond_wait(&report->has_room, &report->lock);
     goes_on = !report->has_ended;
     if (goes_on) {
+        report->found++;
         item->template = template;
         memcpy(item->path, path, path_bytes);
         report->queue[(report->queue_begin + report->queue_count++) % REPORT_QUEUE_MAX] = item;
@@ -260,7 +262,7 @@ static bool count_item(void *userdata, const char *path, size_t template)
     (void)path;
     (void)template;
     pthread_mutex_lock(&report->lock);
-    report->found++;
+    report->counted++;
     goes_on = !report->is_walked && !report->has_ended;
     pthread_mutex_unlock(&report->lock);
     return goes_on;
@@ -290,8 +292,9 @@ static void *count_all(void *userdata)
 static void show_progress(struct report *report)
 {
     pthread_mutex_lock(&report->lock);
-    progress_show(&report->progress, report->done, report->found,
-                  report->is_counted && report->found >= report->done);
+    progress_show(&report->progress, report->done,
+                  report->is_walked ? report->found : report->counted,
+                  report->is_walked || report->is_counted);
     pthread_mutex_unlock(&report->lock);
 }
 

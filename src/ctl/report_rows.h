@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The mailboxes of a report that are held to be sorted: all of them, or the first N. A mailbox
- * takes about 350 bytes, and its names.
+ * takes about 300 bytes.
  */
 #pragma once
 

@@ -5,7 +5,9 @@ It says what it says when nothing fails, or it says what is wrong and ends with 
 errors. It never crashes, and a script that heeds the status never gets half of an answer.
 """
 
+import os
 import re
+import unittest
 from typing import Sequence
 
 from daemon import Ended, is_long
@@ -14,6 +16,9 @@ from mailboxes import make_maildir, write_maildirsize
 from test_ctl import ERROR, CtlTestCase
 
 ADDRESS = 'joe@example.org'
+
+no_threads = unittest.skipIf(bool(os.environ.get('ASAN_OPTIONS')),
+                             'threads are started: the sanitizer itself needs memory for them')
 
 
 def comparable(words: Sequence[str], ended: Ended) -> Ended:
@@ -84,6 +89,7 @@ class CtlFaultsTest(CtlTestCase):
             with self.subTest(words=words):
                 self.go_through(*options, *words)
 
+    @no_threads
     def test_a_report(self):
         (self.root / 'none').mkdir()
         options = (f'--root={self.root}', f'--mailbox={self.root}/none/%d/%n',
@@ -93,6 +99,7 @@ class CtlFaultsTest(CtlTestCase):
             with self.subTest(words=words):
                 self.go_through(*options, 'report', *words)
 
+    @no_threads
     def test_a_report_without_templates(self):
         (self.root / 'mbox').write_text('From joe\n')
         self.go_through(f'--root={self.root}', '--maildirsize=ignore', 'report')
