@@ -267,10 +267,8 @@ static unsigned int threads_count(void)
 /* Whether the progress can be shown and what is printed meanwhile does not go there as well. */
 static bool shows_progress(const struct ctl_options *options)
 {
-    bool is_held =
-        options->format == CTL_FORMAT_TABLE || options->report.has_sort || options->report.top > 0;
-
-    return isatty(STDERR_FILENO) == 1 && (is_held || isatty(STDOUT_FILENO) != 1);
+    return isatty(STDERR_FILENO) == 1 &&
+           (report_holds(&options->report, options->format) || isatty(STDOUT_FILENO) != 1);
 }
 
 static int complain_of_report(const struct report_total *total)
