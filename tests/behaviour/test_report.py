@@ -15,6 +15,7 @@ import struct
 import subprocess
 import termios
 import time
+import unittest
 from pathlib import Path
 from typing import NamedTuple, Optional
 
@@ -266,6 +267,38 @@ class ManyTest(ReportTestCase):
                                 for (target, each), row in zip(
                                     ((target, found[target]) for target in rows), rows.values())})
         self.assertEqual(len(rows), len(found))
+
+
+class MemoryTest(ReportTestCase):
+    """How much is held of how many mailboxes."""
+
+    MAILBOXES = 100000
+
+    def peak_kib(self, *words: str) -> int:
+        """Returns how much memory a report had resident at most, as far as that was seen."""
+        peak = 0
+        with open(self.folder / 'printed', 'wb') as printed, subprocess.Popen(
+                [binary(), 'report', *self.options, *words], stdout=printed,
+                env=environment()) as process:
+            while process.poll() is None:
+                status = Path(f'/proc/{process.pid}/status').read_text('ascii')
+                if status.startswith('Name:\texim-quotactl\n') and 'VmHWM:' in status:
+                    peak = int(re.search(r'VmHWM:\s*(\d+) kB', status)[1])
+                time.sleep(0.01)
+        self.assertEqual(process.returncode, FITS)
+        print(f'{" ".join(words) or "a table"}: {peak} KiB')
+        return peak
+
+    @unittest.skipUnless(is_long() and not os.environ.get('ASAN_OPTIONS'),
+                         'takes long, and a sanitizer takes memory')
+    def test_no_more_is_held_than_what_is_printed(self):
+        for number in range(self.MAILBOXES):
+            path = self.root / f'd{number % 200}.example' / f'user{number}'
+            path.mkdir(parents=True)
+            (path / 'maildirsize').write_text('1000S\n500 3\n', 'ascii')
+        for words in (('--csv',), ('--json',), ('--top=100',), ('--min-percent=51',)):
+            self.assertLess(self.peak_kib(*words), 8 * 1024)
+        self.assertLess(self.peak_kib(), 48 * 1024)
 
 
 class FindingTest(ReportTestCase):
