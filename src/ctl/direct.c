@@ -87,9 +87,12 @@ static int probe(const struct direct *direct, const struct mailbox_policy *polic
     return mailbox_count(mailbox, path, settings, policy, now_usec, NULL, ret);
 }
 
-/* Probes the candidates up to the first mailbox that exists, and makes the reply. */
-static void answer_target(const struct direct *direct, struct target *target, char *text,
-                          bool check, struct reply *reply)
+/*
+ * Probes the candidates up to the first mailbox that exists, and makes the reply. Returns 0, or the
+ * negative errno of the last probe.
+ */
+static int answer_target(const struct direct *direct, struct target *target, char *text, bool check,
+                         struct reply *reply)
 {
     _cleanup_(mailbox_close) struct mailbox mailbox = MAILBOX_NULL;
     struct target_decision decision;
@@ -105,7 +108,7 @@ static void answer_target(const struct direct *direct, struct target *target, ch
             reason = target_path(target, direct->settings, expanded, &why);
         if (reason != REASON_NONE) {
             reply_error(reply, reason, why);
-            return;
+            return -ENAMETOOLONG;
         }
         mailbox_close(&mailbox);
         r = probe(direct, &target->policy, path, &mailbox, &usage);
@@ -115,33 +118,49 @@ static void answer_target(const struct direct *direct, struct target *target, ch
     if (r < 0) {
         reason = target_reason(target, r, &why);
         reply_error(reply, reason, mailbox.detail[0] != '\0' ? mailbox.detail : why);
-        return;
+        return r;
     }
     target_decide(target, direct->settings, path, &usage, &decision);
     reply_decision(reply, check, &decision);
+    return 0;
+}
+
+int direct_look(const struct direct *direct, const struct target_terms *terms, bool check,
+                char *text, size_t *ret_candidate, struct reply *reply)
+{
+    struct target target;
+    const char *why;
+    enum reason reason = target_begin(&target, direct->settings, direct->limits, terms, text, &why);
+    int r;
+
+    *ret_candidate = 0;
+    if (reason != REASON_NONE) {
+        reply_error(reply, reason, why);
+        return -EINVAL;
+    }
+    r = answer_target(direct, &target, text, check, reply);
+    *ret_candidate = target.candidate;
+    return r;
 }
 
 void direct_answer(const struct direct *direct, char *line, size_t length, struct reply *reply)
 {
     struct target_terms terms;
     struct request request;
-    struct target target;
     const char *why;
     enum reason reason = request_parse(line, length, &request, &why);
+    size_t candidate;
 
-    if (reason == REASON_NONE) {
-        terms = (struct target_terms){
-            .size_bytes = request.size_bytes,
-            .verdict_alone = request.type == REQUEST_CHECK,
-            .have_limit = request.have_limit,
-            .limit = request.limit,
-        };
-        reason =
-            target_begin(&target, direct->settings, direct->limits, &terms, request.target, &why);
-    }
     if (reason != REASON_NONE) {
         reply_error(reply, reason, why);
         return;
     }
-    answer_target(direct, &target, request.target, request.type == REQUEST_CHECK, reply);
+    terms = (struct target_terms){
+        .size_bytes = request.size_bytes,
+        .verdict_alone = request.type == REQUEST_CHECK,
+        .have_limit = request.have_limit,
+        .limit = request.limit,
+    };
+    (void)direct_look(direct, &terms, request.type == REQUEST_CHECK, request.target, &candidate,
+                      reply);
 }

@@ -5,11 +5,13 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "protocol/reply.h"
 #include "quota/limits.h"
 #include "quota/settings.h"
+#include "quota/target.h"
 
 struct direct {
     struct quota_settings *settings; /* the caller's */
@@ -31,3 +33,12 @@ void direct_deinit(struct direct *direct);
  * may be overwritten.
  */
 void direct_answer(const struct direct *direct, char *line, size_t length, struct reply *reply);
+
+/*
+ * Answers about the target that text names, which is changed, as the reply to `check`, or else to
+ * `usage`. Safe to call from several threads at once. Returns 0 and in *ret_candidate which of the
+ * mailboxes of an address was found (see target.h); or, if the reply is an error, a negative errno:
+ * that of the mailbox's probe, if there was one.
+ */
+int direct_look(const struct direct *direct, const struct target_terms *terms, bool check,
+                char *text, size_t *ret_candidate, struct reply *reply);

@@ -48,7 +48,7 @@ static void print_key(FILE *file, const char *key, bool *is_first)
     fputs(": ", file);
 }
 
-static void print_answer(FILE *file, const struct answer *answer)
+void json_print_answer(FILE *file, const struct answer *answer)
 {
     bool is_first = true;
 
@@ -76,7 +76,7 @@ void json_print(FILE *file, const struct answer *answers, size_t count)
     fputs("[\n", file);
     for (size_t i = 0; i < count; i++) {
         fputs("  ", file);
-        print_answer(file, &answers[i]);
+        json_print_answer(file, &answers[i]);
         fputs(i + 1 < count ? ",\n" : "\n", file);
     }
     fputs("]\n", file);

@@ -7,7 +7,7 @@
  * names that it is given nor what comes from the socket.
  *
  * Diagnostics: a line on standard error for each error. Exit status 0; 1 if a message does not fit
- * somewhere; 2 if anything went wrong.
+ * somewhere, or a mailbox is over; 2 if anything went wrong.
  */
 #include <errno.h>
 #include <locale.h>
@@ -18,15 +18,21 @@
 
 #include "config.h"
 #include "ctl/ask.h"
+#include "ctl/complain.h"
 #include "ctl/http.h"
 #include "ctl/json.h"
 #include "ctl/metrics.h"
 #include "ctl/options.h"
+#include "ctl/report.h"
 #include "ctl/table.h"
 #include "quota/size.h"
 #include "system/cleanup.h"
 #include "system/clock.h"
 #include "system/printable.h"
+
+/* For a report: they wait for disks and servers, and not only for processors. */
+#define THREADS_MIN 4
+#define THREADS_MAX 64
 
 enum {
     EXIT_FITS = 0,
@@ -41,6 +47,7 @@ struct program {
     struct direct direct;
     struct answer *answers;
     size_t answers_count;
+    bool must_exit; /* threads are still at work: nothing may be released */
 };
 
 static void program_deinit(struct program *program)
@@ -109,11 +116,19 @@ static void print_raw(const struct answer *answers, size_t count)
     }
 }
 
+static const struct answer *get_answer(void *userdata, size_t i)
+{
+    const struct answer *answers = userdata;
+
+    return &answers[i];
+}
+
 static int print_table(const struct program *program)
 {
+    const struct table_answers answers = {program->answers_count, get_answer, program->answers};
+
     if (program->options.query.has_targets)
-        return table_print_mailboxes(stdout, &program->screen, program->answers,
-                                     program->answers_count);
+        return table_print_mailboxes(stdout, &program->screen, &answers);
     if (program->answers[0].status == ANSWER_ERROR)
         return 0;
     return table_print_pairs(stdout, &program->screen, &program->answers[0]);
@@ -137,23 +152,6 @@ static int print(const struct program *program)
     }
 }
 
-/* Says what went wrong. Returns 0 or -ENOMEM. */
-static int complain_of(const struct program *program, const struct answer *answer)
-{
-    _cleanup_(freep) char *target = NULL, *text = NULL;
-    bool is_unreachable = answer_failed_with(answer, ANSWER_UNREACHABLE);
-
-    text = screen_text(&program->screen, answer_get(answer, "text"));
-    target = screen_text(&program->screen, answer->target ? answer->target : "");
-    if (!text || !target)
-        return -ENOMEM;
-    if (!answer->target || is_unreachable)
-        fprintf(stderr, "exim-quotactl: %s\n", text);
-    else
-        fprintf(stderr, "exim-quotactl: %s: %s\n", target, text);
-    return 0;
-}
-
 /* Says what went wrong, but only once that the service cannot be reached. */
 static int complain_of_all(const struct program *program)
 {
@@ -165,7 +163,7 @@ static int complain_of_all(const struct program *program)
         bool is_unreachable = answer_failed_with(answer, ANSWER_UNREACHABLE);
 
         if (answer->status == ANSWER_ERROR && !(is_unreachable && was_unreachable))
-            r = complain_of(program, answer);
+            r = complain_of(&program->screen, answer);
         was_unreachable |= is_unreachable;
     }
     return r;
@@ -241,7 +239,6 @@ static int run(struct program *program)
 {
     int r;
 
-    screen_init(&program->screen, program->options.colour);
     if (program->options.direct && open_direct(program) < 0)
         return EXIT_ERROR;
     if (program->options.http)
@@ -255,6 +252,55 @@ static int run(struct program *program)
     if (complain_of_all(program) < 0)
         return complain_memory();
     return exit_status(program->answers, program->answers_count);
+}
+
+/* How many threads look at mailboxes. */
+static unsigned int threads_count(void)
+{
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+
+    if (processors < THREADS_MIN)
+        return THREADS_MIN;
+    return processors > THREADS_MAX ? THREADS_MAX : (unsigned int)processors;
+}
+
+/* Whether the progress can be shown and what is printed meanwhile does not go there as well. */
+static bool shows_progress(const struct ctl_options *options)
+{
+    return isatty(STDERR_FILENO) == 1 &&
+           (report_holds(&options->report, options->format) || isatty(STDOUT_FILENO) != 1);
+}
+
+static int complain_of_report(const struct report_total *total)
+{
+    if (total->is_incomplete)
+        return complain("interrupted: the report is not complete");
+    if (total->mailboxes == 0 && total->errors == 0)
+        return complain("no mailbox was found");
+    if (total->errors > 0)
+        return EXIT_ERROR;
+    return total->over > 0 ? EXIT_DOES_NOT_FIT : EXIT_FITS;
+}
+
+static int report(struct program *program)
+{
+    const struct ctl_options *options = &program->options;
+    struct report_total total = {};
+    int r;
+
+    if (open_direct(program) < 0)
+        return EXIT_ERROR;
+    r = report_run(&options->report, options->format, &program->direct, &program->screen,
+                   threads_count(), shows_progress(options), &total);
+    program->must_exit = total.is_incomplete;
+    if (r == -ENOMEM)
+        return complain_memory();
+    if (r < 0) {
+        printable_line(stderr, "exim-quotactl: cannot begin the report: %s", strerror(-r));
+        return EXIT_ERROR;
+    }
+    fflush(stdout);
+    return complain_of_report(&total);
 }
 
 static int end_output(int status)
@@ -277,6 +323,7 @@ int main(int argc, char **argv)
 {
     _cleanup_(program_deinit) struct program program = {};
     char error[OPTIONS_ERROR_BYTES_MAX];
+    int status;
 
     (void)setlocale(LC_CTYPE, "");
     if (argc > 1 && strcmp(argv[1], "check-setup") == 0)
@@ -291,6 +338,11 @@ int main(int argc, char **argv)
         puts("exim-quotactl " PROJECT_VERSION);
         return end_output(EXIT_FITS);
     default:
-        return end_output(run(&program));
+        screen_init(&program.screen, program.options.colour);
+        status = program.options.action == CTL_REPORT ? report(&program) : run(&program);
+        status = end_output(status);
+        if (program.must_exit)
+            _exit(status);
+        return status;
     }
 }

@@ -10,11 +10,14 @@
 
 #include "config/options_table.h"
 #include "ctl/query.h"
+#include "ctl/report_rows.h"
+#include "ctl/report_walk.h"
 #include "ctl/screen.h"
 #include "quota/settings.h"
 
 enum ctl_action {
     CTL_ASK,
+    CTL_REPORT,
     CTL_HELP,
     CTL_VERSION,
 };
@@ -24,6 +27,16 @@ enum ctl_format {
     CTL_FORMAT_JSON,
     CTL_FORMAT_RAW,
     CTL_FORMAT_PROMETHEUS,
+    CTL_FORMAT_CSV,
+};
+
+/* What a report is to print. */
+struct report_options {
+    struct report_scope scope; /* of argv */
+    enum report_sort sort;
+    bool has_sort;        /* it was given */
+    size_t top;           /* how many mailboxes to print; 0: all */
+    uint64_t min_percent; /* from this share of a limit on; 0: all */
 };
 
 struct ctl_options {
@@ -31,12 +44,13 @@ struct ctl_options {
     struct ctl_query query;
     char **targets; /* of argv */
     size_t targets_count;
+    struct report_options report;
 
     enum ctl_format format;
     bool http; /* answer an HTTP request on standard input */
     enum screen_colour colour;
 
-    bool direct;
+    bool direct;       /* also for a report */
     char *config_path; /* NULL: not given */
     char *socket_path; /* NULL: not given */
     uint64_t timeout_usec;

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/types.h>
 
 #include "ctl/human.h"
 #include "system/cleanup.h"
@@ -40,8 +41,7 @@ struct row {
 
 struct table {
     const struct screen *screen;
-    struct row *rows;
-    size_t rows_count;
+    const struct table_answers *answers;
     size_t widths[COLUMNS_COUNT]; /* 0: left out */
 };
 
@@ -67,12 +67,10 @@ static void line_end(struct line *line)
     line->blanks = 0;
 }
 
-static void table_deinit(struct table *table)
+static void row_deinit(struct row *row)
 {
-    for (size_t i = 0; i < table->rows_count; i++)
-        for (size_t column = 0; column < COLUMNS_COUNT; column++)
-            free(table->rows[i].cells[column]);
-    free(table->rows);
+    for (size_t column = 0; column < COLUMNS_COUNT; column++)
+        free(row->cells[column]);
 }
 
 static enum screen_tone tone_of(const struct answer *answer)
@@ -147,23 +145,6 @@ static int fill_row(const struct table *table, struct row *row, const struct ans
     return r < 0 ? r : set_limit(table, row, answer);
 }
 
-static int table_init(struct table *table, const struct answer *answers, size_t count)
-{
-    table->rows = calloc(count, sizeof(struct row));
-    if (!table->rows)
-        return -ENOMEM;
-    for (size_t i = 0; i < count; i++) {
-        int r;
-
-        if (answer_failed_with(&answers[i], ANSWER_UNREACHABLE))
-            continue;
-        r = fill_row(table, &table->rows[table->rows_count++], &answers[i]);
-        if (r < 0)
-            return r;
-    }
-    return 0;
-}
-
 static const char *cell_text(const struct row *row, enum column column)
 {
     if (column == BAR)
@@ -176,19 +157,20 @@ static size_t larger(size_t a, size_t b)
     return a > b ? a : b;
 }
 
-static void measure(struct table *table)
+static void measure_titles(struct table *table)
 {
     for (size_t column = 0; column < COLUMNS_COUNT; column++)
         table->widths[column] = strlen(columns[column].title);
-    for (size_t i = 0; i < table->rows_count; i++) {
-        const struct row *row = &table->rows[i];
+}
 
-        for (size_t column = 0; column < COLUMNS_COUNT; column++)
-            table->widths[column] =
-                larger(table->widths[column], screen_width(cell_text(row, (enum column)column)));
-        if (row->has_bar)
-            table->widths[BAR] = BAR_CELLS;
-    }
+static int measure_row(struct table *table, const struct row *row)
+{
+    for (size_t column = 0; column < COLUMNS_COUNT; column++)
+        table->widths[column] =
+            larger(table->widths[column], screen_width(cell_text(row, (enum column)column)));
+    if (row->has_bar)
+        table->widths[BAR] = BAR_CELLS;
+    return 0;
 }
 
 /* Returns the width of everything but the targets. */
@@ -277,20 +259,49 @@ static int print_row(FILE *file, const struct table *table, const struct row *ro
     return 0;
 }
 
-int table_print_mailboxes(FILE *file, const struct screen *screen, const struct answer *answers,
-                          size_t count)
+/*
+ * Makes a row of each answer in turn and hands it to measure_row(), or to print_row() if there is a
+ * file: no more than one is held. Returns the number of rows, or -ENOMEM.
+ */
+static ssize_t go_through(struct table *table, FILE *file)
 {
-    _cleanup_(table_deinit) struct table table = {.screen = screen};
-    int r = table_init(&table, answers, count);
+    const struct table_answers *answers = table->answers;
+    ssize_t count = 0;
 
-    if (r < 0 || table.rows_count == 0)
-        return r;
-    measure(&table);
+    for (size_t i = 0; i < answers->count; i++) {
+        const struct answer *answer = answers->get(answers->userdata, i);
+        _cleanup_(row_deinit) struct row row = {};
+        int r;
+
+        if (!answer)
+            return -ENOMEM;
+        if (answer_failed_with(answer, ANSWER_UNREACHABLE))
+            continue;
+        r = fill_row(table, &row, answer);
+        if (r == 0)
+            r = file ? print_row(file, table, &row) : measure_row(table, &row);
+        if (r < 0)
+            return r;
+        count++;
+    }
+    return count;
+}
+
+int table_print_mailboxes(FILE *file, const struct screen *screen,
+                          const struct table_answers *answers)
+{
+    struct table table = {.screen = screen, .answers = answers};
+    ssize_t n;
+
+    measure_titles(&table);
+    n = go_through(&table, NULL);
+    if (n <= 0)
+        return (int)n;
     fit(&table);
-    r = print_row(file, &table, NULL);
-    for (size_t i = 0; r == 0 && i < table.rows_count; i++)
-        r = print_row(file, &table, &table.rows[i]);
-    return r;
+    if (print_row(file, &table, NULL) < 0)
+        return -ENOMEM;
+    n = go_through(&table, file);
+    return n < 0 ? (int)n : 0;
 }
 
 /* Returns the pair's value for people, which the caller frees, or NULL without memory. */

@@ -229,6 +229,24 @@ bool address_drop_extension(struct address *address)
     return true;
 }
 
+void address_write(const struct address *address, char text[static ADDRESS_TEXT_MAX + 1])
+{
+    const char *local = address->text;
+    bool is_quoted = local[0] == '"' || memchr(local, '@', address->local_length);
+    char *to = text;
+
+    if (is_quoted)
+        *to++ = '"';
+    for (size_t i = 0; i < address->local_length; i++) {
+        if (is_quoted && (local[i] == '"' || local[i] == '\\'))
+            *to++ = '\\';
+        *to++ = local[i];
+    }
+    if (is_quoted)
+        *to++ = '"';
+    memcpy(to, address->text + address->local_length, 1 + address->domain_length + 1);
+}
+
 static bool has_parent_component(const char *path)
 {
     for (const char *dots = strstr(path, "/.."); dots; dots = strstr(dots + 1, "/.."))
@@ -407,4 +425,24 @@ static bool match_path(const char *template, const char *path, const struct part
 bool address_from_path(const char *template, const char *path, struct address *ret)
 {
     return match_path(template, path, &(struct parts){}, ret);
+}
+
+bool address_template_has(const char *template, const char *letters)
+{
+    for (const char *percent = strchr(template, '%'); percent; percent = strchr(percent + 2, '%'))
+        if (strchr(letters, percent[1]))
+            return true;
+    return false;
+}
+
+bool address_leads_to(const char *template, const char *path)
+{
+    struct parts parts = {};
+    struct address address;
+
+    if (!address_template_has(template, "nu"))
+        (void)bind_part(&parts.local, &parts.local_length, "x", 1);
+    if (!address_template_has(template, "du"))
+        (void)bind_part(&parts.domain, &parts.domain_length, "x", 1);
+    return match_path(template, path, &parts, &address);
 }

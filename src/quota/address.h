@@ -61,6 +61,15 @@ const char *address_domain_fault(const char *domain, size_t length);
 /* Returns the domain, which ends with a NUL. It is the address's own. */
 const char *address_domain(const struct address *address);
 
+/* The longest text of an address: every byte of its local part escaped, and quotes. */
+#define ADDRESS_TEXT_MAX (2 * ADDRESS_LOCAL_MAX + 2 + 1 + ADDRESS_DOMAIN_MAX)
+
+/*
+ * Writes the address as a text with a NUL that address_parse() reads as this one: its local part is
+ * quoted if it would be taken for another otherwise.
+ */
+void address_write(const struct address *address, char text[static ADDRESS_TEXT_MAX + 1]);
+
 /*
  * Checks a template for mailboxes: an absolute path without `..`, with %u for the address, %n for
  * the local part, %d for the domain, %% for a percent sign, and no other sequence. Returns 0, or
@@ -83,3 +92,12 @@ int address_template_expand(const char *template, const struct address *address,
  * Returns whether there is one, and in *ret the address, without an extension.
  */
 bool address_from_path(const char *template, const char *path, struct address *ret);
+
+/* Returns whether the template, which is checked, has a sequence of one of the letters. */
+bool address_template_has(const char *template, const char *letters);
+
+/*
+ * As address_from_path(), for a template that lacks the domain, the local part or both: whether it
+ * leads to the path, whatever the part is that it lacks.
+ */
+bool address_leads_to(const char *template, const char *path);

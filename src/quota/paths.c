@@ -63,8 +63,7 @@ static bool constant_parts(const char *template, char directory[PATH_MAX], char 
     return true;
 }
 
-/* Returns whether path is the directory or below it; both are normalised. */
-static bool is_in(const char *path, const char *directory)
+bool paths_is_in(const char *path, const char *directory)
 {
     size_t length = strcmp(directory, "/") == 0 ? 0 : strlen(directory);
 
@@ -135,7 +134,7 @@ static void check_template(const struct checker *checker, const char *template)
         mailbox_normalise_path(root);
         if (strcmp(path, root) == 0)
             return; /* it was checked as a root */
-        is_inside |= is_in(path, root);
+        is_inside |= paths_is_in(path, root);
         is_reachable |= is_inside || goes_on(root, prefix);
     }
     if (!is_reachable)

@@ -5,7 +5,12 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
 #include "quota/settings.h"
+
+/* Returns whether path is the directory or below it; both are normalised. */
+bool paths_is_in(const char *path, const char *directory);
 
 /*
  * Calls say() with a line for people about each root, and each template, that cannot lead to a

@@ -735,7 +735,7 @@ class CommandLineTest(CtlTestCase):
 
     def test_mistakes(self):
         for words, text in (
-                ((), 'a command is missing: check, usage, ping or stats'),
+                ((), 'a command is missing: check, usage, report, ping or stats'),
                 (('chek', '/x'), '"chek" is not a command'),
                 (('check',), 'check needs a target'), (('usage',), 'usage needs a target'),
                 (('ping', '/x'), 'ping takes no target, and so not "/x"'),
@@ -774,7 +774,7 @@ class CommandLineTest(CtlTestCase):
         return re.findall(r'^  (?:-\w,|   ) (--[a-z-]+)', ended.stdout, re.MULTILINE)
 
     def test_help_comes_whatever_else_is_asked(self):
-        self.assertEqual(len(self.help_options()), 25)
+        self.assertEqual(len(self.help_options()), 29)
         self.assertEqual(self.ctl('--help', 'nonsense').status, FITS)
         self.assertEqual(self.ctl('-h').stdout, self.ctl('--help').stdout)
         self.assertEqual(self.ctl('-V').stdout, self.ctl('--version').stdout)
@@ -800,12 +800,17 @@ class CommandLineTest(CtlTestCase):
         self.assertEqual(offered, set(self.help_options()))
 
     def test_completion_offers_what_goes_together(self):
-        self.assertEqual(self.completions(''), ['check', 'usage', 'ping', 'stats', 'check-setup'])
+        self.assertEqual(self.completions(''), [
+            'check', 'usage', 'report', 'ping', 'stats', 'check-setup'])
         self.assertEqual(self.completions('--json', 'c'), ['check', 'check-setup'])
-        self.assertEqual(self.completions('--direct', ''), ['check', 'usage'])
+        self.assertEqual(self.completions('--direct', ''), ['check', 'usage', 'report'])
         self.assertNotIn('--root=', self.completions('check', '--'))
         self.assertNotIn('--size=', self.completions('usage', '--'))
         self.assertIn('--size=', self.completions('check', '--'))
+        self.assertNotIn('--top=', self.completions('check', '--'))
+        self.assertLessEqual({'--top=', '--root='}, set(self.completions('report', '--')))
+        self.assertNotIn('--size=', self.completions('report', '--'))
+        self.assertEqual(self.completions('report', '--sort', '=', 'b'), ['bytes'])
         self.assertNotIn('--socket=', self.completions('--direct', '--'))
         self.assertEqual(self.completions('--color', '=', 'al'), ['always'])
         self.assertEqual(self.completions('--color', '='), ['auto', 'always', 'never'])
@@ -829,9 +834,8 @@ class CommandLineTest(CtlTestCase):
 class ReadmeTest(CtlTestCase):
     """What README.md shows is what the program prints."""
 
-    def test_table(self):
-        shown = re.search(r'^    # exim-quotactl (check .*)\n((?:    [^#].*\n)+)',
-                          (PROJECT / 'README.md').read_text(), re.MULTILINE)
+    def setUp(self) -> None:
+        super().setUp()
         domain = self.root / 'example.org'
         for name, limit, entry in (('ann', '2147483648S,50000C', '1503238553 12345'),
                                    ('bob', '1073741824S', '1020054732 8211'),
@@ -842,9 +846,25 @@ class ReadmeTest(CtlTestCase):
         dave = make_maildir(domain / 'dave')
         for number in range(5):
             (dave / 'cur' / f'{number}.M1.mx,S=1900000:2,S').touch()
-        daemon = self.start(f'--mailbox={self.root}/%d/%n')
-        ended = self.ctl(*shown[1].split(), address=daemon.address)
-        self.assertEqual(ended.stdout, re.sub('^    ', '', shown[2], flags=re.MULTILINE))
+        self.template = f'--mailbox={self.root}/%d/%n'
+
+    def shown(self, command: str) -> tuple[list[str], str]:
+        """Returns the words of an example, and what it prints."""
+        shown = re.search(rf'^    # exim-quotactl ({command}.*)\n((?:(?:    [^#].*)?\n)+)',
+                          (PROJECT / 'README.md').read_text(), re.MULTILINE)
+        return shown[1].split(), re.sub('^    ', '', shown[2], flags=re.MULTILINE).strip()
+
+    def test_table(self):
+        words, printed = self.shown('check ')
+        daemon = self.start(self.template)
+        ended = self.ctl(*words, address=daemon.address)
+        self.assertEqual(ended.stdout.strip(), printed)
+        self.assertEqual(ended.status, DOES_NOT_FIT)
+
+    def test_report(self):
+        words, printed = self.shown('report')
+        ended = self.ctl(f'--root={self.root}', self.template, *words)
+        self.assertEqual(ended.stdout.strip(), printed)
         self.assertEqual(ended.status, DOES_NOT_FIT)
 
 

@@ -5,7 +5,9 @@ It says what it says when nothing fails, or it says what is wrong and ends with 
 errors. It never crashes, and a script that heeds the status never gets half of an answer.
 """
 
+import os
 import re
+import unittest
 from typing import Sequence
 
 from daemon import Ended, is_long
@@ -15,6 +17,9 @@ from test_ctl import ERROR, CtlTestCase
 
 ADDRESS = 'joe@example.org'
 
+no_threads = unittest.skipIf(bool(os.environ.get('ASAN_OPTIONS')),
+                             'threads are started: the sanitizer itself needs memory for them')
+
 
 def comparable(words: Sequence[str], ended: Ended) -> Ended:
     """Returns the same without what may differ: the counters, and where an answer is from."""
@@ -22,7 +27,7 @@ def comparable(words: Sequence[str], ended: Ended) -> Ended:
         return ended._replace(stdout=re.sub(r'(?m) [^ ]*$', '', ended.stdout))
     # A maildirsize that cannot be opened, here one that is not there, makes it count as well.
     stdout = re.sub(r'\b(maildirsize|scan|cache)\b', 'SOURCE', ended.stdout)
-    return ended._replace(stdout=re.sub(r'\b(missing|unreadable)\b', 'RULE', stdout))
+    return ended._replace(stdout=re.sub(r'\b(missing|unreadable|trusted)\b', 'RULE', stdout))
 
 
 @needs_faults
@@ -83,6 +88,21 @@ class CtlFaultsTest(CtlTestCase):
                       ('--json', 'usage', str(self.root / 'example.org' / 'ann'))):
             with self.subTest(words=words):
                 self.go_through(*options, *words)
+
+    @no_threads
+    def test_a_report(self):
+        (self.root / 'none').mkdir()
+        options = (f'--root={self.root}', f'--mailbox={self.root}/none/%d/%n',
+                   f'--mailbox={self.root}/%d/%n', f'--limits={self.limits}')
+        for words in (('--csv', '--sort=bytes', 'example.org'), ('--top=1', '--json'),
+                      ('--min-percent=1', str(self.root))):
+            with self.subTest(words=words):
+                self.go_through(*options, 'report', *words)
+
+    @no_threads
+    def test_a_report_without_templates(self):
+        (self.root / 'mbox').write_text('From joe\n')
+        self.go_through(f'--root={self.root}', '--maildirsize=ignore', 'report')
 
     def test_what_needs_nobody(self):
         for word in ('--help', '--version'):

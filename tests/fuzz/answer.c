@@ -103,16 +103,23 @@ static void check_json(const struct answer *answer)
     free(text);
 }
 
-static void check_table(const struct answer *answer, enum request_type type, size_t columns)
+static const struct answer *get_answer(void *userdata, size_t i)
+{
+    (void)i;
+    return userdata;
+}
+
+static void check_table(struct answer *answer, enum request_type type, size_t columns)
 {
     const struct screen screen = {.columns = columns, .has_utf8 = columns % 2 == 0};
+    const struct table_answers answers = {1, get_answer, answer};
     char *text = NULL;
     size_t length = 0;
     FILE *file = open_memstream(&text, &length);
 
     require(file);
     if (type == REQUEST_USAGE || type == REQUEST_CHECK)
-        require(table_print_mailboxes(file, &screen, answer, 1) == 0);
+        require(table_print_mailboxes(file, &screen, &answers) == 0);
     else if (answer->status != ANSWER_ERROR)
         require(table_print_pairs(file, &screen, answer) == 0);
     require(fclose(file) == 0);

@@ -653,6 +653,60 @@ static void each_address_is_found(void **state)
     assert_true(count > 1000);
 }
 
+/* What is written is read as the same address, whatever the local part is. */
+static void each_address_can_be_written(void **state)
+{
+    static const char alphabet[] = "a\"\\@. ";
+    char text[8], written[ADDRESS_TEXT_MAX + 1];
+    struct address address = {}, again;
+    const char *why;
+
+    (void)state;
+    for (size_t length = 1; length <= 5; length++) {
+        for (size_t number = 0; number < texts(alphabet, length); number++) {
+            write_text(alphabet, length, number, text);
+            if (address_local_fault(text, length))
+                continue;
+            address.local_length = length;
+            address.domain_length = 1;
+            (void)snprintf(address.text, sizeof(address.text), "%.*s@d", (int)length, text);
+            address_write(&address, written);
+            if (address_parse(written, strlen(written), "", &again, &why) < 0)
+                fail_msg("%s: %s", written, why);
+            assert_string_equal(again.text, address.text);
+        }
+    }
+    address.local_length = ADDRESS_LOCAL_MAX;
+    address.domain_length = ADDRESS_DOMAIN_MAX;
+    memset(address.text, '"', ADDRESS_LOCAL_MAX);
+    address.text[ADDRESS_LOCAL_MAX] = '@';
+    memset(address.text + ADDRESS_LOCAL_MAX + 1, 'd', ADDRESS_DOMAIN_MAX);
+    address_write(&address, written);
+    assert_int_equal(strlen(written), ADDRESS_TEXT_MAX);
+}
+
+static void templates_without_a_part(void **state)
+{
+    static const struct {
+        const char *template;
+        const char *path;
+        bool leads;
+    } cases[] = {
+        {"/m/%n", "/m/joe", true},    {"/m/%n", "/m/.joe", false},   {"/m/%n", "/m/Joe", false},
+        {"/m/%n", "/n/joe", false},   {"/m/%d", "/m/d.org", true},   {"/m/%d", "/m/d.", false},
+        {"/m/%%n", "/m/%n", true},    {"/m/%%n", "/m/joe", false},   {"/m/x", "/m/x", true},
+        {"/m/%n/%n", "/m/a/a", true}, {"/m/%n/%n", "/m/a/b", false}, {"/m/%n/x", "/m/a/x", true},
+        {"/m/%n", "/m/a@b@c", true},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+        if (address_leads_to(cases[i].template, cases[i].path) != cases[i].leads)
+            fail_msg("%s, %s", cases[i].template, cases[i].path);
+    assert_true(address_template_has("/%%/%u", "du"));
+    assert_false(address_template_has("/%%d/%%u/%n", "du"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -666,6 +720,8 @@ int main(void)
         cmocka_unit_test(paths_have_addresses),
         cmocka_unit_test(no_path_has_another_address),
         cmocka_unit_test(each_address_is_found),
+        cmocka_unit_test(each_address_can_be_written),
+        cmocka_unit_test(templates_without_a_part),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -47,15 +47,23 @@ static void rows_deinit(struct rows *rows)
         answer_deinit(&rows->answers[i]);
 }
 
-/* Returns the table, which the caller frees. */
-static char *printed(const struct screen *screen, const struct rows *rows)
+static const struct answer *get_answer(void *userdata, size_t i)
 {
+    const struct rows *rows = userdata;
+
+    return &rows->answers[i];
+}
+
+/* Returns the table, which the caller frees. */
+static char *printed(const struct screen *screen, struct rows *rows)
+{
+    const struct table_answers answers = {rows->count, get_answer, rows};
     char *text = NULL;
     size_t length;
     FILE *file = open_memstream(&text, &length);
 
     assert_non_null(file);
-    assert_int_equal(table_print_mailboxes(file, screen, rows->answers, rows->count), 0);
+    assert_int_equal(table_print_mailboxes(file, screen, &answers), 0);
     assert_int_equal(fclose(file), 0);
     return text;
 }
