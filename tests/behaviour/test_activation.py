@@ -97,16 +97,6 @@ class ListeningTest(PassedTest):
         self.assertIn('not a stream socket', warning)
         self.assertEqual(daemon.ask(self.path), b'123\n')
 
-    def test_name_that_is_kept(self):
-        policy = self.listen_at('policy')
-        daemon = self.start_with([self.listen_at('a'), policy], names=['query', 'policy'])
-        [warning] = daemon.warnings()
-        self.assertIn('"policy"', warning)
-        self.assertEqual(daemon.ask(self.path), b'123\n')
-        policy.close()
-        with self.assertRaises(ConnectionRefusedError):
-            connect(self.folder / 'policy')
-
     def test_nothing_that_can_be_served(self):
         datagram = self.listen_at('datagram', kind=socket.SOCK_DGRAM)
         daemon = self.spawn(**passing([datagram]))

@@ -287,7 +287,7 @@ static bool listen_tcp(void)
         return false;
     world.tcp_fd = steal_fd(&fd);
     require(listen(world.tcp_fd, CLIENTS_MAX) == 0);
-    require(listeners_add(world.listeners, world.tcp_fd) == 0);
+    require(listeners_add(world.listeners, world.tcp_fd, PROTOCOL_LINE) == 0);
     return true;
 }
 
@@ -323,13 +323,13 @@ static void pass_client(void)
 
     if (world.clients_count == CLIENTS_MAX || world.allowed < DESCRIPTORS_MAX || world.draining)
         return;
-    if (connections_blocked(world.connections))
+    if (connections_blocked(world.connections, PROTOCOL_LINE))
         return; /* there must be a place, or one to be made */
     require(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
     require(setsockopt(fds[1], SOL_SOCKET, SO_SNDBUF, &smallest, sizeof(smallest)) == 0);
     add_client(fds[0])->narrow = true;
     excuse_those_in_the_way();
-    require(connections_take(world.connections, fds[1]) == 0);
+    require(connections_take(world.connections, fds[1], PROTOCOL_LINE) == 0);
 }
 
 /* Whoever sends too much may go on for a while, so that it reads why it was wrong. */
@@ -661,6 +661,7 @@ static void make_world(unsigned int choice)
     static char by_domain[] = MAILROOM "/%d/%n", by_name[] = MAILROOM "/%n";
     static char *templates[] = {by_domain, by_name};
     static char delimiters[] = "+", limits_path[] = MAILROOM "/limits";
+    size_t max[PROTOCOL_COUNT_];
 
     world = (struct world){
         .settings =
@@ -692,8 +693,10 @@ static void make_world(unsigned int choice)
     require(query_service_new(world.event, &world.settings, world.settings.connections_max, true,
                               journal, &world.service) == 0);
     limits_store_load(query_limits(world.service), false);
-    require(connections_new(world.event, world.service, world.settings.connections_max,
-                            world.settings.timeout_usec, on_closed, NULL, &world.connections) == 0);
+    for (size_t i = 0; i < PROTOCOL_COUNT_; i++)
+        max[i] = world.settings.connections_max;
+    require(connections_new(world.event, world.service, max, world.settings.timeout_usec, on_closed,
+                            NULL, &world.connections) == 0);
     require(listeners_new(world.event, world.connections, journal, &world.listeners) == 0);
     world.listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     require(world.listen_fd >= 0);
@@ -702,7 +705,7 @@ static void make_world(unsigned int choice)
     require(listen(world.listen_fd, CLIENTS_MAX) == 0);
     require(getsockname(world.listen_fd, (struct sockaddr *)&world.address,
                         &world.address_length) == 0);
-    require(listeners_add(world.listeners, world.listen_fd) == 0);
+    require(listeners_add(world.listeners, world.listen_fd, PROTOCOL_LINE) == 0);
 }
 
 static void end_world(void)
