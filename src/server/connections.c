@@ -163,12 +163,16 @@ int connections_take(struct connections *connections, int fd, enum protocol prot
 /*
  * Serves the clients that have kept us waiting for longest, since they may have sent something
  * meanwhile, until there are fewer connections than count or one has not. Returns that one, or
- * NULL.
+ * NULL. A client of Postfix is not asked for room.
  */
-static struct connection *find_idle(struct share *share, size_t count)
+static struct connection *find_idle(struct connections *connections, enum protocol protocol,
+                                    size_t count)
 {
+    struct share *share = &connections->shares[protocol];
     struct deadline *first;
 
+    if (protocol != PROTOCOL_LINE)
+        return NULL;
     while (share->count >= count && (first = deadline_first(&share->deadlines))) {
         struct connection *connection = container_of(first, struct connection, deadline);
 
@@ -181,21 +185,19 @@ static struct connection *find_idle(struct share *share, size_t count)
 
 bool connections_blocked(struct connections *connections, enum protocol protocol)
 {
-    struct share *share = &connections->shares[protocol];
-
-    return connections_full(connections, protocol) && !find_idle(share, share->max) &&
+    return connections_full(connections, protocol) &&
+           !find_idle(connections, protocol, connections->shares[protocol].max) &&
            connections_full(connections, protocol);
 }
 
 bool connections_make_room(struct connections *connections, enum protocol protocol,
                            const char *text)
 {
-    struct share *share = &connections->shares[protocol];
-    size_t count = share->count;
-    struct connection *connection = find_idle(share, count);
+    size_t count = connections->shares[protocol].count;
+    struct connection *connection = find_idle(connections, protocol, count);
 
     if (!connection)
-        return share->count < count;
+        return connections->shares[protocol].count < count;
     connection->evicted = true;
     connection_give_up(connection, REASON_OVERLOADED, text);
     return true;

@@ -4,9 +4,9 @@
  * Postfix: one after the other, for as long as the client likes. A client has one deadline for a
  * whole request, and none before it begins.
  *
- * No client can delay another: nothing here waits. If there are too many connections of a protocol,
- * the one whose client has kept us waiting for longest in the middle of a request or a reply is
- * closed. A connection at rest, between two requests, is not.
+ * No client can delay another: nothing here waits. If there are too many connections of clients of
+ * Exim, the one whose client has kept us waiting for longest is closed. Those of clients of Postfix
+ * are counted apart, and make room for nobody.
  */
 #pragma once
 
@@ -44,15 +44,15 @@ int connections_take(struct connections *connections, int fd, enum protocol prot
 bool connections_full(const struct connections *connections, enum protocol protocol);
 
 /*
- * Returns whether there are as many connections of the protocol as there may be, and all wait for
- * us or are at rest. Requests that have arrived by now are read first.
+ * Returns whether there are as many connections of the protocol as there may be, and none can make
+ * room. Requests that have arrived by now are read first.
  */
 bool connections_blocked(struct connections *connections, enum protocol protocol);
 
 /*
  * Closes the connection of the protocol whose client has kept us waiting for longest, with
  * REASON_OVERLOADED and text. Requests that have arrived by now are answered first, which may be
- * enough. Returns whether there is room now; if all wait for us or are at rest, there is none.
+ * enough. Returns whether there is room now; if all wait for us, or for Postfix, there is none.
  */
 bool connections_make_room(struct connections *connections, enum protocol protocol,
                            const char *text);
