@@ -8,8 +8,8 @@ import threading
 import time
 from typing import Optional
 
-from daemon import (PATIENCE_SECONDS, Daemon, DaemonTestCase, ask, connect, has_reply, passing,
-                    read_all, send_and_be_read, wait_for)
+from daemon import (PATIENCE_SECONDS, Daemon, DaemonTestCase, ask, has_reply, passing, read_all,
+                    send_and_be_read, wait_for)
 from mailboxes import make_maildir, make_slow_maildir
 
 LOCALHOST = ('127.0.0.1', 0)

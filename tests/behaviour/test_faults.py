@@ -537,8 +537,8 @@ class StartFaultsTest(StartingTestCase):
     @takes_long_sanitized
     def test_passed_sockets(self):
         listener = self.listen(self.socket)
-        other = self.listen(self.place / 'other')
-        how = passing([listener, other], ['query', 'policy'])
+        other = self.listen(self.place / 'other', kind=socket.SOCK_DGRAM)
+        how = passing([listener, other], ['query', 'other'])
         how['environment'].update(self.environment())
         self.limit = None
         self.keeps_sockets = True

@@ -112,7 +112,9 @@ class HostileTestCase(DaemonTestCase):
         """Lets hostile clients do what they do; afterwards their numbers are in what is yielded."""
         seen: dict[str, int] = {}
         address, question = self.victim(daemon)
-        with subprocess.Popen([os.environ['HOSTILE'], address, pattern, str(count), question], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen([os.environ['HOSTILE'], address, pattern, str(count), question],
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                              text=True) as process:
             self.assertEqual(process.stdout.readline(), 'ready\n')
             yield seen
             printed, _ = process.communicate()
