@@ -108,27 +108,35 @@ static inline void policy_model_send(struct policy_model *model, const char *byt
     }
 }
 
+/* Returns the length of the reply that told[0..length) begins with, or 0. */
+static inline size_t policy_model_reply(const char *told, size_t length)
+{
+    static const char *const replies[] = {
+        "action=DUNNO\n\n",
+        "action=452 4.2.2 Mailbox is full\n\n",
+        "action=552 5.2.2 Message is larger than the mailbox may ever be\n\n",
+    };
+
+    for (size_t i = 0; i < sizeof(replies) / sizeof(replies[0]); i++) {
+        size_t whole = strlen(replies[i]);
+
+        if (length >= whole && memcmp(told, replies[i], whole) == 0)
+            return whole;
+    }
+    return 0;
+}
+
 /* Returns how many replies there are in told[0..length), all of which must be whole. */
 static inline size_t policy_model_replies(const char *told, size_t length)
 {
-    static const char *const actions[] = {
-        "DUNNO",
-        "452 4.2.2 Mailbox is full",
-        "552 5.2.2 Message is larger than the mailbox may ever be",
-    };
     size_t count = 0;
 
     while (length > 0) {
-        size_t i = 0, line = 0;
+        size_t whole = policy_model_reply(told, length);
 
-        while (i < 3 && (line = strlen("action=") + strlen(actions[i]) + 2,
-                         length < line || memcmp(told, "action=", 7) != 0 ||
-                             memcmp(told + 7, actions[i], line - 9) != 0 ||
-                             memcmp(told + line - 2, "\n\n", 2) != 0))
-            i++;
-        require(i < 3);
-        told += line;
-        length -= line;
+        require(whole > 0);
+        told += whole;
+        length -= whole;
         count++;
     }
     return count;
