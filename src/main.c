@@ -173,8 +173,8 @@ static int open_sockets(struct program *program)
     if (r != 0)
         return r < 0 ? r : 0;
     fail(program,
-         "there is no socket to answer on: start exim-quotad.socket with systemctl, or give "
-         "--socket=PATH");
+         "there is no socket to answer on: start exim-quotad.socket or exim-quotad-postfix.socket "
+         "with systemctl, or give --socket=PATH");
     return EXIT_USAGE;
 }
 

@@ -22,11 +22,12 @@ enum request_type {
     REQUEST_CHECK, /* `check TARGET` */
     REQUEST_PING,
     REQUEST_STATS,
+    REQUEST_POLICY, /* of Postfix (policy.h) */
 };
 
 struct request {
     enum request_type type;
-    char *target;             /* in the line that was parsed; NULL for ping and stats */
+    char *target;             /* in the line that was parsed; NULL if there is none */
     uint64_t size_bytes;      /* of the message that is to fit; 0: unknown */
     bool have_limit;          /* it has quota= */
     struct quota_limit limit; /* of quota= */

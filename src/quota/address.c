@@ -78,6 +78,7 @@ static bool is_domain(const char *text, size_t length)
     return true;
 }
 
+static const char no_at[] = "it contains no @";
 static const char local_too_long[] = "the local part is longer than 255 bytes";
 
 const char *address_local_fault(const char *local, size_t length)
@@ -166,7 +167,7 @@ static int parse_local(const char *text, size_t length, const char *delimiters, 
     if (length == 0 || text[0] != '"') {
         at = memchr(text, '@', length);
         if (!at)
-            return refuse("it contains no @", ret_why);
+            return refuse(no_at, ret_why);
         *ret_at = (size_t)(at - text);
         return take_local(text, *ret_at, delimiters, ret, ret_why);
     }
@@ -198,20 +199,37 @@ static int parse_domain(const char *text, size_t length, struct address *ret, co
     return 0;
 }
 
-int address_parse(const char *text, size_t length, const char *delimiters, struct address *ret,
-                  const char **ret_why)
+/* Reads the domain, which follows the `@` at text[at], when the local part has been taken. */
+static int finish_parsing(const char *text, size_t length, size_t at, struct address *ret,
+                          const char **ret_why)
 {
-    size_t at;
-    int r;
+    int r = parse_domain(text + at + 1, length - at - 1, ret, ret_why);
 
-    r = parse_local(text, length, delimiters, ret, &at, ret_why);
-    if (r < 0)
-        return r;
-    r = parse_domain(text + at + 1, length - at - 1, ret, ret_why);
     if (r < 0)
         return r;
     ascii_lower(ret->text, ret->local_length + 1 + ret->domain_length);
     return 0;
+}
+
+int address_parse(const char *text, size_t length, const char *delimiters, struct address *ret,
+                  const char **ret_why)
+{
+    size_t at;
+    int r = parse_local(text, length, delimiters, ret, &at, ret_why);
+
+    return r < 0 ? r : finish_parsing(text, length, at, ret, ret_why);
+}
+
+int address_parse_internal(const char *text, size_t length, const char *delimiters,
+                           struct address *ret, const char **ret_why)
+{
+    const char *at = memrchr(text, '@', length);
+    int r;
+
+    if (!at)
+        return refuse(no_at, ret_why);
+    r = take_local(text, (size_t)(at - text), delimiters, ret, ret_why);
+    return r < 0 ? r : finish_parsing(text, length, (size_t)(at - text), ret, ret_why);
 }
 
 const char *address_domain(const struct address *address)

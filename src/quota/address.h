@@ -48,6 +48,13 @@ struct address {
 int address_parse(const char *text, size_t length, const char *delimiters, struct address *ret,
                   const char **ret_why);
 
+/*
+ * As address_parse(), for an address in Postfix's internal form: what comes before the last `@` is
+ * the local part, without quotes and backslashes of its own.
+ */
+int address_parse_internal(const char *text, size_t length, const char *delimiters,
+                           struct address *ret, const char **ret_why);
+
 /* Takes the extension off the address. Returns false, the address unchanged, if it has none. */
 bool address_drop_extension(struct address *address);
 

@@ -41,15 +41,18 @@ static void look_up(struct target *target, const struct limits *limits)
 }
 
 static enum reason begin_address(struct target *target, const struct quota_settings *settings,
-                                 const struct limits *limits, const char *text,
+                                 const struct limits *limits, const char *text, bool internal,
                                  const char **ret_why)
 {
     const char *delimiters = settings->delimiters ? settings->delimiters : "";
+    int r;
 
     if (settings->templates_count == 0)
         return refuse(REASON_NO_TEMPLATE, "an address requires --mailbox=, and there is none",
                       ret_why);
-    if (address_parse(text, strlen(text), delimiters, &target->address, ret_why) < 0)
+    r = (internal ? address_parse_internal : address_parse)(text, strlen(text), delimiters,
+                                                            &target->address, ret_why);
+    if (r < 0)
         return REASON_BAD_ADDRESS;
     target->had_extension = target->address.base_length < target->address.local_length;
     if (limits)
@@ -127,8 +130,8 @@ enum reason target_begin(struct target *target, const struct quota_settings *set
         .size_bytes = terms->size_bytes,
         .verdict_alone = terms->verdict_alone,
     };
-    if (*text != '/')
-        return begin_address(target, settings, limits, text, ret_why);
+    if (terms->internal_address || *text != '/')
+        return begin_address(target, settings, limits, text, terms->internal_address, ret_why);
     begin_path(target, settings, limits, text);
     return REASON_NONE;
 }

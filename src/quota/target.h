@@ -48,6 +48,7 @@ struct target_terms {
     bool verdict_alone;  /* what is wanted is the verdict */
     bool have_limit;     /* whether it brings a limit, which then outranks every other */
     struct quota_limit limit;
+    bool internal_address; /* the target is an address in Postfix's internal form, never a path */
 };
 
 /* What came of it. */

@@ -2,108 +2,31 @@
 #include "server/connection.h"
 
 #include <errno.h>
-#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
 
-#include "server/deadline.h"
+#include "protocol/policy.h"
 #include "system/cleanup.h"
 
-/* The longest line, its LF, and one byte that may be overwritten. */
-#define INPUT_BYTES (REQUEST_BYTES_MAX + 2)
+/* What all incomplete requests of a protocol may take in memory. */
+#define HELD_BYTES_MAX ((size_t)128 * 1024 * 1024)
 
 /* How much of a request that is too long is read and discarded, so that its client may finish. */
 #define DRAIN_BYTES_MAX (1024 * 1024)
 
-/* After this many connections, and once few are left, their memory is returned to the system. */
-#define CROWD_MIN 256
-
-/* How many clients are served before other events are. */
-#define READY_MAX 64
-
-enum state {
-    READING,   /* waits for the rest of a request */
-    ANSWERING, /* waits for us */
-    WRITING,   /* waits until the client takes the rest of the reply */
-    DRAINING,  /* waits until the client has sent all of a request that was too long */
-};
-
-struct connection {
-    struct connections *connections;
-    LIST_ENTRY(connection) link;
-    struct deadline deadline; /* started while we wait for the client */
-    enum state state;
-    int fd;
-    bool watched;    /* epoll_fd watches the socket */
-    uint32_t events; /* for these */
-    struct query query;
-    bool drain;   /* before closing */
-    bool evicted; /* closed after one attempt to send the reply */
-    size_t drained;
-
-    char *buffer; /* of INPUT_BYTES, or the rest of a reply; NULL until it is needed */
-    size_t length;
-    size_t written;
-};
-
-LIST_HEAD(connection_list, connection);
-
-struct connections {
-    sd_event *event;
-    struct query_service *service;
-    connections_closed_fn closed;
-    void *userdata;
-    struct connection_list list;
-    size_t count;
-    size_t crowd; /* the largest count since memory was last returned */
-    size_t max;
-    struct deadline_queue deadlines;
-    /*
-     * sd-event asks the kernel again before each source that is ready, which takes seconds if
-     * thousands are. So all connections are one source.
-     */
-    int epoll_fd;
-    sd_event_source *io;
-    struct epoll_event ready[READY_MAX]; /* data.ptr: a connection, NULL once it is closed */
-    int ready_count;
-    char input[INPUT_BYTES]; /* of the connection that is being read: most come whole */
-};
-
-static void forget_ready(struct connections *connections, const struct connection *connection)
+static struct share *share_of(const struct connection *connection)
 {
-    for (int i = 0; i < connections->ready_count; i++)
-        if (connections->ready[i].data.ptr == connection)
-            connections->ready[i].data.ptr = NULL;
+    return &connection->connections->shares[connection->protocol];
 }
 
-/* free(3) alone does not return memory below what is still in use. */
-static void give_memory_back(struct connections *connections)
+/* Takes the input out of the connection. The caller releases it. */
+static char *steal_input(struct connection *connection)
 {
-    if (connections->crowd < CROWD_MIN || connections->count > connections->crowd / 64)
-        return;
-    connections->crowd = connections->count;
-    (void)malloc_trim(0);
-}
-
-static void connection_close(struct connection *connection)
-{
-    struct connections *connections = connection->connections;
-
-    deadline_stop(&connections->deadlines, &connection->deadline);
-    query_cancel(connections->service, &connection->query);
-    /* Another process may have the socket open, too: closing it is not enough. */
-    if (connection->watched)
-        (void)epoll_ctl(connections->epoll_fd, EPOLL_CTL_DEL, connection->fd, NULL);
-    forget_ready(connections, connection);
-    closep(&connection->fd);
-    LIST_REMOVE(connection, link);
-    connections->count--;
-    free(connection->buffer);
-    free(connection);
-    give_memory_back(connections);
-    connections->closed(connections->userdata);
+    share_of(connection)->held_bytes -= connection->input_length;
+    connection->input_length = 0;
+    connection->searched = 0;
+    return steal_pointer(&connection->input);
 }
 
 /* Closes a connection because of an error of ours, and logs it. */
@@ -129,13 +52,12 @@ static int wait_for(struct connection *connection, uint32_t events)
 }
 
 /* As wait_for(), with the deadline for the client. */
-static int wait_for_client(struct connection *connection, enum state state, uint32_t events)
+static int wait_for_client(struct connection *connection, enum connection_state state,
+                           uint32_t events)
 {
-    struct deadline_queue *deadlines = &connection->connections->deadlines;
-
     connection->state = state;
     if (connection->deadline.at_usec == 0)
-        deadline_start(deadlines, &connection->deadline);
+        deadline_start(&share_of(connection)->deadlines, &connection->deadline);
     return wait_for(connection, events);
 }
 
@@ -156,15 +78,49 @@ static void drain(struct connection *connection)
         connection_close(connection);
 }
 
-static void finish(struct connection *connection)
+/* Waits for the next request, without a deadline. */
+static void rest(struct connection *connection)
 {
-    if (!connection->drain) {
+    struct connections *connections = connection->connections;
+    int r;
+
+    if (connections->ending) {
         connection_close(connection);
         return;
     }
-    /* Closing with unread bytes could lose the reply. */
-    (void)shutdown(connection->fd, SHUT_WR);
-    drain(connection);
+    deadline_stop(&share_of(connection)->deadlines, &connection->deadline);
+    r = wait_for(connection, EPOLLIN);
+    if (r < 0) {
+        lose(connection, r);
+        return;
+    }
+    connection->state = RESTING;
+    connections->resting++;
+    connections->idle(connections->userdata);
+}
+
+/*
+ * After a reply. A client of Postfix may have sent more requests: one is answered when it is the
+ * connection's turn again, and only if the client takes the replies.
+ */
+static void finish(struct connection *connection)
+{
+    bool more = connection->input_length > 0 && !connection->connections->ending;
+    int r;
+
+    if (connection->drain) {
+        /* Closing with unread bytes could lose the reply. */
+        (void)shutdown(connection->fd, SHUT_WR);
+        drain(connection);
+    } else if (connection->protocol == PROTOCOL_LINE) {
+        connection_close(connection);
+    } else if (more) {
+        r = wait_for_client(connection, TURNING, EPOLLOUT);
+        if (r < 0)
+            lose(connection, r);
+    } else {
+        rest(connection);
+    }
 }
 
 /* Whether recv(2) or send(2) failed for lack of memory. Other errors mean the client has gone. */
@@ -198,7 +154,6 @@ static ssize_t send_some(const struct connection *connection, const char *bytes,
 static void send_reply(struct connection *connection, const struct reply *reply)
 {
     ssize_t n = send_some(connection, reply->bytes, reply->length);
-    char *rest;
     int r;
 
     if (n < 0) {
@@ -213,16 +168,14 @@ static void send_reply(struct connection *connection, const struct reply *reply)
         finish(connection);
         return;
     }
-    rest = malloc(reply->length - (size_t)n);
-    if (!rest) {
+    connection->output_length = reply->length - (size_t)n;
+    connection->output = malloc(connection->output_length);
+    if (!connection->output) {
         lose(connection, -ENOMEM);
         return;
     }
-    connection->length = reply->length - (size_t)n;
     connection->written = 0;
-    memcpy(rest, reply->bytes + n, connection->length);
-    free(connection->buffer);
-    connection->buffer = rest;
+    memcpy(connection->output, reply->bytes + n, connection->output_length);
     r = wait_for_client(connection, WRITING, EPOLLOUT);
     if (r < 0)
         lose(connection, r);
@@ -230,42 +183,37 @@ static void send_reply(struct connection *connection, const struct reply *reply)
 
 static void send_rest(struct connection *connection)
 {
-    ssize_t n = send_some(connection, connection->buffer + connection->written,
-                          connection->length - connection->written);
+    ssize_t n = send_some(connection, connection->output + connection->written,
+                          connection->output_length - connection->written);
 
     if (n < 0) {
         give_up_sending(connection, (int)n);
         return;
     }
     connection->written += (size_t)n;
-    if (connection->written == connection->length)
-        finish(connection);
+    if (connection->written < connection->output_length)
+        return;
+    free(steal_pointer(&connection->output));
+    finish(connection);
 }
 
-static void on_query_done(struct query *query, const struct reply *reply)
+void connection_on_query_done(struct query *query, const struct reply *reply)
 {
     send_reply(container_of(query, struct connection, query), reply);
 }
 
-static void refuse(struct connection *connection, const char *line, size_t length,
+static void refuse(struct connection *connection, const char *input, size_t length,
                    enum reason reason, const char *text)
 {
-    struct connections *connections = connection->connections;
+    struct query_service *service = connection->connections->service;
 
-    deadline_stop(&connections->deadlines, &connection->deadline);
-    query_refuse(connections->service, &connection->query, line, length, reason, text);
-}
-
-static void answer(struct connection *connection, char *line, size_t length)
-{
-    struct connections *connections = connection->connections;
-
-    connection->state = ANSWERING;
-    deadline_stop(&connections->deadlines, &connection->deadline);
-    if (query_start(connections->service, &connection->query, line, length))
-        return;
-    /* Only the end of the connection matters now, which is always reported. */
-    (void)wait_for(connection, 0);
+    deadline_stop(&share_of(connection)->deadlines, &connection->deadline);
+    if (connection->protocol == PROTOCOL_LINE) {
+        query_refuse(service, &connection->query, input, length, reason, text);
+    } else {
+        query_refuse_policy(service, &connection->query, reason, text);
+        connection_close(connection);
+    }
 }
 
 /* Answers an incomplete request that we are out of resources. */
@@ -275,66 +223,166 @@ static void refuse_overloaded(struct connection *connection, const char *input, 
     refuse(connection, input, length, REASON_OVERLOADED, reason_text_from_errno(error));
 }
 
+static void refuse_too_long(struct connection *connection, const char *input, size_t length)
+{
+    bool line = connection->protocol == PROTOCOL_LINE;
+
+    connection->drain = line;
+    refuse(connection, input, length, REASON_TOO_LONG,
+           line ? "a request is at most 8192 bytes long" : "a request is at most 65536 bytes long");
+}
+
+/*
+ * Keeps input[0..length), which begins with what is kept already. Returns 0, -ENOMEM, or -ENOBUFS
+ * if too much is kept.
+ */
+static int hold(struct connection *connection, const char *input, size_t length)
+{
+    struct share *share = share_of(connection);
+    size_t more = length - connection->input_length;
+    char *longer;
+
+    if (more == 0)
+        return 0;
+    if (more > HELD_BYTES_MAX - share->held_bytes)
+        return -ENOBUFS;
+    longer = realloc(connection->input, length);
+    if (!longer)
+        return -ENOMEM;
+    memcpy(longer + connection->input_length, input + connection->input_length, more);
+    connection->input = longer;
+    connection->input_length = length;
+    share->held_bytes += more;
+    return 0;
+}
+
+static bool start_policy_query(struct connection *connection, char *input, size_t length)
+{
+    struct request request;
+    const char *text;
+    enum reason reason = policy_parse(input, length, &request, &text);
+
+    if (reason == REASON_NONE)
+        return query_start(connection->connections->service, &connection->query, &request);
+    refuse(connection, input, length, reason, text);
+    return true;
+}
+
+/* Answers the request input[0..end); what follows it up to length is kept for later. */
+static void answer(struct connection *connection, char *input, size_t end, size_t length)
+{
+    struct connections *connections = connection->connections;
+    bool line = connection->protocol == PROTOCOL_LINE, done;
+    int r;
+
+    free(steal_input(connection));
+    r = line ? 0 : hold(connection, input + end, length - end);
+    if (r < 0) {
+        refuse_overloaded(connection, input, end, r);
+        return;
+    }
+    connection->state = ANSWERING;
+    deadline_stop(&share_of(connection)->deadlines, &connection->deadline);
+    done = line ? query_start_line(connections->service, &connection->query, input, end)
+                : start_policy_query(connection, input, end);
+    /* Only the end of the connection matters now, which is always reported. */
+    if (!done)
+        (void)wait_for(connection, 0);
+}
+
 /* Keeps the part of a request that has arrived. */
 static void keep(struct connection *connection, const char *input, size_t length)
 {
     int r;
 
-    if (!connection->buffer && length > 0) {
-        connection->buffer = malloc(INPUT_BYTES);
-        if (!connection->buffer) {
-            refuse_overloaded(connection, input, length, -ENOMEM);
-            return;
-        }
-        memcpy(connection->buffer, input, length);
+    if (connection->protocol == PROTOCOL_POLICY && length == 0) {
+        rest(connection);
+        return;
     }
-    connection->length = length;
-    r = wait_for_client(connection, READING, EPOLLIN);
+    r = hold(connection, input, length);
+    connection->searched = length;
+    if (r == 0)
+        r = wait_for_client(connection, READING, EPOLLIN);
     if (r < 0)
         refuse_overloaded(connection, input, length, r);
 }
 
+/* As request_find_end() and policy_find_end(). */
+static ssize_t find_end(struct connection *connection, const char *input, size_t length)
+{
+    ssize_t r;
+
+    if (connection->protocol == PROTOCOL_LINE)
+        return request_find_end(input, length, false);
+    r = policy_find_end(input, length, connection->searched);
+    connection->searched = length;
+    return r;
+}
+
+/* The client has sent all that it had to send. */
+static void receive_end(struct connection *connection, char *input, size_t length)
+{
+    if (connection->protocol == PROTOCOL_LINE)
+        answer(connection, input, length, length);
+    else if (length > 0)
+        refuse(connection, input, length, REASON_BAD_REQUEST, "the request was not complete");
+    else
+        connection_close(connection);
+}
+
+/* Returns how many bytes there may be of a request, and of those after it. */
+static size_t most_bytes(const struct connection *connection)
+{
+    return connection->protocol == PROTOCOL_LINE ? REQUEST_BYTES_MAX + 1 : POLICY_BYTES_MAX;
+}
+
 static void receive(struct connection *connection)
 {
-    char *input = connection->buffer ? connection->buffer : connection->connections->input;
-    size_t length = connection->length;
+    char *input = connection->connections->input;
+    size_t length = connection->input_length;
 
+    if (length > 0)
+        memcpy(input, connection->input, length);
+    connection->state = READING;
     for (;;) {
-        ssize_t n = recv(connection->fd, input + length, INPUT_BYTES - 1 - length, MSG_DONTWAIT);
-        ssize_t end;
+        ssize_t end = find_end(connection, input, length), n;
 
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0 && errno == EAGAIN) {
-            keep(connection, input, length);
-            return;
-        }
-        if (n < 0) {
-            if (is_shortage(-errno))
-                refuse_overloaded(connection, input, length, -errno);
-            else
-                connection_close(connection); /* the client has gone */
-            return;
-        }
-        length += (size_t)n;
-        end = request_find_end(input, length, n == 0);
         if (end >= 0) {
-            answer(connection, input, (size_t)end);
+            answer(connection, input, (size_t)end, length);
             return;
         }
         if (end == -EMSGSIZE) {
-            connection->drain = true;
-            refuse(connection, input, length, REASON_TOO_LONG,
-                   "a request is at most 8192 bytes long");
+            refuse_too_long(connection, input, length);
             return;
         }
+        do
+            n = recv(connection->fd, input + length, most_bytes(connection) - length, MSG_DONTWAIT);
+        while (n < 0 && errno == EINTR);
+        if (n > 0) {
+            length += (size_t)n;
+            continue;
+        }
+        if (n == 0)
+            receive_end(connection, input, length);
+        else if (errno == EAGAIN)
+            keep(connection, input, length);
+        else if (is_shortage(-errno))
+            refuse_overloaded(connection, input, length, -errno);
+        else
+            connection_close(connection); /* the client has gone */
+        return;
     }
 }
 
-static void on_ready(struct connection *connection)
+void connection_go_on(struct connection *connection)
 {
     switch (connection->state) {
+    case RESTING:
+        connection->connections->resting--;
+        receive(connection);
+        break;
     case READING:
+    case TURNING:
         receive(connection);
         break;
     case ANSWERING:
@@ -349,159 +397,11 @@ static void on_ready(struct connection *connection)
     }
 }
 
-static int on_io(sd_event_source *source, int fd, uint32_t events, void *userdata)
-{
-    struct connections *connections = userdata;
-
-    (void)source;
-    (void)events;
-    /* Where this fails, nothing is ready. */
-    connections->ready_count = epoll_wait(fd, connections->ready, READY_MAX, 0);
-    for (int i = 0; i < connections->ready_count; i++)
-        if (connections->ready[i].data.ptr)
-            on_ready(connections->ready[i].data.ptr);
-    connections->ready_count = 0;
-    return 0;
-}
-
-/* Gives up waiting for the client. */
-static void give_up(struct connection *connection, enum reason reason, const char *text)
+void connection_give_up(struct connection *connection, enum reason reason, const char *text)
 {
     if (connection->state == READING)
-        refuse(connection, connection->buffer ? connection->buffer : "", connection->length, reason,
-               text);
+        refuse(connection, connection->input ? connection->input : "", connection->input_length,
+               reason, text);
     else
         connection_close(connection);
-}
-
-static void on_deadline(struct deadline *deadline, void *userdata)
-{
-    (void)userdata;
-    give_up(container_of(deadline, struct connection, deadline), REASON_TIMEOUT,
-            "the request was not complete in time (--timeout)");
-}
-
-static int connections_init(struct connections *connections, uint64_t timeout_usec)
-{
-    int r;
-
-    connections->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    if (connections->epoll_fd < 0)
-        return -errno;
-    r = sd_event_add_io(connections->event, &connections->io, connections->epoll_fd, EPOLLIN, on_io,
-                        connections);
-    if (r < 0)
-        return r;
-    return deadline_queue_init(&connections->deadlines, connections->event, timeout_usec,
-                               on_deadline, connections);
-}
-
-int connections_new(sd_event *event, struct query_service *service, size_t max,
-                    uint64_t timeout_usec, connections_closed_fn closed, void *userdata,
-                    struct connections **ret)
-{
-    struct connections *connections = calloc(1, sizeof(*connections));
-    int r;
-
-    if (!connections)
-        return -ENOMEM;
-    connections->event = event;
-    connections->service = service;
-    connections->max = max;
-    connections->closed = closed;
-    connections->userdata = userdata;
-    LIST_INIT(&connections->list);
-    r = connections_init(connections, timeout_usec);
-    if (r < 0) {
-        connections_free(connections);
-        return r;
-    }
-    *ret = connections;
-    return 0;
-}
-
-void connections_free(struct connections *connections)
-{
-    struct connection *connection;
-
-    if (!connections)
-        return;
-    while ((connection = LIST_FIRST(&connections->list)))
-        connection_close(connection);
-    deadline_queue_deinit(&connections->deadlines);
-    sd_event_source_disable_unref(connections->io);
-    closep(&connections->epoll_fd);
-    free(connections);
-}
-
-static bool is_full(const struct connections *connections)
-{
-    return connections->count >= connections->max;
-}
-
-int connections_take(struct connections *connections, int fd)
-{
-    struct connection *connection;
-
-    query_count_connection(connections->service);
-    if (is_full(connections))
-        (void)connections_make_room(
-            connections,
-            "made room for another client (--max-connections) before the request was complete");
-    connection = calloc(1, sizeof(*connection));
-    if (!connection) {
-        closep(&fd);
-        return -ENOMEM;
-    }
-    connection->connections = connections;
-    connection->fd = fd;
-    connection->query.done = on_query_done;
-    connection->query.peer_fd = fd;
-    LIST_INSERT_HEAD(&connections->list, connection, link);
-    if (++connections->count > connections->crowd)
-        connections->crowd = connections->count;
-    receive(connection);
-    return 0;
-}
-
-/*
- * Serves the clients that have kept us waiting for longest, since they may have sent something
- * meanwhile, until there are fewer connections than count or one has not. Returns that one, or
- * NULL.
- */
-static struct connection *find_idle(struct connections *connections, size_t count)
-{
-    struct deadline *first;
-
-    while (connections->count >= count && (first = deadline_first(&connections->deadlines))) {
-        struct connection *connection = container_of(first, struct connection, deadline);
-
-        on_ready(connection);
-        if (deadline_first(&connections->deadlines) == first)
-            return connection;
-    }
-    return NULL;
-}
-
-bool connections_blocked(struct connections *connections)
-{
-    return is_full(connections) && !find_idle(connections, connections->max) &&
-           is_full(connections);
-}
-
-bool connections_make_room(struct connections *connections, const char *text)
-{
-    size_t count = connections->count;
-    struct connection *connection = find_idle(connections, count);
-
-    if (!connection)
-        return connections->count < count;
-    connection->evicted = true;
-    give_up(connection, REASON_OVERLOADED, text);
-    return true;
-}
-
-size_t connections_count(const struct connections *connections)
-{
-    return connections->count;
 }

@@ -22,6 +22,8 @@ struct listener {
     struct listeners *listeners;
     SLIST_ENTRY(listener) link;
     sd_event_source *io; /* NULL: stopped */
+    enum protocol protocol;
+    bool paused; /* until there is room */
 };
 
 SLIST_HEAD(listener_list, listener);
@@ -32,7 +34,6 @@ struct listeners {
     struct journal *journal;
     struct listener_list list;
     sd_event_source *pause;
-    bool paused;
     listeners_drained_fn drained; /* NULL: not draining */
     void *userdata;
     bool starved; /* of descriptors or memory, since the last connection */
@@ -43,22 +44,10 @@ static void listener_stop(struct listener *listener)
     listener->io = sd_event_source_disable_unref(listener->io);
 }
 
-/* Returns 0 or a negative errno. Switching off always works. */
-static int set_enabled(struct listeners *listeners, int enabled)
+static void stop_for_now(struct listener *listener)
 {
-    struct listener *listener;
-    int r = 0;
-
-    SLIST_FOREACH (listener, &listeners->list, link)
-        if (listener->io && r >= 0)
-            r = sd_event_source_set_enabled(listener->io, enabled);
-    return r;
-}
-
-static void pause_all(struct listeners *listeners)
-{
-    listeners->paused = true;
-    (void)set_enabled(listeners, SD_EVENT_OFF);
+    listener->paused = true;
+    (void)sd_event_source_set_enabled(listener->io, SD_EVENT_OFF); /* which always works */
 }
 
 static void limit_pause(struct listeners *listeners)
@@ -76,9 +65,11 @@ static int on_pause_over(sd_event_source *source, uint64_t usec, void *userdata)
 }
 
 /* Without descriptors or memory, a connection whose client is slow is closed, or we wait. */
-static void out_of_resources(struct listeners *listeners, int error)
+static void out_of_resources(struct listener *listener, int error)
 {
-    if (connections_make_room(listeners->connections,
+    struct listeners *listeners = listener->listeners;
+
+    if (connections_make_room(listeners->connections, listener->protocol,
                               "made room for another client (neither descriptors nor memory are "
                               "left), no complete request had come"))
         return;
@@ -88,7 +79,7 @@ static void out_of_resources(struct listeners *listeners, int error)
                       "too low?)",
                       strerror(error));
     listeners->starved = true;
-    pause_all(listeners);
+    stop_for_now(listener);
     limit_pause(listeners);
 }
 
@@ -115,16 +106,16 @@ static bool accept_one(struct listener *listener, int listen_fd)
     struct listeners *listeners = listener->listeners;
     int fd;
 
-    if (connections_blocked(listeners->connections)) {
-        pause_all(listeners);
+    if (connections_blocked(listeners->connections, listener->protocol)) {
+        stop_for_now(listener);
         return false;
     }
     fd = accept_connection(listen_fd);
     if (fd >= 0) {
         listeners->starved = false;
-        if (connections_take(listeners->connections, fd) < 0)
-            out_of_resources(listeners, ENOMEM);
-        return true;
+        if (connections_take(listeners->connections, fd, listener->protocol) < 0)
+            out_of_resources(listener, ENOMEM);
+        return !listener->paused;
     }
     switch (fd) {
     case -EAGAIN:
@@ -137,8 +128,8 @@ static bool accept_one(struct listener *listener, int listen_fd)
     case -EPROTO:
         return true; /* that connection is gone; the next may not be */
     default:
-        out_of_resources(listeners, -fd);
-        return !listeners->paused;
+        out_of_resources(listener, -fd);
+        return !listener->paused;
     }
 }
 
@@ -148,7 +139,7 @@ static void drain(struct listeners *listeners)
     struct listener *listener;
 
     SLIST_FOREACH (listener, &listeners->list, link)
-        while (listener->io && !listeners->paused &&
+        while (listener->io && !listener->paused &&
                accept_one(listener, sd_event_source_get_io_fd(listener->io)))
             ;
     if (!listeners_active(listeners))
@@ -203,7 +194,7 @@ void listeners_free(struct listeners *listeners)
     free(listeners);
 }
 
-int listeners_add(struct listeners *listeners, int fd)
+int listeners_add(struct listeners *listeners, int fd, enum protocol protocol)
 {
     _cleanup_(freep) struct listener *listener = calloc(1, sizeof(*listener));
     int flags = fcntl(fd, F_GETFL);
@@ -214,6 +205,7 @@ int listeners_add(struct listeners *listeners, int fd)
     if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
         return -errno;
     listener->listeners = listeners;
+    listener->protocol = protocol;
     r = sd_event_add_io(listeners->event, &listener->io, fd, EPOLLIN, on_connection, listener);
     if (r < 0)
         return r;
@@ -224,14 +216,21 @@ int listeners_add(struct listeners *listeners, int fd)
 
 void listeners_resume(struct listeners *listeners)
 {
-    if (!listeners->paused)
-        return;
-    if (set_enabled(listeners, SD_EVENT_ON) < 0) {
-        limit_pause(listeners); /* there is no memory to watch them */
-        return;
+    struct listener *listener;
+    bool resumed = false;
+
+    SLIST_FOREACH (listener, &listeners->list, link) {
+        if (!listener->io || !listener->paused ||
+            connections_full(listeners->connections, listener->protocol))
+            continue;
+        if (sd_event_source_set_enabled(listener->io, SD_EVENT_ON) < 0) {
+            limit_pause(listeners); /* there is no memory to watch it */
+            continue;
+        }
+        listener->paused = false;
+        resumed = true;
     }
-    listeners->paused = false;
-    if (listeners->drained)
+    if (resumed && listeners->drained)
         drain(listeners);
 }
 

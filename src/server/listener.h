@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <systemd/sd-event.h>
 
-#include "server/connection.h"
+#include "server/connections.h"
 #include "system/journal.h"
 
 struct listeners;
@@ -24,10 +24,10 @@ int listeners_new(sd_event *event, struct connections *connections, struct journ
 /* Releases the set. The sockets stay the caller's. NULL is allowed. */
 void listeners_free(struct listeners *listeners);
 
-/* Accepts from fd, which is made non-blocking. Returns 0 or a negative errno. */
-int listeners_add(struct listeners *listeners, int fd);
+/* Accepts clients of the protocol from fd, made non-blocking. Returns 0 or a negative errno. */
+int listeners_add(struct listeners *listeners, int fd, enum protocol protocol);
 
-/* Continues after a connection was closed, if there was no room. */
+/* Continues where there was no room and is now: after a connection was closed. */
 void listeners_resume(struct listeners *listeners);
 
 /* Accepts no more. */

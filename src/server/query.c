@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "config.h"
+#include "protocol/policy.h"
 #include "server/lookups.h"
 #include "server/report.h"
 #include "system/cleanup.h"
@@ -157,7 +158,9 @@ static void done_error(struct query_service *service, struct query *query, enum 
     bool accept = service->settings->on_error == ON_ERROR_ACCEPT;
     struct reply reply;
 
-    if (query->type == REQUEST_PATH)
+    if (query->type == REQUEST_POLICY)
+        policy_reply_dunno(&reply);
+    else if (query->type == REQUEST_PATH)
         reply_number(&reply, accept ? 0 : SIZE_BYTES_MAX);
     else
         reply_error(&reply, reason, text);
@@ -178,9 +181,10 @@ static void finish_error(struct query_service *service, struct query *query, enu
 
     latency_add(&service->counters.latency, entry.usec);
     report_error(service->report, &entry, reason, text,
-                 query->type != REQUEST_PATH ? "an error"
-                 : accept                    ? "0: the mail is accepted"
-                                             : "that it is full: the mail is deferred");
+                 query->type == REQUEST_POLICY ? "DUNNO: the mail is accepted"
+                 : query->type != REQUEST_PATH ? "an error"
+                 : accept                      ? "0: the mail is accepted"
+                                               : "that it is full: the mail is deferred");
     done_error(service, query, reason, text);
 }
 
@@ -214,7 +218,9 @@ static void finish_usage(struct query_service *service, struct query *query, con
 
     target_decide(&query->target, &service->settings->quota, mailbox, usage, &decision);
     entry = report_entry(query, decision.mailbox);
-    if (query->type == REQUEST_PATH)
+    if (query->type == REQUEST_POLICY)
+        policy_reply_decision(&reply, &decision);
+    else if (query->type == REQUEST_PATH)
         reply_number(&reply, usage->bytes);
     else
         reply_decision(&reply, check, &decision);
@@ -322,14 +328,38 @@ static void on_scan_done(struct scan_waiter *waiter, const struct scan_result *r
     }
 }
 
+/* As finish_error(), for what is no request, or no address. The journal shows its beginning. */
+static void refuse_line(struct query_service *service, struct query *query, const char *line,
+                        size_t length, enum reason reason, const char *text)
+{
+    char shown[SHOWN_BYTES_MAX + 3];
+
+    snprintf(shown, sizeof(shown), "\"%.*s\"", (int)utf8_prefix(line, length, SHOWN_BYTES_MAX),
+             line);
+    finish_error(service, query, reason, shown, text);
+}
+
+/* As finish_error(), for a recipient of Postfix: anything, as an SMTP client has written it. */
+static void refuse_recipient(struct query_service *service, struct query *query,
+                             const char *recipient, enum reason reason, const char *text)
+{
+    if (reason != REASON_NO_TEMPLATE) {
+        refuse_line(service, query, recipient, strlen(recipient), reason, text);
+        return;
+    }
+    report_no_template(service->report);
+    done_error(service, query, reason, text);
+}
+
 static bool answer_mailbox(struct query_service *service, struct query *query,
                            const struct request *request)
 {
     const struct target_terms terms = {
         .size_bytes = request->size_bytes,
-        .verdict_alone = request->type == REQUEST_CHECK,
+        .verdict_alone = request->type == REQUEST_CHECK || request->type == REQUEST_POLICY,
         .have_limit = request->have_limit,
         .limit = request->limit,
+        .internal_address = request->type == REQUEST_POLICY,
     };
     const char *why;
     enum reason reason;
@@ -342,7 +372,10 @@ static bool answer_mailbox(struct query_service *service, struct query *query,
     reason = target_begin(&query->target, &service->settings->quota,
                           limits_store_get(service->limits), &terms, request->target, &why);
     if (reason != REASON_NONE) {
-        finish_error(service, query, reason, request->target, why);
+        if (request->type == REQUEST_POLICY)
+            refuse_recipient(service, query, request->target, reason, why);
+        else
+            finish_error(service, query, reason, request->target, why);
         return true;
     }
     if (target_is_path(&query->target))
@@ -382,49 +415,44 @@ static void answer_stats(struct query_service *service, struct reply *reply)
     reply_end(reply);
 }
 
-/* As finish_error(), for a line that is no request. The journal shows the beginning of it. */
-static void refuse_line(struct query_service *service, struct query *query, const char *line,
-                        size_t length, enum reason reason, const char *text)
-{
-    char shown[SHOWN_BYTES_MAX + 3];
-
-    snprintf(shown, sizeof(shown), "\"%.*s\"", (int)utf8_prefix(line, length, SHOWN_BYTES_MAX),
-             line);
-    finish_error(service, query, reason, shown, text);
-}
-
 void query_count_connection(struct query_service *service)
 {
     service->counters.connections++;
 }
 
-bool query_start(struct query_service *service, struct query *query, char *line, size_t length)
+bool query_start(struct query_service *service, struct query *query, const struct request *request)
 {
-    struct request request;
     struct reply reply;
-    const char *text;
-    enum reason reason;
 
     query->started_usec = clock_usec(CLOCK_MONOTONIC);
-    reason = request_parse(line, length, &request, &text);
-    query->type = request.type;
-    if (service->settings->misconfigured && request.type != REQUEST_STATS) {
+    query->type = request->type;
+    if (service->settings->misconfigured && request->type != REQUEST_STATS) {
         /* The journal has one entry about it, not one for each query. */
         done_error(service, query, REASON_MISCONFIGURED, service->settings->misconfigured);
         return true;
     }
-    if (reason != REASON_NONE) {
-        refuse_line(service, query, line, length, reason, text);
-        return true;
-    }
-    if (request.target)
-        return answer_mailbox(service, query, &request);
+    if (request->target)
+        return answer_mailbox(service, query, request);
     service->counters.queries++;
-    if (request.type == REQUEST_PING)
+    if (request->type == REQUEST_POLICY)
+        policy_reply_dunno(&reply);
+    else if (request->type == REQUEST_PING)
         answer_ping(&reply);
     else
         answer_stats(service, &reply);
     query->done(query, &reply);
+    return true;
+}
+
+bool query_start_line(struct query_service *service, struct query *query, char *line, size_t length)
+{
+    struct request request;
+    const char *text;
+    enum reason reason = request_parse(line, length, &request, &text);
+
+    if (reason == REASON_NONE || service->settings->misconfigured)
+        return query_start(service, query, &request);
+    query_refuse(service, query, line, length, reason, text);
     return true;
 }
 
@@ -436,12 +464,26 @@ void query_refuse(struct query_service *service, struct query *query, const char
     refuse_line(service, query, line, length, reason, text);
 }
 
+/* Logs that a client gets no reply. */
+static void report_lost(struct query_service *service, const struct query *query, const char *what,
+                        enum reason reason, const char *text)
+{
+    struct report_entry entry = report_entry(query, what);
+
+    report_error(service->report, &entry, reason, text, "nothing: its connection was closed");
+}
+
+void query_refuse_policy(struct query_service *service, struct query *query, enum reason reason,
+                         const char *text)
+{
+    query->started_usec = clock_usec(CLOCK_MONOTONIC);
+    report_lost(service, query, "a policy client", reason, text);
+}
+
 void query_lost(struct query_service *service, const struct query *query, int error)
 {
-    struct report_entry entry = report_entry(query, "a client");
-
-    report_error(service->report, &entry, reason_from_errno(error), reason_text_from_errno(error),
-                 "nothing: its connection was closed");
+    report_lost(service, query, "a client", reason_from_errno(error),
+                reason_text_from_errno(error));
 }
 
 void query_cancel(struct query_service *service, struct query *query)

@@ -64,17 +64,31 @@ struct pool *query_pool(const struct query_service *service);
 void query_count_connection(struct query_service *service);
 
 /*
- * Starts the query for the request line[0..length) (the byte after it may be overwritten). Returns
- * whether done() has been called; if not, it will be called later, and line is not needed then.
+ * Starts the query for the request. Returns whether done() has been called; if not, it will be
+ * called later, and what the request points to is not needed then.
  */
-bool query_start(struct query_service *service, struct query *query, char *line, size_t length);
+bool query_start(struct query_service *service, struct query *query, const struct request *request);
 
 /*
- * Calls done() with the reply to an incomplete or oversized request: the reason, and text, which
- * says for people what was wrong. line[0..length) is the part that was received.
+ * As query_start(), for the line[0..length) of a request (the byte after it may be overwritten). An
+ * invalid one gets a reply, too.
+ */
+bool query_start_line(struct query_service *service, struct query *query, char *line,
+                      size_t length);
+
+/*
+ * Calls done() with the reply to an incomplete, oversized or invalid line: the reason, and text,
+ * which says for people what was wrong. line[0..length) is the part that was received.
  */
 void query_refuse(struct query_service *service, struct query *query, const char *line,
                   size_t length, enum reason reason, const char *text);
+
+/*
+ * Logs that an incomplete, oversized or invalid policy request gets no reply: the reason, and text,
+ * which says for people what was wrong. done() is not called.
+ */
+void query_refuse_policy(struct query_service *service, struct query *query, enum reason reason,
+                         const char *text);
 
 /* Logs that the client gets no reply, or only part of it, because of error, a negative errno. */
 void query_lost(struct query_service *service, const struct query *query, int error);

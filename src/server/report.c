@@ -284,6 +284,19 @@ void report_no_mailboxes(struct report *report, const struct lookups *lookups, c
                       lookups->window_missed, LOOKUPS_WINDOW, path);
 }
 
+void report_no_template(struct report *report)
+{
+    const struct journal_fields fields = {
+        .status = STATUS_ERROR,
+        .reason = reason_to_string(REASON_NO_TEMPLATE),
+    };
+
+    if (throttle_admit(report->daily, JOURNAL_QUERY_REFUSED, ""))
+        journal_event(report->journal, JOURNAL_QUERY_REFUSED, &fields,
+                      "cannot check the recipients that Postfix asks about: that requires "
+                      "--mailbox=, and there is none; answered DUNNO: the mail is accepted");
+}
+
 void report_answer(struct report *report, const struct report_entry *entry,
                    const struct target_decision *decision)
 {

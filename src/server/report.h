@@ -51,5 +51,8 @@ bool report_check_is_due(struct report *report, const char *path);
 /* Reports once a day that addresses do not lead to mailboxes, for example not to that at path. */
 void report_no_mailboxes(struct report *report, const struct lookups *lookups, const char *path);
 
+/* Reports once a day that the recipients of Postfix cannot be checked without a template. */
+void report_no_template(struct report *report);
+
 /* Reports that an answer comes from maildirsize because counting takes too long. */
 void report_late(struct report *report, const struct report_entry *entry, uint64_t timeout_msec);

@@ -12,7 +12,7 @@
 #include <systemd/sd-event.h>
 
 #include "config.h"
-#include "server/connection.h"
+#include "server/connections.h"
 #include "server/descriptors.h"
 #include "server/listener.h"
 #include "server/manager.h"
@@ -43,7 +43,7 @@ struct server {
     sd_event_source *status;
     sd_event_source *idle;
     sd_event_source *mounts; /* watches mounts; NULL: there is no /proc */
-    uint64_t active_usec;    /* when a connection was last closed */
+    uint64_t active_usec;    /* when a connection was last closed, or came to rest */
     unsigned int stuck;      /* counts that hung at the last STATUS= */
     bool started;            /* all sockets were taken */
     bool reloading;
@@ -110,7 +110,8 @@ static void finish_if_done(struct server *server)
         sd_event_exit(server->event, 0);
 }
 
-static void on_connection_closed(void *userdata)
+/* A connection was closed, or is at rest. */
+static void on_connection_idle(void *userdata)
 {
     struct server *server = userdata;
 
@@ -119,7 +120,7 @@ static void on_connection_closed(void *userdata)
         return; /* being released */
     listeners_resume(server->listeners);
     status_changed(server);
-    if (server->let_go && connections_count(server->connections) == 0) {
+    if (server->let_go && connections_busy(server->connections) == 0) {
         server->let_go = false;
         (void)confine_release(server->settings->quota.mailbox.confine);
     }
@@ -143,6 +144,7 @@ static void stop(struct server *server)
         /* systemd keeps the queue for the next process. */
         listeners_stop(server->listeners);
     }
+    connections_end(server->connections);
     finish_if_done(server);
 }
 
@@ -168,7 +170,7 @@ static bool check_roots(struct server *server)
 {
     struct confine *confine = server->settings->quota.mailbox.confine;
     bool systemd = server->sockets->origin == SOCKETS_SYSTEMD;
-    bool idle = connections_count(server->connections) == 0, moved = false;
+    bool idle = connections_busy(server->connections) == 0, moved = false;
     const char *root;
 
     while ((root = confine_moved(confine))) {
@@ -207,7 +209,7 @@ static int on_status(sd_event_source *source, uint64_t usec, void *userdata)
     bool held = uses_roots(server) && check_roots(server);
 
     (void)usec;
-    if (held || connections_count(server->connections) > 0 || query_stuck(server->service) > 0)
+    if (held || connections_busy(server->connections) > 0 || query_stuck(server->service) > 0)
         set_timer(source, STATUS_USEC);
     tell_status(server, "");
     return 0;
@@ -229,7 +231,7 @@ static int on_terminate(sd_event_source *source, const struct signalfd_siginfo *
 
 static bool is_needed(const struct server *server)
 {
-    return connections_count(server->connections) > 0 || query_is_busy(server->service) ||
+    return connections_busy(server->connections) > 0 || query_is_busy(server->service) ||
            query_stuck(server->service) > 0;
 }
 
@@ -434,28 +436,45 @@ static int watch_mounts(struct server *server)
 
 static int add_listeners(struct server *server)
 {
+    const struct socket_entry *entries = server->sockets->entries;
     int r = 0;
 
     for (size_t i = 0; r == 0 && i < server->sockets->count; i++)
-        if (server->sockets->entries[i].listening)
-            r = listeners_add(server->listeners, server->sockets->entries[i].fd);
+        if (entries[i].listening)
+            r = listeners_add(server->listeners, entries[i].fd, entries[i].protocol);
     return r;
 }
 
 static int take_connections(struct server *server)
 {
+    struct socket_entry *entries = server->sockets->entries;
     int r = 0;
 
     for (size_t i = 0; r == 0 && i < server->sockets->count; i++)
-        if (!server->sockets->entries[i].listening)
-            r = connections_take(server->connections, steal_fd(&server->sockets->entries[i].fd));
+        if (!entries[i].listening)
+            r = connections_take(server->connections, steal_fd(&entries[i].fd),
+                                 entries[i].protocol);
     return r;
+}
+
+/*
+ * Determines how many connections of each protocol there may be: all, or half of them, so that the
+ * clients of neither can take the room of the other's.
+ */
+static void share_out(const struct sockets *sockets, size_t connections_max,
+                      size_t ret_max[static PROTOCOL_COUNT_])
+{
+    bool both =
+        sockets_listen_for(sockets, PROTOCOL_LINE) && sockets_listen_for(sockets, PROTOCOL_POLICY);
+
+    for (size_t i = 0; i < PROTOCOL_COUNT_; i++)
+        ret_max[i] = both ? (connections_max + 1) / 2 : connections_max;
 }
 
 static int start(struct server *server, const struct server_calls *calls)
 {
     const struct settings *settings = server->settings;
-    size_t connections_max = settings->connections_max;
+    size_t connections_max = settings->connections_max, max[PROTOCOL_COUNT_];
     int r;
 
     if (sockets_listen(server->sockets))
@@ -467,8 +486,9 @@ static int start(struct server *server, const struct server_calls *calls)
                           server->journal, &server->service);
     if (r < 0)
         return r;
-    r = connections_new(server->event, server->service, connections_max, settings->timeout_usec,
-                        on_connection_closed, server, &server->connections);
+    share_out(server->sockets, connections_max, max);
+    r = connections_new(server->event, server->service, max, settings->timeout_usec,
+                        on_connection_idle, server, &server->connections);
     if (r < 0)
         return r;
     r = listeners_new(server->event, server->connections, server->journal, &server->listeners);

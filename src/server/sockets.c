@@ -47,7 +47,7 @@ void sockets_deinit(struct sockets *sockets)
     *sockets = (struct sockets){};
 }
 
-static int add(struct sockets *sockets, int fd, bool listening)
+static int add(struct sockets *sockets, int fd, bool listening, enum protocol protocol)
 {
     struct socket_entry *entries =
         reallocarray(sockets->entries, sockets->count + 1, sizeof(*entries));
@@ -55,7 +55,7 @@ static int add(struct sockets *sockets, int fd, bool listening)
     if (!entries)
         return -ENOMEM;
     sockets->entries = entries;
-    sockets->entries[sockets->count++] = (struct socket_entry){fd, listening};
+    sockets->entries[sockets->count++] = (struct socket_entry){fd, listening, protocol};
     return 0;
 }
 
@@ -69,12 +69,14 @@ static int stream_socket_listens(int fd)
 
 static int take_passed(struct sockets *sockets, int fd, const char *name, struct journal *journal)
 {
+    bool policy = strcmp(name, "policy") == 0;
     int listens = stream_socket_listens(fd);
 
-    if (listens >= 0 && strcmp(name, "policy") != 0)
-        return add(sockets, fd, listens > 0);
-    journal_log(journal, LOG_WARNING, "closed descriptor %d, \"%s\", that systemd passed: %s", fd,
-                name, listens < 0 ? "it is not a stream socket" : "this name is not served yet");
+    if (listens >= 0)
+        return add(sockets, fd, listens > 0, policy ? PROTOCOL_POLICY : PROTOCOL_LINE);
+    journal_log(journal, LOG_WARNING,
+                "closed descriptor %d, \"%s\", that systemd passed: it is not a stream socket", fd,
+                name);
     closep(&fd);
     return 0;
 }
@@ -110,7 +112,7 @@ int sockets_take_stdin(struct sockets *ret)
 
     if (listens < 0)
         return 0;
-    r = add(&sockets, STDIN_FILENO, listens > 0);
+    r = add(&sockets, STDIN_FILENO, listens > 0, PROTOCOL_LINE);
     if (r < 0)
         return r;
     *ret = sockets;
@@ -177,7 +179,7 @@ static int listen_on(struct sockets *sockets, struct own_socket *own, int fd)
         return -errno;
     own->device = st.st_dev;
     own->inode = st.st_ino;
-    return add(sockets, fd, true);
+    return add(sockets, fd, true, PROTOCOL_LINE);
 }
 
 /* Makes the socket, or leaves no file. */
@@ -230,8 +232,14 @@ int sockets_make(const char *path, mode_t mode, struct sockets *ret)
 
 bool sockets_listen(const struct sockets *sockets)
 {
+    return sockets_listen_for(sockets, PROTOCOL_LINE) ||
+           sockets_listen_for(sockets, PROTOCOL_POLICY);
+}
+
+bool sockets_listen_for(const struct sockets *sockets, enum protocol protocol)
+{
     for (size_t i = 0; i < sockets->count; i++)
-        if (sockets->entries[i].listening)
+        if (sockets->entries[i].listening && sockets->entries[i].protocol == protocol)
             return true;
     return false;
 }

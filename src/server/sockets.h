@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#include "protocol/protocol.h"
 #include "system/journal.h"
 
 struct own_socket;
@@ -23,6 +24,7 @@ enum sockets_origin {
 struct socket_entry {
     int fd;
     bool listening; /* else it is a connection */
+    enum protocol protocol;
 };
 
 struct sockets {
@@ -36,8 +38,8 @@ struct sockets {
 void sockets_deinit(struct sockets *sockets);
 
 /*
- * Takes the sockets that systemd passes (sd_listen_fds(3)). Those that are not stream sockets, or
- * have the name `policy`, which is reserved for another protocol, are closed with a warning.
+ * Takes the sockets that systemd passes (sd_listen_fds(3)). Those that are not stream sockets are
+ * closed with a warning. On those whose name is `policy`, clients are Postfix.
  * Returns 1 if anything was passed, 0 if not, or a negative errno.
  */
 int sockets_take_systemd(struct sockets *ret, struct journal *journal);
@@ -54,6 +56,9 @@ int sockets_make(const char *path, mode_t mode, struct sockets *ret);
 
 /* Returns whether any of the sockets listens: whether there may be more than one query. */
 bool sockets_listen(const struct sockets *sockets);
+
+/* Returns whether any of the sockets listens for clients of the protocol. */
+bool sockets_listen_for(const struct sockets *sockets, enum protocol protocol);
 
 /*
  * Removes the file of the socket that sockets_make() made, unless it has been replaced. Clients in

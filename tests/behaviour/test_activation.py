@@ -8,8 +8,8 @@ import threading
 import time
 from typing import Optional
 
-from daemon import (PATIENCE_SECONDS, Daemon, DaemonTestCase, ask, connect, has_reply, passing,
-                    read_all, send_and_be_read, wait_for)
+from daemon import (PATIENCE_SECONDS, Daemon, DaemonTestCase, ask, has_reply, passing, read_all,
+                    send_and_be_read, wait_for)
 from mailboxes import make_maildir, make_slow_maildir
 
 LOCALHOST = ('127.0.0.1', 0)
@@ -96,16 +96,6 @@ class ListeningTest(PassedTest):
         [warning] = daemon.warnings()
         self.assertIn('not a stream socket', warning)
         self.assertEqual(daemon.ask(self.path), b'123\n')
-
-    def test_name_that_is_kept(self):
-        policy = self.listen_at('policy')
-        daemon = self.start_with([self.listen_at('a'), policy], names=['query', 'policy'])
-        [warning] = daemon.warnings()
-        self.assertIn('"policy"', warning)
-        self.assertEqual(daemon.ask(self.path), b'123\n')
-        policy.close()
-        with self.assertRaises(ConnectionRefusedError):
-            connect(self.folder / 'policy')
 
     def test_nothing_that_can_be_served(self):
         datagram = self.listen_at('datagram', kind=socket.SOCK_DGRAM)

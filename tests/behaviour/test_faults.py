@@ -28,6 +28,7 @@ from daemon import (FULL, Daemon, DaemonTestCase, OwnSocketTestCase, count_threa
                     wait_for)
 from faults import SHORT, Fault, Faults, Table, make_faults, needs_faults
 from mailboxes import make_maildir, write_maildirsize
+from policy import DUNNO, OVER, Policy, policy_request
 
 # Under a sanitizer every process that ends looks for leaks, and takes its time.
 IS_SANITIZED = bool(os.environ.get('ASAN_OPTIONS'))
@@ -278,6 +279,70 @@ class RequestFaultsTest(QuestionsTestCase):
         self.go_through(folder / 'mail', '--on-error=defer')
 
 
+class PolicyFaultsTest(QuestionsTestCase):
+    """One call fails while Postfix asks twice down one connection, the second time in two parts."""
+
+    def start_beside(self, faults: Faults) -> Daemon:
+        """Starts a daemon with a socket for Postfix, and one to which nobody connects."""
+        sockets = [self.listen(self.folder / name) for name in ('line', 'policy')]
+        how = passing(sockets, ['query', 'policy'])
+        how['environment'].update(faults.environment())
+        return self._start([option.format(root=self.root, folder=self.folder)
+                            for option in self.OPTIONS], sockets[0].getsockname(), None, **how)
+
+    def ask_twice(self, recipient: str) -> list[Optional[str]]:
+        """Asks, and asks the same again, as far as that can be done. Returns both actions."""
+        client = Policy(self.connect(self.folder / 'policy'))
+        request = policy_request(recipient)
+        actions = [None, None]
+        with contextlib.closing(client.connection), contextlib.suppress(ConnectionError):
+            client.send(request + request[:100])
+            actions[0] = client.action()
+            client.send(request[100:])
+            actions[1] = client.action()
+        return actions
+
+    def test_each_call(self):
+        faults = self.faults()
+        self.make_mailboxes(self.root)
+        daemon = self.start_beside(faults)
+        log, table = LogReader(daemon), Table('Postfix')
+        self.addCleanup(table.print)
+        question = Question('counted', 'check', {}, address=True)
+        for number in range(3):
+            path, _ = self.subject(self.root, question, number)
+            if number == 2:
+                faults.record()
+            self.assertEqual(self.ask_twice(f'{path.name}@example.org'), [OVER, OVER])
+        faults.stop()
+        wait_for(lambda: len([each for each in descriptors(daemon)
+                              if each.startswith('socket')]) == 2, 'no connection is left')
+        before = descriptors(daemon)
+        told = False
+        for number, fault in enumerate(faults.faults(faults.calls(), True, sparse=IS_SANITIZED), 3):
+            path, _ = self.subject(self.root, question, number)
+            recipient = f'{path.name}@example.org'
+            log.read()
+            with self.subTest(fault=fault):
+                faults.fail(fault)
+                try:
+                    actions = self.ask_twice(recipient)
+                finally:
+                    faults.stop()
+                self.assertLessEqual(set(actions), {OVER, DUNNO, None})
+                self.assertFalse(actions[0] is None and actions[1], 'it was closed')
+                texts = [text for priority, text in log.read() if priority != 'notice']
+                told = told or any(re.match('a client: |a policy client: |cannot accept', text)
+                                   for text in texts)
+                # Of a client it is told once a minute, of a mailbox each time.
+                if actions != [OVER, OVER] and fault.error not in (errno.ECONNRESET, errno.EPIPE):
+                    self.assertTrue(told if None in actions else texts, f'{actions}: {texts}')
+                table.add(fault, ', '.join(map(str, actions)))
+                self.assertEqual(self.ask_twice(recipient), [OVER, OVER], 'afterwards')
+                wait_for(lambda: descriptors(daemon) == before, f'{fault}: none is left open')
+        self.stop(daemon)
+
+
 class StartingTestCase(FaultsTestCase, OwnSocketTestCase):
     """A daemon that is started again and again, in the same place."""
 
@@ -472,8 +537,8 @@ class StartFaultsTest(StartingTestCase):
     @takes_long_sanitized
     def test_passed_sockets(self):
         listener = self.listen(self.socket)
-        other = self.listen(self.place / 'other')
-        how = passing([listener, other], ['query', 'policy'])
+        other = self.listen(self.place / 'other', kind=socket.SOCK_DGRAM)
+        how = passing([listener, other], ['query', 'other'])
         how['environment'].update(self.environment())
         self.limit = None
         self.keeps_sockets = True

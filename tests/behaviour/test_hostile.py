@@ -9,8 +9,9 @@ import time
 from pathlib import Path
 from typing import Iterator
 
-from daemon import Daemon, DaemonTestCase, is_long, open_files_but_roots, wait_for
-from mailboxes import make_questions
+from daemon import (Daemon, DaemonTestCase, is_long, open_files_but_roots, passing, wait_for)
+from mailboxes import make_maildir, make_questions
+from policy import DUNNO, OVER, Policy
 
 MAILBOXES = 200
 CLIENTS = 8
@@ -69,7 +70,7 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
 
 
-class HostileTest(DaemonTestCase):
+class HostileTestCase(DaemonTestCase):
     """Honest clients beside others, by turns with and without them."""
 
     def setUp(self) -> None:
@@ -84,6 +85,10 @@ class HostileTest(DaemonTestCase):
         """Starts a daemon that may open as many files as the unit lets it."""
         return self.start(*options, wrapper=('/usr/bin/prlimit',
                                              f'--nofile={LIMIT_NOFILE}:{LIMIT_NOFILE}'))
+
+    def victim(self, daemon: Daemon) -> tuple[str, str]:
+        """Returns which socket hostile clients connect to, and what makes sense there."""
+        return daemon.address, f'usage {self.root}/counted-1'
 
     def load(self, daemon: Daemon) -> int:
         """Honest clients ask: all answers are right. Returns their p99 in microseconds.
@@ -106,9 +111,9 @@ class HostileTest(DaemonTestCase):
     def attack(self, daemon: Daemon, pattern: str, count: int) -> Iterator[dict]:
         """Lets hostile clients do what they do; afterwards their numbers are in what is yielded."""
         seen: dict[str, int] = {}
-        question = f'usage {self.root}/counted-1'
-        with subprocess.Popen([os.environ['HOSTILE'], daemon.address, pattern, str(count),
-                               question], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        address, question = self.victim(daemon)
+        with subprocess.Popen([os.environ['HOSTILE'], address, pattern, str(count), question],
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                               text=True) as process:
             self.assertEqual(process.stdout.readline(), 'ready\n')
             yield seen
@@ -157,6 +162,10 @@ class HostileTest(DaemonTestCase):
         """Returns how many there are where each does what it can."""
         return 16
 
+
+class HostileTest(HostileTestCase):
+    """Hostile clients that pretend to be Exim."""
+
     def test_silent(self):
         self.resist('silent', self.many())
 
@@ -185,6 +194,59 @@ class HostileTest(DaemonTestCase):
 
     def test_answer_that_is_never_read(self):
         self.resist('deaf', self.many())
+
+    def test_gone_at_every_stage(self):
+        self.resist('leaver', self.few())
+
+
+class HostilePolicyTest(HostileTestCase):
+    """Hostile clients that pretend to be Postfix, beside an honest one and clients of Exim."""
+
+    REQUESTS, LONG_REQUESTS = 300, 10_000
+
+    def setUp(self) -> None:
+        super().setUp()
+        make_maildir(self.root / 'example.org/joe', [10])
+        make_maildir(self.root / 'example.org/full', [2000])
+        self.listeners = [self.listen(self.folder / name, backlog=4096)
+                          for name in ('line', 'policy')]
+
+    def start_as_unit(self, *options: str) -> Daemon:
+        how = passing(self.listeners, ['query', 'policy'])
+        limit = ('/usr/bin/prlimit', f'--nofile={LIMIT_NOFILE}:{LIMIT_NOFILE}')
+        return self._start((f'--mailbox={self.root}/%d/%n', '--default-quota=1000', *options),
+                           self.listeners[0].getsockname(), None,
+                           **{**how, 'wrapper': (*limit, *how['wrapper'])})
+
+    def victim(self, daemon: Daemon) -> tuple[str, str]:
+        return self.listeners[1].getsockname(), (
+            'request=smtpd_access_policy\nrecipient=joe@example.org\n')
+
+    def load(self, daemon: Daemon) -> int:
+        client = Policy(self.connect(self.listeners[1].getsockname()))
+        for _ in range((self.LONG_REQUESTS if is_long() else self.REQUESTS) // 2):
+            self.assertEqual(client.ask('joe@example.org'), DUNNO)
+            self.assertEqual(client.ask('full@example.org'), OVER)
+        client.connection.close()
+        return super().load(daemon)
+
+    def test_silent(self):
+        self.resist('silent', self.many())
+
+    def test_one_byte_a_second(self):
+        self.resist('trickle', self.many())
+
+    def test_request_without_an_end(self):
+        self.resist('endless', self.many())
+
+    def test_garbage(self):
+        self.resist('garbage', self.few(), '--timeout=100')
+
+    def test_100_megabytes(self):
+        self.resist('huge', self.few())
+
+    def test_replies_that_are_never_read(self):
+        self.resist('flood', self.few(), '--timeout=100')
 
     def test_gone_at_every_stage(self):
         self.resist('leaver', self.few())

@@ -10,6 +10,8 @@
  *     C        one more client connects
  *     P        one more comes by a socket of its own, with hardly any buffer for what it is told
  *     I        one more connects by TCP, where there is a loopback device
+ *     O        one more connects as Postfix does
+ *     N        one more of Postfix comes by a socket of its own, with hardly any buffer
  *     SN...~   sends the bytes up to the tilde
  *     RNkx     sends k times 256 bytes x
  *     HN       ends its side of the connection
@@ -44,6 +46,7 @@
 #include <time.h>
 
 #include "mailroom.h"
+#include "policy_model.h"
 #include "protocol/pairs.h"
 #include "server/listener.h"
 #include "system/cleanup.h"
@@ -54,7 +57,7 @@
 
 /* What there is without any connection, and what one of them may take. */
 #define MEMORY_BYTES            (3 * 1024 * 1024)
-#define CONNECTION_MEMORY_BYTES (48 * 1024)
+#define CONNECTION_MEMORY_BYTES (48 * 1024 + POLICY_BYTES_MAX)
 
 /* How long the daemon's threads may take for what is small, before it is called a hang. */
 #define PATIENCE_USEC (20 * USEC_PER_SEC)
@@ -77,6 +80,9 @@ struct client {
     bool told_all;
     size_t told_length;
     char told[REPLY_BYTES_MAX + 1];
+    bool is_policy; /* it is Postfix; these are for it instead of the line */
+    size_t replies; /* whole ones that were read; told holds what follows them */
+    struct policy_model sent;
 };
 
 struct world {
@@ -84,9 +90,10 @@ struct world {
     struct query_service *service;
     struct connections *connections;
     struct listeners *listeners;
-    int listen_fd, tcp_fd; /* the second is -1 until somebody comes that way */
-    struct sockaddr_un address;
-    socklen_t address_length;
+    int listen_fds[PROTOCOL_COUNT_];
+    struct sockaddr_un addresses[PROTOCOL_COUNT_];
+    socklen_t address_lengths[PROTOCOL_COUNT_];
+    int tcp_fd; /* -1 until somebody comes that way */
     struct settings settings;
     struct client clients[CLIENTS_MAX];
     size_t clients_count;
@@ -174,10 +181,19 @@ static void list_descriptors(bool open[static DESCRIPTORS_MAX])
         open[fd] = !(all[fd].revents & POLLNVAL);
 }
 
+/* Whether what Postfix has sent so far was answered, and nothing has begun. */
+static bool is_at_rest(const struct client *client)
+{
+    return client->replies == client->sent.valid && client->sent.length == 0 &&
+           !client->sent.broken && !client->ended;
+}
+
+/* Time will pass for everybody but those at rest. */
 static void excuse_all(void)
 {
     for (size_t i = 0; i < world.clients_count; i++)
-        world.clients[i].excused = true;
+        if (!world.clients[i].is_policy || !is_at_rest(&world.clients[i]))
+            world.clients[i].excused = true;
 }
 
 static void on_closed(void *userdata)
@@ -204,6 +220,9 @@ static bool has_asked(const struct client *client, size_t *ret_length)
 {
     const char *lf = memchr(client->line, '\n', client->length);
 
+    *ret_length = 0;
+    if (client->is_policy)
+        return client->ended;
     *ret_length = lf ? (size_t)(lf - client->line) : client->length;
     return lf || client->ended || client->length > REQUEST_BYTES_MAX;
 }
@@ -216,7 +235,8 @@ static bool is_too_long(const struct client *client)
 
 /*
  * Where places or descriptors are few, whoever has not asked yet may have to make room, and so may
- * whoever does not take all of its answer at once, or still sends after it. Nobody else may.
+ * whoever does not take all of its answer at once, or still sends after it. Nobody else may, and
+ * Postfix least of all.
  */
 static void excuse_those_in_the_way(void)
 {
@@ -225,6 +245,8 @@ static void excuse_those_in_the_way(void)
     for (size_t i = 0; i < world.clients_count; i++) {
         size_t length;
 
+        if (world.clients[i].is_policy)
+            continue;
         if (world.clients[i].narrow || is_too_long(&world.clients[i]) ||
             !has_asked(&world.clients[i], &length))
             world.clients[i].excused = true;
@@ -239,7 +261,8 @@ static bool turn(uint64_t wait_usec)
     excuse_those_in_the_way();
     r = sd_event_run(world.event, wait_usec);
     require(r >= 0);
-    require(connections_count(world.connections) <= world.settings.connections_max);
+    require(connections_count(world.connections) <=
+            PROTOCOL_COUNT_ * (size_t)world.settings.connections_max);
     return r > 0;
 }
 
@@ -259,7 +282,7 @@ static struct client *add_client(int fd)
     return client;
 }
 
-static void connect_client(void)
+static void connect_client(enum protocol protocol)
 {
     int fd;
 
@@ -268,9 +291,10 @@ static void connect_client(void)
     set_descriptors(DESCRIPTORS_MAX);
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     require(fd >= 0);
-    require(connect(fd, (struct sockaddr *)&world.address, world.address_length) == 0);
+    require(connect(fd, (struct sockaddr *)&world.addresses[protocol],
+                    world.address_lengths[protocol]) == 0);
     set_descriptors(world.allowed);
-    (void)add_client(fd);
+    add_client(fd)->is_policy = protocol == PROTOCOL_POLICY;
 }
 
 /* Listens on TCP. Returns whether that is to be had. */
@@ -287,7 +311,7 @@ static bool listen_tcp(void)
         return false;
     world.tcp_fd = steal_fd(&fd);
     require(listen(world.tcp_fd, CLIENTS_MAX) == 0);
-    require(listeners_add(world.listeners, world.tcp_fd) == 0);
+    require(listeners_add(world.listeners, world.tcp_fd, PROTOCOL_LINE) == 0);
     return true;
 }
 
@@ -316,26 +340,30 @@ static void connect_tcp_client(void)
     client->narrow = client->excused = true;
 }
 
-static void pass_client(void)
+static void pass_client(enum protocol protocol)
 {
     static const int smallest = 1;
+    struct client *client;
     int fds[2];
 
     if (world.clients_count == CLIENTS_MAX || world.allowed < DESCRIPTORS_MAX || world.draining)
         return;
-    if (connections_blocked(world.connections))
+    if (connections_blocked(world.connections, protocol))
         return; /* there must be a place, or one to be made */
     require(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
     require(setsockopt(fds[1], SOL_SOCKET, SO_SNDBUF, &smallest, sizeof(smallest)) == 0);
-    add_client(fds[0])->narrow = true;
+    client = add_client(fds[0]);
+    client->narrow = true;
+    client->is_policy = protocol == PROTOCOL_POLICY;
     excuse_those_in_the_way();
-    require(connections_take(world.connections, fds[1]) == 0);
+    require(connections_take(world.connections, fds[1], protocol) == 0);
 }
 
 /* Whoever sends too much may go on for a while, so that it reads why it was wrong. */
 static bool may_go_on(const struct client *client)
 {
-    return is_too_long(client) && client->sent_length < MUCH_BYTES && !client->excused;
+    return !client->is_policy && is_too_long(client) && client->sent_length < MUCH_BYTES &&
+           !client->excused;
 }
 
 static void send_bytes(struct client *client, const char *bytes, size_t length)
@@ -351,6 +379,10 @@ static void send_bytes(struct client *client, const char *bytes, size_t length)
         return;
     }
     client->sent_length += (size_t)n;
+    if (client->is_policy) {
+        policy_model_send(&client->sent, bytes, (size_t)n);
+        return;
+    }
     for (ssize_t i = 0; i < n && client->length < sizeof(client->line); i++)
         client->line[client->length++] = bytes[i];
 }
@@ -362,6 +394,18 @@ static void send_run(struct client *client, size_t blocks, char byte)
     memset(block, byte, sizeof(block));
     for (size_t i = 0; i < blocks; i++)
         send_bytes(client, block, sizeof(block));
+}
+
+/* Takes the whole replies out of what Postfix was told. */
+static void take_replies(struct client *client)
+{
+    size_t whole = client->told_length;
+
+    while (whole > 0 && (whole < 2 || memcmp(client->told + whole - 2, "\n\n", 2) != 0))
+        whole--;
+    client->replies += policy_model_replies(client->told, whole);
+    client->told_length -= whole;
+    memmove(client->told, client->told + whole, client->told_length);
 }
 
 static void read_told(struct client *client)
@@ -377,6 +421,8 @@ static void read_told(struct client *client)
             client->told_all = true;
         else
             client->told_length += (size_t)n;
+        if (client->is_policy)
+            take_replies(client);
         require(client->told_length < sizeof(client->told));
     }
 }
@@ -429,12 +475,26 @@ static void check_pairs(const struct client *client, size_t length)
     free(line);
 }
 
+/* One reply for each request, in order, and none more; and who is at rest is not closed. */
+static void check_policy(const struct client *client)
+{
+    require(client->replies <= client->sent.valid);
+    if (client->fd < 0 || world.quit || client->excused)
+        return;
+    require(client->told_all == !is_at_rest(client));
+    require(client->replies == client->sent.valid && client->told_length == 0);
+}
+
 static void check_told(const struct client *client)
 {
     const char *lf = memchr(client->told, '\n', client->told_length);
     bool pairs = client->told_length > 0 && client->told[0] == 's';
     size_t length;
 
+    if (client->is_policy) {
+        check_policy(client);
+        return;
+    }
     require(!lf || lf == client->told + client->told_length - 1);
     for (size_t i = 0; !pairs && i < client->told_length && client->told + i != lf; i++)
         require(client->told[i] >= '0' && client->told[i] <= '9');
@@ -480,12 +540,35 @@ static void settle(bool only_who_asked)
     }
 }
 
+static void half_close(struct client *client)
+{
+    if (client->fd >= 0)
+        (void)shutdown(client->fd, SHUT_WR);
+    client->ended = true;
+}
+
+/* Postfix ends its side, after whoever is at rest has turned out not to be closed. */
+static void end_policy(void)
+{
+    for (size_t i = 0; i < world.clients_count; i++) {
+        struct client *client = &world.clients[i];
+
+        if (!client->is_policy || client->fd < 0)
+            continue;
+        read_told(client);
+        if (!client->excused && is_at_rest(client))
+            require(!client->told_all);
+        half_close(client);
+    }
+}
+
 /* The end of a day: everybody is answered or given up. */
 static void finish(void)
 {
     uint64_t start_usec = true_usec();
 
     feed();
+    end_policy();
     if (!world.draining)
         settle(true);
     for (size_t i = 0; i < world.clients_count; i++) {
@@ -506,6 +589,9 @@ static void stop(void)
 {
     world.draining = true;
     excuse_those_in_the_way();
+    for (size_t i = 0; i < world.clients_count; i++)
+        world.clients[i].excused |= world.clients[i].is_policy;
+    connections_end(world.connections);
     listeners_drain(world.listeners, on_drained, NULL);
 }
 
@@ -574,13 +660,6 @@ static void take_sending(struct fuzz_input *input)
     input->left -= length + (end != NULL);
 }
 
-static void half_close(struct client *client)
-{
-    if (client->fd >= 0)
-        (void)shutdown(client->fd, SHUT_WR);
-    client->ended = true;
-}
-
 static void let_time_pass(unsigned int power)
 {
     uint64_t usec = USEC_PER_MSEC;
@@ -599,10 +678,16 @@ static void take_order(struct fuzz_input *input)
 
     switch (take_digit(input) + '0') {
     case 'C':
-        connect_client();
+        connect_client(PROTOCOL_LINE);
+        break;
+    case 'O':
+        connect_client(PROTOCOL_POLICY);
         break;
     case 'P':
-        pass_client();
+        pass_client(PROTOCOL_LINE);
+        break;
+    case 'N':
+        pass_client(PROTOCOL_POLICY);
         break;
     case 'I':
         connect_tcp_client();
@@ -656,11 +741,28 @@ static void take_order(struct fuzz_input *input)
     }
 }
 
+static void listen_for(enum protocol protocol)
+{
+    struct sockaddr_un *address = &world.addresses[protocol];
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    require(fd >= 0);
+    address->sun_family = AF_UNIX;
+    /* A name that the kernel chooses. */
+    require(bind(fd, (struct sockaddr *)address, sizeof(sa_family_t)) == 0);
+    require(listen(fd, CLIENTS_MAX) == 0);
+    world.address_lengths[protocol] = sizeof(*address);
+    require(getsockname(fd, (struct sockaddr *)address, &world.address_lengths[protocol]) == 0);
+    require(listeners_add(world.listeners, fd, protocol) == 0);
+    world.listen_fds[protocol] = fd;
+}
+
 static void make_world(unsigned int choice)
 {
     static char by_domain[] = MAILROOM "/%d/%n", by_name[] = MAILROOM "/%n";
     static char *templates[] = {by_domain, by_name};
     static char delimiters[] = "+", limits_path[] = MAILROOM "/limits";
+    size_t max[PROTOCOL_COUNT_];
 
     world = (struct world){
         .settings =
@@ -683,8 +785,6 @@ static void make_world(unsigned int choice)
                 .cache_bytes = (size_t)256 * 1024,
             },
         .base_bytes = __sanitizer_get_current_allocated_bytes(),
-        .address = {.sun_family = AF_UNIX},
-        .address_length = sizeof(world.address),
         .tcp_fd = -1,
         .allowed = DESCRIPTORS_MAX,
     };
@@ -692,17 +792,13 @@ static void make_world(unsigned int choice)
     require(query_service_new(world.event, &world.settings, world.settings.connections_max, true,
                               journal, &world.service) == 0);
     limits_store_load(query_limits(world.service), false);
-    require(connections_new(world.event, world.service, world.settings.connections_max,
-                            world.settings.timeout_usec, on_closed, NULL, &world.connections) == 0);
+    for (size_t i = 0; i < PROTOCOL_COUNT_; i++)
+        max[i] = world.settings.connections_max;
+    require(connections_new(world.event, world.service, max, world.settings.timeout_usec, on_closed,
+                            NULL, &world.connections) == 0);
     require(listeners_new(world.event, world.connections, journal, &world.listeners) == 0);
-    world.listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    require(world.listen_fd >= 0);
-    /* A name that the kernel chooses. */
-    require(bind(world.listen_fd, (struct sockaddr *)&world.address, sizeof(sa_family_t)) == 0);
-    require(listen(world.listen_fd, CLIENTS_MAX) == 0);
-    require(getsockname(world.listen_fd, (struct sockaddr *)&world.address,
-                        &world.address_length) == 0);
-    require(listeners_add(world.listeners, world.listen_fd) == 0);
+    for (size_t i = 0; i < PROTOCOL_COUNT_; i++)
+        listen_for((enum protocol)i);
 }
 
 static void end_world(void)
@@ -715,7 +811,8 @@ static void end_world(void)
     while (!query_service_end(world.service))
         (void)usleep(100); /* a thread is at work; it has little to do */
     sd_event_unref(world.event);
-    require(close(world.listen_fd) == 0);
+    for (size_t i = 0; i < PROTOCOL_COUNT_; i++)
+        require(close(world.listen_fds[i]) == 0);
     closep(&world.tcp_fd);
     for (size_t i = 0; i < world.clients_count; i++) {
         read_told(&world.clients[i]);

@@ -5,8 +5,8 @@
  *     hostile SOCKET PATTERN COUNT QUESTION
  *
  * PATTERN is the name of a row of the table below, COUNT how many connections there are at a time,
- * and QUESTION a line that makes sense, without its LF. It says `ready` once every connection was
- * opened, goes on until standard input ends, and then prints one line:
+ * and QUESTION what makes sense, without its last LF: a line, or a policy request. It says `ready`
+ * once every connection was opened, goes on until standard input ends, and then prints one line:
  *
  *     opened=N closed=N sent=N
  *
@@ -44,6 +44,7 @@ enum matter {
     LETTERS,  /* a line that never ends */
     GARBAGE,  /* anything at all, and an LF */
     QUESTION, /* what makes sense */
+    FLOOD,    /* the same again and again */
 };
 
 struct pattern {
@@ -65,6 +66,7 @@ static const struct pattern patterns[] = {
     {.name = "huge", .matter = LETTERS, .bytes = 100000000, .again = true},
     {.name = "garbage", .matter = GARBAGE, .again = true},
     {.name = "deaf", .matter = QUESTION, .deaf = true},
+    {.name = "flood", .matter = FLOOD, .deaf = true, .again = true},
     {.name = "leaver", .matter = QUESTION, .leaves = true, .again = true},
 };
 
@@ -133,6 +135,16 @@ static void was_closed(struct hostile *hostile, size_t number)
         fail("epoll_ctl");
 }
 
+/* Fills chunk[] with questions, the first from where the client was. Returns how much that is. */
+static size_t prepare_flood(struct hostile *hostile, const struct client *client)
+{
+    size_t length = strlen(hostile->question) + 1, at = client->sent % length;
+
+    for (size_t i = 0; i < CHUNK_BYTES; i++, at = (at + 1) % length)
+        hostile->chunk[i] = at + 1 < length ? hostile->question[at] : '\n';
+    return CHUNK_BYTES;
+}
+
 /* Returns how much of chunk[] is to be sent at once, which is made so. */
 static size_t prepare(struct hostile *hostile, const struct client *client)
 {
@@ -161,6 +173,8 @@ static size_t prepare(struct hostile *hostile, const struct client *client)
         memcpy(hostile->chunk, hostile->question, length);
         hostile->chunk[length] = '\n';
         return pattern->leaves && client->stage % 4 == 1 ? length / 2 : length + 1;
+    case FLOOD:
+        return prepare_flood(hostile, client);
     default:
         return 0;
     }
@@ -192,8 +206,9 @@ static bool send_some(struct hostile *hostile, size_t number)
 /* Whether a client has more to send as soon as it can. */
 static bool wants_to_send(const struct hostile *hostile, const struct client *client)
 {
-    return hostile->pattern->matter == LETTERS && !hostile->pattern->slow &&
-           client->sent < hostile->pattern->bytes;
+    return hostile->pattern->matter == FLOOD ||
+           (hostile->pattern->matter == LETTERS && !hostile->pattern->slow &&
+            client->sent < hostile->pattern->bytes);
 }
 
 static uint32_t events_of(const struct hostile *hostile, const struct client *client)
@@ -253,7 +268,7 @@ static void on_client(struct hostile *hostile, size_t number, uint32_t events)
 
     if (client->fd < 0 || client->over)
         return;
-    if (hostile->pattern->deaf) {
+    if (hostile->pattern->deaf && events != EPOLLOUT) {
         was_closed(hostile, number);
     } else if (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
         read_answer(hostile, number);

@@ -249,6 +249,63 @@ static void refuses(void **state)
     }
 }
 
+/* Postfix's internal form: the local part is what comes before the last @, as it is. */
+static void reads_the_internal_form(void **state)
+{
+    static const struct {
+        const char *text;
+        size_t length;
+        const char *whole; /* NULL: refused */
+        const char *rest;  /* the base, or why it was refused */
+    } cases[] = {
+        {TEXT("Joe@Example.ORG"), "joe@example.org", "joe@example.org"},
+        {TEXT("joe+box@d."), "joe+box@d", "joe@d"},
+        {TEXT("john doe@d"), "john doe@d", "john doe@d"},
+        {TEXT("a@b@d"), "a@b@d", "a@b@d"},
+        {TEXT("a+b@c@d"), "a+b@c@d", "a@d"},
+        {TEXT("\"joe\"@d"), "\"joe\"@d", "\"joe\"@d"},
+        {TEXT("\"@d"), "\"@d", "\"@d"},
+        {TEXT("a\\b@d"), "a\\b@d", "a\\b@d"},
+        {TEXT("\xc3\xb6@\xc3\xa4.example"), "\xc3\xb6@\xc3\xa4.example",
+         "\xc3\xb6@\xc3\xa4.example"},
+        {TEXT("joe@[192.0.2.1]"), "joe@[192.0.2.1]", "joe@[192.0.2.1]"},
+        {TEXT("u+" X255("a") "@d"), "u@d", "u@d"},
+        {TEXT(""), NULL, "no @"},
+        {TEXT("joe"), NULL, "no @"},
+        {TEXT("@d"), NULL, "local part is empty"},
+        {TEXT("joe@"), NULL, "domain is empty"},
+        {TEXT("joe@d@"), NULL, "domain is empty"},
+        {TEXT("/joe@d"), NULL, "slash"},
+        {TEXT("joe@d/e"), NULL, "slash"},
+        {TEXT("..@d"), NULL, "begins with a dot"},
+        {TEXT("a..b@d"), NULL, "two dots"},
+        {TEXT("a\rb@d"), NULL, "control character"},
+        {TEXT("a\0b@d"), NULL, "control character"},
+        {TEXT("\xff@d"), NULL, "UTF-8"},
+        {TEXT("a@b \"c\"@d e"), NULL, "neither a name"},
+        {TEXT(X255("u") "u@d"), NULL, "local part is longer than 255"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct address address;
+        const char *why = "accepted";
+        int r = address_parse_internal(cases[i].text, cases[i].length, "+", &address, &why);
+
+        if (!cases[i].whole) {
+            assert_int_equal(r, -EINVAL);
+            if (!strstr(why, cases[i].rest))
+                fail_msg("%s: \"%s\" instead of \"%s\"", cases[i].text, why, cases[i].rest);
+            continue;
+        }
+        if (r != 0)
+            fail_msg("%s: %s", cases[i].text, why);
+        assert_string_equal(address.text, cases[i].whole);
+        (void)address_drop_extension(&address);
+        assert_string_equal(address.text, cases[i].rest);
+    }
+}
+
 static void drops_extensions(void **state)
 {
     static const struct {
@@ -712,6 +769,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(accepts),
         cmocka_unit_test(refuses),
+        cmocka_unit_test(reads_the_internal_form),
         cmocka_unit_test(drops_extensions),
         cmocka_unit_test(reads_as_much_as_a_request_has),
         cmocka_unit_test(checks_templates),

@@ -337,6 +337,25 @@ static void where_nothing_is_the_first_place_is_named(void **state)
     assert_string_equal(decision.mailbox, "/mail/d/jean");
 }
 
+/* A recipient of Postfix is an address, whatever it looks like. */
+static void an_internal_address_is_never_a_path(void **state)
+{
+    static const struct target_terms terms = {.internal_address = true};
+    const struct quota_settings settings = make_settings();
+    struct target target;
+    char path[] = "/var/mail/joe", odd[] = "/joe@d", quoted[] = "\"a@b\"@d", buffer[PATH_MAX];
+    const char *why = "";
+
+    (void)state;
+    assert_int_equal(target_begin(&target, &settings, NULL, &terms, path, &why),
+                     REASON_BAD_ADDRESS);
+    assert_int_equal(target_begin(&target, &settings, NULL, &terms, odd, &why), REASON_BAD_ADDRESS);
+    assert_int_equal(target_begin(&target, &settings, NULL, &terms, quoted, &why), REASON_NONE);
+    assert_false(target_is_path(&target));
+    assert_int_equal(target_path(&target, &settings, buffer, &why), REASON_NONE);
+    assert_string_equal(buffer, "/mail/d/\"a@b\"");
+}
+
 static void what_is_no_target_is_refused(void **state)
 {
     static const struct target_terms terms = {};
@@ -372,6 +391,7 @@ int main(void)
         cmocka_unit_test(paths_have_the_limit_of_their_address),
         cmocka_unit_test(what_outranks_what),
         cmocka_unit_test(where_nothing_is_the_first_place_is_named),
+        cmocka_unit_test(an_internal_address_is_never_a_path),
         cmocka_unit_test(what_is_no_target_is_refused),
         cmocka_unit_test(limit_sources_have_their_words),
     };
