@@ -80,14 +80,9 @@ def shown(name: str) -> str:
     return text
 
 
-def as_options(lines: str) -> str:
-    """Returns what lines for exim-quotad.conf set, written as on a command line."""
-    return re.sub('(?m)^(.*) = (.*)\n?', r'--\1=\2 ', lines).strip()
-
-
 def options_shown(name: str) -> str:
     """Returns the options in the lines for exim-quotad.conf."""
-    return as_options(shown(name))
+    return readme.as_options(shown(name))
 
 
 def in_text(heading: str, part: str) -> str:
@@ -514,7 +509,7 @@ class Recipes(DebianScenario):
         self.put('/etc/aliases', 'info: joe\n')
         self.configure(router='', transport='', dc_localdelivery=transport)
         if transport == 'maildir_home':
-            self.service.change(SEE_HOME, as_options(in_text('Recipes', 'root = /home')))
+            self.service.change(SEE_HOME, readme.as_options(in_text('Recipes', 'root = /home')))
         for address, limit in (('Joe@example.org', 30000), ('info@example.org', 30000),
                                ('ann@example.org', 90000)):
             self.assertEqual([self.rcpt(address, size) for size in (limit, limit + 1)],
@@ -545,7 +540,7 @@ class Recipes(DebianScenario):
         self.addCleanup(self.container.run, 'userdel --remove web1', check=False)
         self.put(CONFIGURATION, shown('macros') + text)
         self.exim.restart()
-        self.service.change(SEE_HOME, as_options(in_text('Recipes', 'root = /home')))
+        self.service.change(SEE_HOME, readme.as_options(in_text('Recipes', 'root = /home')))
         megabyte = 1 << 20
         for address in ('joe@example.org', 'catchall@example.org'):
             self.assertEqual([self.rcpt(address, size) for size in (megabyte, megabyte + 1)],
@@ -613,7 +608,8 @@ class Recipes(DebianScenario):
         joe = 'joe@example.org'
         options, grace = options_shown('LMTP options'), 10 << 20
         if self.release == 'bookworm':
-            options = options.replace('--grace=10M', as_options(in_text('Recipes', 'grace = 10%')))
+            options = options.replace('--grace=10M',
+                                      readme.as_options(in_text('Recipes', 'grace = 10%')))
             grace = DOVECOT_QUOTA // 10
         self.deliver_by_dovecot(options, 'grace')
         self.assertEqual([self.rcpt(joe, size) for size in (DOVECOT_QUOTA + grace,
@@ -627,7 +623,7 @@ class Recipes(DebianScenario):
     def test_trash_plugin(self):
         joe = 'joe@example.org'
         self.deliver_by_dovecot(options_shown('LMTP options').replace(
-            '--grace=10M', as_options(in_text('Recipes', 'exclude-folder = '))), 'trash')
+            '--grace=10M', readme.as_options(in_text('Recipes', 'exclude-folder = '))), 'trash')
         # Of one message, 2.3.19 would make room in vain: it refuses what it has made room for.
         for _ in range(10):
             self.container.run(['doveadm', 'save', '-u', joe, '-m', 'Trash'],

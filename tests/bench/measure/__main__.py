@@ -27,6 +27,7 @@ import disk  # noqa: E402
 import flatness  # noqa: E402
 import machine  # noqa: E402
 import memory  # noqa: E402
+import postfix  # noqa: E402
 import rcpt  # noqa: E402
 import table  # noqa: E402
 import throughput  # noqa: E402
@@ -45,6 +46,7 @@ SUBJECTS = {
     'confined': 'the service as its unit runs it, with refusals in the journal',
     'rcpt': "what a check adds to an SMTP RCPT: ours, Exim's and Dovecot's",
     'activation': 'latency of the first query, which starts the service',
+    'postfix': "what a check adds to an RCPT in Postfix: ours and Dovecot's",
 }
 HERE = {
     'throughput': throughput.measure,
@@ -57,6 +59,7 @@ IN_A_CONTAINER = {
     'confined': confined.measure,
     'rcpt': rcpt.measure,
     'activation': activation.measure,
+    'postfix': postfix.measure,  # last, since it replaces Exim
 }
 RESULTS = places.SOURCES / 'tests/bench/RESULTS.md'
 RESULTS_HEAD = '''\

@@ -46,6 +46,7 @@ class Booted:
 
     container: Container
     service: Service
+    mailboxes: Mailboxes
     release: str
 
     def load(self, name: str, answers: Sequence[tuple[str, str]], *options: str) -> Load:
@@ -106,8 +107,7 @@ def boot(bench: Bench, release: str) -> Iterator[Booted]:
                 image.make(release),
                 binds={project.BUILD_INSIDE: build, SPOOL: spool}) as container:
             _install(container, build)
-            Mailboxes(container)  # makes the user
-            yield Booted(container, Service(container), release)
+            yield Booted(container, Service(container), Mailboxes(container), release)
     except FAILURES as why:
         raise CannotMeasure(f'in the container: {why}') from why
 

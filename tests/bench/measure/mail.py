@@ -99,7 +99,7 @@ def make_counted(mailboxes: Iterable[Mailbox], folders: Sequence[str]) -> None:
         for folder in ('', *folders):
             for leaf in ('cur', 'new'):
                 os.makedirs(f'{mailbox.path}/{folder}/{leaf}')
-        _write(f'{mailbox.path}/cur/1.M1P1.mx,S={BYTES}:2,S', '')
+        _write(f'{mailbox.path}/cur/1.M1P1.mx,S={BYTES},W={BYTES}:2,S', '')
 
 
 def write_limits(file: Path, mailboxes: Iterable[Mailbox]) -> None:

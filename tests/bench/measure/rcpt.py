@@ -46,6 +46,7 @@ def measure(bench: Bench, booted: Booted, results: Results) -> None:
     mailboxes = mail.group(Path(SPOOL), mail.PLAIN, MAILBOXES)
     full = mail.group(Path(SPOOL), 'too-full', 1, bytes=2 * mail.LIMIT_BYTES)[0]
     booted.make([*mailboxes, full])
+    booted.mailboxes.drop(full.path, full.bytes)  # nobody is refused uncounted
     _configure(booted, [*mailboxes, full])
     booted.start_service()
     addresses = [mailbox.address for mailbox in mailboxes]
@@ -102,7 +103,8 @@ def _measure_checks(bench: Bench, booted: Booted, addresses: list[str],
                     checks: Iterable[str]) -> dict[str, list[float]]:
     """Returns what an RCPT took with each of the checks, in turn, in µs."""
     return in_turn(2 * bench.plan.rounds, {
-        check: functools.partial(_rcpt_usec, booted, CHECKS[check][0], addresses[:CHECKS[check][1]])
+        check: lambda port=CHECKS[check][0], count=CHECKS[check][1]:
+        rcpt_usec(Session(booted.container.connect_tcp(port)), addresses[:count])
         for check in checks})
 
 
@@ -112,18 +114,21 @@ def _measure_floor(bench: Bench, booted: Booted, addresses: list[str]) -> list[f
     with booted.bare(1, SOCKET_PATH):
         measured = _measure_checks(bench, booted, addresses, (NONE, MINIMAL))
     booted.start_service()
-    return _added(measured, MINIMAL)
+    return added(measured, MINIMAL)
 
 
-def _added(measured: dict[str, list[float]], check: str) -> list[float]:
+def added(measured: dict[str, list[float]], check: str) -> list[float]:
     """Returns what the check added to an RCPT in each round."""
     return [with_check - without for with_check, without in zip(measured[check], measured[NONE])]
 
 
-def _rcpt_usec(booted: Booted, port: int, addresses: list[str]) -> float:
-    """Names the recipients in a session, and returns the median of how long each took, in µs."""
+def rcpt_usec(session: Session, addresses: Iterable[str]) -> float:
+    """Names the recipients in a session, which is closed then.
+
+    Returns the median of how long each took, in µs.
+    """
     times = []
-    with Session(booted.container.connect_tcp(port)) as session:
+    with session:
         session.mail_from(size=mail.MESSAGE_BYTES)
         for address in addresses:
             begin = time.monotonic()
@@ -136,7 +141,7 @@ def _rcpt_usec(booted: Booted, port: int, addresses: list[str]) -> float:
 
 def _report(measured: dict[str, list[float]], floor: list[float], booted: Booted,
             results: Results) -> None:
-    adds = {check: statistics.median(_added(measured, check)) for check in measured}
+    adds = {check: statistics.median(added(measured, check)) for check in measured}
     if adds[OURS] <= 0:
         raise CannotMeasure('what our check adds to an RCPT is lost in the noise')
     section = Section(f'An SMTP RCPT, in a container of {booted.release}', (

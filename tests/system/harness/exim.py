@@ -3,28 +3,21 @@
 
 import re
 from pathlib import Path
-from typing import Optional
 
-from . import places, smtp
-from .container import Container, wait_until
+from . import places
+from .container import wait_until
+from .mail_server import MailServer
 
 CONFIGURATION = '/etc/exim4/exim4.conf'
 MAINLOG = '/var/log/exim4/mainlog'
 PANICLOG = '/var/log/exim4/paniclog'
 QUEUE = '/var/spool/exim4/input'
 
-# For a reply: the first one to hundreds of recipients at once may come when all are done.
-REPLY_SECONDS = 120
 
-
-class Exim:
+class Exim(MailServer):
     """The Exim of one container."""
 
-    def __init__(self, container: Container, client_address: str = ''):
-        """Its clients come from client_address, if that is not '': from 127.0.0.1 else."""
-        self._container = container
-        self._client_address = client_address
-        self._sessions: list[smtp.Session] = []
+    name = 'Exim'
 
     def configure(self, name: str = 'post.conf', **macros: object) -> None:
         """Installs tests/system/exim/NAME as Exim's whole configuration and restarts it.
@@ -47,36 +40,6 @@ class Exim:
         self._container.run(['systemctl', 'reset-failed', 'exim4.service'])
         self._container.run(['systemctl', 'restart', 'exim4.service'])
         self._container.wait_for_tcp(25)
-
-    def session(self) -> smtp.Session:
-        """Opens an SMTP session, up to and with EHLO."""
-        session = smtp.Session(self._container.connect_tcp(25, timeout=REPLY_SECONDS,
-                                                           source=self._client_address))
-        self._sessions.append(session)
-        return session
-
-    def check(self, *recipients: str, size: Optional[int] = None) -> list[smtp.Reply]:
-        """Returns the replies to the RCPT of each recipient, in a session that sends nothing."""
-        with self.session() as session:
-            session.mail_from(size=size)
-            return session.pipeline(f'RCPT TO:<{recipient}>' for recipient in recipients)
-
-    def send(self, recipient: str, size: int) -> smtp.Reply:
-        """Sends a message of size bytes and waits until it lies in the mailbox.
-
-        Returns the reply that decided: the one that refused, or the one to the message.
-        """
-        with self.session() as session:
-            session.mail_from()
-            reply = session.rcpt(recipient)
-            if reply.code == 250:
-                reply = session.data(smtp.message(size))
-        self.wait_for_deliveries()
-        return reply
-
-    def wait_for_deliveries(self) -> None:
-        """Waits until the queue is empty: everything accepted so far is delivered."""
-        wait_until(lambda: self.queue() == 0, "Exim's queue empty")
 
     def queue(self) -> int:
         """Returns the number of messages in the queue."""
@@ -106,8 +69,3 @@ class Exim:
             return False
 
         wait_until(clear, "Exim's queue cleared")
-
-    def dialogues(self) -> str:
-        """Returns what was said in the sessions since the last call, and forgets it."""
-        sessions, self._sessions = self._sessions, []
-        return '\n--\n'.join(session.dialogue() for session in sessions)

@@ -37,6 +37,11 @@ def block(heading: str, part: str) -> str:
     return found[0]
 
 
+def as_options(lines: str) -> str:
+    """Returns what lines for exim-quotad.conf set, written as on a command line."""
+    return re.sub('(?m)^(.*) = (.*)\n?', r'--\1=\2 ', lines).strip()
+
+
 def row(heading: str, first_cell: str) -> list[str]:
     """Returns the other cells of a table's row in a section."""
     for line in section(heading).splitlines():
