@@ -7,7 +7,7 @@
 
 #include <stddef.h>
 
-#include "protocol/reply.h"
+#include "protocol/steps.h"
 #include "quota/limits.h"
 #include "quota/settings.h"
 
@@ -28,6 +28,6 @@ void direct_deinit(struct direct *direct);
 
 /*
  * Answers the request line[0..length), which is about a mailbox and has no LF; the byte after it
- * may be overwritten.
+ * may be overwritten. Returns 0 or -ENOMEM.
  */
-void direct_answer(const struct direct *direct, char *line, size_t length, struct reply *reply);
+int direct_answer(const struct direct *direct, char *line, size_t length, struct steps *ret);

@@ -195,9 +195,9 @@ static ssize_t send_some(const struct connection *connection, const char *bytes,
 }
 
 /* Sends the reply, and keeps what the socket does not take at once. */
-static void send_reply(struct connection *connection, const struct reply *reply)
+static void send_reply(struct connection *connection, const char *reply, size_t length)
 {
-    ssize_t n = send_some(connection, reply->bytes, reply->length);
+    ssize_t n = send_some(connection, reply, length);
     char *rest;
     int r;
 
@@ -209,18 +209,18 @@ static void send_reply(struct connection *connection, const struct reply *reply)
         connection_close(connection);
         return;
     }
-    if ((size_t)n == reply->length) {
+    if ((size_t)n == length) {
         finish(connection);
         return;
     }
-    rest = malloc(reply->length - (size_t)n);
+    rest = malloc(length - (size_t)n);
     if (!rest) {
         lose(connection, -ENOMEM);
         return;
     }
-    connection->length = reply->length - (size_t)n;
+    connection->length = length - (size_t)n;
     connection->written = 0;
-    memcpy(rest, reply->bytes + n, connection->length);
+    memcpy(rest, reply + n, connection->length);
     free(connection->buffer);
     connection->buffer = rest;
     r = wait_for_client(connection, WRITING, EPOLLOUT);
@@ -242,9 +242,9 @@ static void send_rest(struct connection *connection)
         finish(connection);
 }
 
-static void on_query_done(struct query *query, const struct reply *reply)
+static void on_query_done(struct query *query, const char *reply, size_t length)
 {
-    send_reply(container_of(query, struct connection, query), reply);
+    send_reply(container_of(query, struct connection, query), reply, length);
 }
 
 static void refuse(struct connection *connection, const char *line, size_t length,
