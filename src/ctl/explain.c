@@ -460,6 +460,12 @@ static const char *compared_value(const struct answer *answer, size_t i)
     return *value ? value : "nothing";
 }
 
+/* Whether both answers have the step, without which there is nothing to compare. */
+static bool have_both(const struct answer *answer, const char *step)
+{
+    return !step || (answer_step(answer, step, NULL) && answer_step(answer->beside, step, NULL));
+}
+
 /* Says where the service and whoever runs this see different things. */
 static void compare(struct printer *printer)
 {
@@ -472,7 +478,7 @@ static void compare(struct printer *printer)
         const char *service = compared_value(printer->answer, i);
         const char *direct = compared_value(beside, i);
 
-        if (strcmp(service, direct) == 0)
+        if (strcmp(service, direct) == 0 || !have_both(printer->answer, compared[i].step))
             continue;
         row(printer, "Difference", "%s: %s for the service, %s without it", compared[i].what,
             service, direct);
