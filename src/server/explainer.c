@@ -21,6 +21,7 @@ struct explain_job {
     struct pool_job job;
     struct explainer *explainer;
     struct explain_waiter *waiter; /* NULL: it has left */
+    bool is_late;                  /* the time-out has passed */
     LIST_ENTRY(explain_job) link;
 
     bool recount;
@@ -100,6 +101,7 @@ static void on_deadline(struct deadline *deadline, void *userdata)
     struct explain_waiter *waiter = container_of(deadline, struct explain_waiter, deadline);
 
     (void)userdata;
+    waiter->job->is_late = true;
     (void)take_waiter(waiter->job);
     waiter->done(waiter, REASON_TIMEOUT, NULL, 0);
 }
@@ -138,6 +140,17 @@ void explainer_free(struct explainer *explainer)
     free(explainer);
 }
 
+/* Returns whether there is room for another one. */
+static bool has_room(const struct explainer *explainer)
+{
+    const struct explain_job *job;
+
+    LIST_FOREACH (job, &explainer->jobs, link)
+        if (!job->is_late)
+            return false;
+    return explainer->jobs_count < EXPLAINER_MAX;
+}
+
 int explainer_ask(struct explainer *explainer, struct explain_waiter *waiter,
                   const struct request *request, const struct limits *limits)
 {
@@ -145,7 +158,7 @@ int explainer_ask(struct explainer *explainer, struct explain_waiter *waiter,
     _cleanup_(explain_job_freep) struct explain_job *job = NULL;
     int r;
 
-    if (explainer->jobs_count >= EXPLAINER_MAX)
+    if (!has_room(explainer))
         return -EBUSY;
     job = calloc(1, sizeof(*job));
     if (!job)

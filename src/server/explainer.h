@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Explanations, each made by a worker thread that counts anew. Nothing of that goes into the cache.
- * There are at most EXPLAINER_MAX at a time, including those that hang in a file system, and each
- * may spend half of the time-out as processor time on the answer, and as much on comparing: so an
- * explanation costs other queries no more than a large mailbox does.
+ * One is made at a time. It may spend half of the time-out as processor time on the answer, and as
+ * much on comparing, so one that is not finished in time hangs in a file system: it does not keep
+ * others from being made, until there are EXPLAINER_MAX.
  */
 #pragma once
 
@@ -17,7 +17,7 @@
 #include "server/deadline.h"
 #include "server/pool.h"
 
-#define EXPLAINER_MAX 2
+#define EXPLAINER_MAX 4
 
 struct explainer;
 struct explain_waiter;
@@ -48,7 +48,7 @@ void explainer_free(struct explainer *explainer);
  * Begins to explain what the request is about. Neither the request nor the limits (NULL: none) are
  * needed afterwards. Returns 0, and done() is called later: with REASON_NONE and the whole reply,
  * also if that ends with an error, or with REASON_TIMEOUT and no reply. It is not called after an
- * error: -EBUSY if there are too many, or another negative errno.
+ * error: -EBUSY if there is another one, or another negative errno.
  */
 int explainer_ask(struct explainer *explainer, struct explain_waiter *waiter,
                   const struct request *request, const struct limits *limits);

@@ -382,7 +382,7 @@ static bool explain(struct query_service *service, struct query *query,
     if (r == 0)
         return false;
     done_error(service, query, reason_from_errno(r),
-               r == -EBUSY ? "other mailboxes are being explained" : reason_text_from_errno(r));
+               r == -EBUSY ? "another mailbox is being explained" : reason_text_from_errno(r));
     return true;
 }
 

@@ -9,12 +9,13 @@ import json
 import os
 import re
 import shutil
+import socket
 import threading
 import unittest
 from pathlib import Path
 from typing import Sequence
 
-from daemon import Ended, connect, needs_root, parse_pairs, read_all, wait_for
+from daemon import Daemon, Ended, connect, needs_root, parse_pairs, read_all, wait_for
 from hangfs import HangFs, needs_hangfs
 from mailboxes import make_maildir, make_slow_maildir, write_maildirsize
 from test_ctl import DOES_NOT_FIT, ERROR, FITS, PROJECT, CtlTestCase
@@ -555,28 +556,48 @@ class ReadmeTest(ExplainTestCase):
 class HangingTest(ExplainTestCase):
     """Explanations of mailboxes on a file system that hangs."""
 
-    def test_others_are_answered(self):
-        source, shown = self.folder / 'source', self.root / 'far'
-        make_maildir(source / 'joe', [7])
-        shown.mkdir()
+    def setUp(self) -> None:
+        super().setUp()
+        self.shown = self.root / 'far'
+        make_maildir(self.folder / 'source' / 'joe', [7])
+        self.shown.mkdir()
         self.make('ann', [100])
-        hangfs = HangFs(source, shown)
-        self.addCleanup(hangfs.stop)
-        daemon = self.start(*self.options('--scan-timeout=300'))
-        hangfs.say('hang look')
-        first = connect(daemon.address)
-        first.sendall(f'explain {shown}/joe\n'.encode())
-        hangfs.say('await 1')
+        self.hangfs = HangFs(self.folder / 'source', self.shown)
+        self.addCleanup(self.hangfs.stop)
+
+    def explain_far(self, daemon: Daemon) -> socket.socket:
+        """Asks for an explanation that hangs, and returns when it does."""
+        client = self.connect(daemon)
+        client.sendall(f'explain {self.shown}/joe\n'.encode())
+        self.hangfs.say('await 1')
+        return client
+
+    def last(self, reply: bytes) -> dict[str, str]:
+        return parse_pairs(reply.splitlines(keepends=True)[-1])
+
+    def test_one_at_a_time(self):
+        daemon = self.start(*self.options('--scan-timeout=600000'))
+        self.hangfs.say('hang look')
+        far = self.explain_far(daemon)
         self.assertEqual(daemon.pairs('check ann@example.org')['status'], 'ok')
+        self.assertEqual(daemon.pairs('explain ann@example.org')['reason'], 'overloaded')
+        self.hangfs.say('wake')
+        self.assertEqual(self.last(read_all(far))['bytes'], '7')
         self.assertIn(b'step=folder', daemon.ask('explain ann@example.org'))
-        self.assertEqual(parse_pairs(read_all(first))['reason'], 'timeout')
-        # One that hangs still takes its place, and so does another.
-        second = connect(daemon.address)
-        second.sendall(f'explain {shown}/joe\n'.encode())
-        self.assertIn(parse_pairs(read_all(second).splitlines(keepends=True)[-1])['reason'],
+
+    def test_one_that_is_late_keeps_nobody_waiting(self):
+        daemon = self.start(*self.options('--scan-timeout=100'))
+        self.hangfs.say('hang look')
+        far = self.explain_far(daemon)
+        self.assertEqual(parse_pairs(read_all(far))['reason'], 'timeout')
+        # Its device has its share of the threads.
+        self.assertIn(self.last(daemon.ask(f'explain {self.shown}/joe'))['reason'],
                       ('overloaded', 'timeout'))
-        hangfs.say('wake')
-        wait_for(lambda: b'step=folder' in daemon.ask(f'explain {shown}/joe'), 'it is there again')
+        wait_for(lambda: b'step=folder' in daemon.ask('explain ann@example.org'),
+                 'another mailbox is explained')
+        self.hangfs.say('wake')
+        wait_for(lambda: b'step=folder' in daemon.ask(f'explain {self.shown}/joe'),
+                 'and this one, once it is there again')
 
 
 if __name__ == '__main__':
