@@ -182,28 +182,23 @@ static void what_is_cached_is_noted(void **state)
 {
     _cleanup_(explanation_deinit) struct explanation explanation = EXPLANATION_NULL;
     _cleanup_(cache_freep) struct cache *cache = NULL;
-    static char trash[] = "Trash";
-    static char *excluded[] = {trash};
     struct maildir_cache *cached = NULL;
     struct quota_settings settings;
     struct box box;
 
     (void)state;
     box_init_maildir(&box);
-    for (int i = 0; i < 2; i++)
-        box_folder(&box, i == 0 ? ".Sent" : ".Trash");
+    box_folder(&box, ".Sent");
+    box_folder(&box, "Stray");
     box_put(&box, "new/a,S=1", 0);
     box_put(&box, ".Sent/new/a,S=10", 0);
-    box_put(&box, ".Trash/new/a,S=100", 0);
+    box_put(&box, "Stray/new/a,S=100", 0);
     settings = settings_of(&box);
     assert_int_equal(cache_new(1 << 20, &cache), 0);
-    box_count(&box, &cached); /* knows what the trash holds */
-    settings.mailbox.maildir.exclude_folders = excluded;
-    settings.mailbox.maildir.exclude_folders_count = 1;
     explain(&explanation, &settings, box.path, false, NULL);
     explanation_note_cached(&explanation, cache);
     assert_false(explanation.has_cached);
-    box_count_with(&box, &settings.mailbox.maildir, &cached);
+    box_count(&box, &cached);
     cache_put(cache, CACHE_COUNT, box.path, cached, maildir_cache_bytes(cached));
     explanation_note_cached(&explanation, cache);
     assert_true(explanation.has_cached);
@@ -248,6 +243,42 @@ static void nothing_is_too_long(void **state)
     box_done(&box);
 }
 
+/* However much of it the steps take, there is room for the end of a reply. */
+static void the_last_line_always_fits(void **state)
+{
+    _cleanup_(explanation_deinit) struct explanation explanation = EXPLANATION_NULL;
+    static struct steps steps;
+    struct quota_settings settings;
+    size_t whole = 0, cut = 0;
+    struct box box;
+
+    (void)state;
+    box_init_maildir(&box);
+    settings = settings_of(&box);
+    explain(&explanation, &settings, box.path, false, NULL);
+    assert_int_equal(explanation.folders.count, 1);
+    for (size_t length = 1; length < 1024; length += 3) {
+        for (size_t i = 0; i < EXPLANATION_FOLDERS_MAX; i++) {
+            char **path = &explanation.folders.largest[i].path;
+
+            free(*path);
+            *path = calloc(1, length + 1);
+            assert_non_null(*path);
+            memset(*path, i % 2 ? 'x' : '\x01', length);
+        }
+        explanation.folders.count = EXPLANATION_FOLDERS_MAX;
+        steps_write(&steps, &explanation, &settings);
+        assert_in_range(steps.length, 1, STEPS_BYTES_MAX);
+        assert_non_null(memmem(steps.bytes, steps.length, "\nstatus=ok ", 11));
+        if (steps.left_out == 0)
+            whole++;
+        else
+            cut += memmem(steps.bytes, steps.length, "\nstep=left-out ", 15) != NULL;
+    }
+    assert_true(whole > 50 && cut > 50);
+    box_done(&box);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -257,6 +288,7 @@ int main(void)
         cmocka_unit_test(the_first_tries_and_the_last_are_kept),
         cmocka_unit_test(what_is_cached_is_noted),
         cmocka_unit_test(nothing_is_too_long),
+        cmocka_unit_test(the_last_line_always_fits),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
