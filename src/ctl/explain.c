@@ -388,9 +388,8 @@ static void print_fits(struct printer *printer)
     limit_text(answer->limit, answer->message_limit, limit);
     if (is(usage, "rule", "stale-limit"))
         row(printer, "Verdict",
-            "%s, although the mailbox holds %s of %s: no other file has this "
-            "limit, and nothing has written it for a day, so the delivery agent "
-            "decides",
+            "%s, although the mailbox holds %s of %s: that limit is only in a maildirsize that is "
+            "more than a day old, so the delivery agent decides",
             verdict, size(answer->bytes).text, limit);
     else if (is(usage, "source", "none"))
         row(printer, "Verdict", "%s, because nothing is there: %s", verdict,
