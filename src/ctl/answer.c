@@ -54,6 +54,7 @@ int answer_fail(struct answer *answer, const char *reason, const char *format, .
     reply_add_text(&reply, "reason", reason);
     reply_add_text(&reply, "text", text);
     free(answer->line);
+    answer->steps_count = 0;
     answer->status = ANSWER_ERROR;
     return take_line(answer, reply.bytes, reply.length);
 }
@@ -97,13 +98,54 @@ static bool take_pairs(struct answer *answer, enum request_type type)
         return false;
     if (answer->status == ANSWER_ERROR)
         return pairs_find(&answer->pairs, "reason") && pairs_find(&answer->pairs, "text");
-    if (answer->status != ANSWER_OK && type != REQUEST_CHECK)
+    if (answer->status != ANSWER_OK && type != REQUEST_CHECK && type != REQUEST_EXPLAIN)
         return false;
     return type == REQUEST_PING || type == REQUEST_STATS || take_mailbox(answer);
 }
 
+/*
+ * Parses a copy of the steps bytes[0..length), each of which ends with an LF. Returns 0, -EBADMSG
+ * or -ENOMEM.
+ */
+static int take_steps(struct answer *answer, const char *bytes, size_t length)
+{
+    size_t count = 0;
+    char *next;
+
+    for (size_t i = 0; i < length; i++)
+        count += bytes[i] == '\n';
+    if (count == 0)
+        return 0;
+    answer->text = malloc(length);
+    answer->steps = calloc(count, sizeof(*answer->steps));
+    if (!answer->text || !answer->steps)
+        return -ENOMEM;
+    memcpy(answer->text, bytes, length);
+    next = answer->text;
+    while (answer->steps_count < count) {
+        struct pairs *step = &answer->steps[answer->steps_count];
+        char *end = memchr(next, '\n', length - (size_t)(next - answer->text));
+
+        if (pairs_parse(next, (size_t)(end - next), step) < 0 ||
+            strcmp(step->items[0].key, "step") != 0)
+            return -EBADMSG;
+        answer->steps_count++;
+        next = end + 1;
+    }
+    return 0;
+}
+
+/* Returns where the last line begins. */
+static const char *last_line(const char *bytes, size_t length)
+{
+    const char *end = memrchr(bytes, '\n', length - 1);
+
+    return end ? end + 1 : bytes;
+}
+
 int answer_read(struct answer *answer, enum request_type type, const char *bytes, size_t length)
 {
+    const char *last = bytes;
     int r;
 
     if (length == 0)
@@ -117,7 +159,11 @@ int answer_read(struct answer *answer, enum request_type type, const char *bytes
     answer->raw_length = length;
     if (bytes[length - 1] != '\n')
         return fail_garbage(answer, bytes, length);
-    r = take_line(answer, bytes, length - 1);
+    if (type == REQUEST_EXPLAIN)
+        last = last_line(bytes, length);
+    r = take_line(answer, last, length - 1 - (size_t)(last - bytes));
+    if (r == 0)
+        r = take_steps(answer, bytes, (size_t)(last - bytes));
     if (r == -ENOMEM)
         return r;
     return r == 0 && take_pairs(answer, type) ? 0 : fail_garbage(answer, bytes, length);
@@ -133,9 +179,23 @@ bool answer_failed_with(const struct answer *answer, const char *reason)
     return answer->status == ANSWER_ERROR && strcmp(answer_get(answer, "reason"), reason) == 0;
 }
 
+const struct pairs *answer_step(const struct answer *answer, const char *name,
+                                const struct pairs *after)
+{
+    for (size_t i = after ? (size_t)(after - answer->steps) + 1 : 0; i < answer->steps_count; i++)
+        if (strcmp(answer->steps[i].items[0].value, name) == 0)
+            return &answer->steps[i];
+    return NULL;
+}
+
 void answer_deinit(struct answer *answer)
 {
+    if (answer->beside)
+        answer_deinit(answer->beside);
+    free(answer->beside);
     free(answer->raw);
     free(answer->line);
+    free(answer->steps);
+    free(answer->text);
     *answer = (struct answer){};
 }

@@ -38,9 +38,15 @@ struct answer {
     uint64_t message_limit;
     uint64_t percent;
 
+    /* of explain: the lines before the last, each of which begins with step= */
+    struct pairs *steps;
+    size_t steps_count;
+    struct answer *beside; /* the same without the service; NULL: not compared */
+
     char *raw; /* the bytes that came; NULL: none */
     size_t raw_length;
     char *line; /* what the pairs lie in */
+    char *text; /* what the steps lie in */
 };
 
 /*
@@ -58,6 +64,10 @@ const char *answer_get(const struct answer *answer, const char *key);
 
 /* Returns whether it is an error for that reason. */
 bool answer_failed_with(const struct answer *answer, const char *reason);
+
+/* Returns the first step of that name, or the next one after `after`; NULL if there is none. */
+const struct pairs *answer_step(const struct answer *answer, const char *name,
+                                const struct pairs *after);
 
 /* Releases what the answer owns. */
 void answer_deinit(struct answer *answer);

@@ -5,11 +5,12 @@
 #include <grp.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "ctl/client.h"
-#include "protocol/reply.h"
+#include "protocol/steps.h"
 #include "protocol/words.h"
 #include "quota/size.h"
 #include "system/cleanup.h"
@@ -63,7 +64,9 @@ static int ask_service(const struct asker *asker, enum request_type type, const 
                        size_t length, struct answer *answer)
 {
     uint64_t deadline_usec = size_add(clock_usec(CLOCK_MONOTONIC), asker->timeout_usec);
-    char buffer[REPLY_BYTES_MAX];
+    bool explains = type == REQUEST_EXPLAIN;
+    size_t size = explains ? STEPS_BYTES_MAX : REPLY_BYTES_MAX;
+    char buffer[STEPS_BYTES_MAX];
     _cleanup_(closep) int fd = client_connect(asker->socket_path, deadline_usec);
     ssize_t n;
 
@@ -71,7 +74,7 @@ static int ask_service(const struct asker *asker, enum request_type type, const 
         return fail_timeout(asker, answer);
     if (fd < 0)
         return fail_connect(answer, asker->socket_path, fd);
-    n = client_exchange(fd, deadline_usec, line, length, buffer, sizeof(buffer));
+    n = client_exchange(fd, deadline_usec, line, length, explains, buffer, size);
     if (n == -ETIMEDOUT)
         return fail_timeout(asker, answer);
     if (n < 0)
@@ -79,11 +82,22 @@ static int ask_service(const struct asker *asker, enum request_type type, const 
     return answer_read(answer, type, buffer, (size_t)n);
 }
 
+/* Overwrites the line. */
+static int ask_direct(const struct direct *direct, enum request_type type, char *line,
+                      size_t length, struct answer *answer)
+{
+    struct steps reply;
+
+    if (direct_answer(direct, line, length - 1, &reply) < 0)
+        return -ENOMEM;
+    return answer_read(answer, type, reply.bytes, reply.length);
+}
+
 int ask(const struct asker *asker, const struct ctl_query *query, struct answer *answer)
 {
     char line[CTL_QUERY_BYTES_MAX];
-    struct reply reply;
     size_t length;
+    int r;
 
     switch (ctl_query_write(query, answer->target, line, &length)) {
     case -EINVAL:
@@ -94,8 +108,13 @@ int ask(const struct asker *asker, const struct ctl_query *query, struct answer 
     default:
         break;
     }
-    if (!asker->direct)
-        return ask_service(asker, query->type, line, length, answer);
-    direct_answer(asker->direct, line, length - 1, &reply);
-    return answer_read(answer, query->type, reply.bytes, reply.length);
+    if (asker->direct)
+        return ask_direct(asker->direct, query->type, line, length, answer);
+    r = ask_service(asker, query->type, line, length, answer);
+    if (r < 0 || !asker->beside || answer_failed_with(answer, ANSWER_UNREACHABLE))
+        return r;
+    answer->beside = calloc(1, sizeof(*answer->beside));
+    if (!answer->beside)
+        return -ENOMEM;
+    return ask_direct(asker->beside, query->type, line, length, answer->beside);
 }

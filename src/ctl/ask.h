@@ -8,6 +8,7 @@
 
 struct asker {
     const struct direct *direct; /* NULL: ask the service */
+    const struct direct *beside; /* to compare an explanation of the service with; NULL: nothing */
     const char *socket_path;     /* of the service */
     uint64_t timeout_usec;       /* for each query */
 };

@@ -89,11 +89,12 @@ ssize_t client_receive(int fd, uint64_t deadline_usec, char *buffer, size_t size
     }
 }
 
-static ssize_t receive_line(int fd, uint64_t deadline_usec, char *buffer, size_t size)
+static ssize_t receive_reply(int fd, uint64_t deadline_usec, bool has_lines, char *buffer,
+                             size_t size)
 {
     size_t length = 0;
 
-    while (length < size && !memchr(buffer, '\n', length)) {
+    while (length < size && (has_lines || !memchr(buffer, '\n', length))) {
         ssize_t n = client_receive(fd, deadline_usec, buffer + length, size - length);
 
         if (n < 0)
@@ -106,11 +107,11 @@ static ssize_t receive_line(int fd, uint64_t deadline_usec, char *buffer, size_t
 }
 
 ssize_t client_exchange(int fd, uint64_t deadline_usec, const char *request, size_t length,
-                        char *buffer, size_t size)
+                        bool has_lines, char *buffer, size_t size)
 {
     int r = client_send(fd, deadline_usec, request, length);
 
     if (r < 0 && !is_hangup(r))
         return r;
-    return receive_line(fd, deadline_usec, buffer, size);
+    return receive_reply(fd, deadline_usec, has_lines, buffer, size);
 }

@@ -2,6 +2,7 @@
 /* One request through a socket. The peer is not trusted: the reply is bounded in size and time. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -29,9 +30,9 @@ int client_send(int fd, uint64_t deadline_usec, const char *bytes, size_t length
 ssize_t client_receive(int fd, uint64_t deadline_usec, char *buffer, size_t size);
 
 /*
- * Sends the request and receives the reply up to an LF, the end of the connection, or the end of
- * buffer[0..size). Returns how many bytes came, even if the peer closed the connection early;
- * -ETIMEDOUT, or a negative errno of send(2) or recv(2).
+ * Sends the request and receives the reply up to an LF (unless it has several lines), the end of
+ * the connection, or the end of buffer[0..size). Returns how many bytes came, even if the peer
+ * closed the connection early; -ETIMEDOUT, or a negative errno of send(2) or recv(2).
  */
 ssize_t client_exchange(int fd, uint64_t deadline_usec, const char *request, size_t length,
-                        char *buffer, size_t size);
+                        bool has_lines, char *buffer, size_t size);

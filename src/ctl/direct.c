@@ -7,9 +7,8 @@
 #include <string.h>
 
 #include "protocol/request.h"
-#include "quota/target.h"
+#include "quota/explanation.h"
 #include "system/cleanup.h"
-#include "system/clock.h"
 #include "system/confine.h"
 #include "system/printable.h"
 
@@ -66,101 +65,53 @@ void direct_deinit(struct direct *direct)
     *direct = (struct direct){};
 }
 
-/*
- * Probes the mailbox at path, counts it if need be, and waits for it. Shortens path to the
- * mailbox's own. *mailbox is to be closed either way.
- */
-static int probe(const struct direct *direct, const struct mailbox_policy *policy, char *path,
-                 struct mailbox *mailbox, struct usage *ret)
-{
-    const struct mailbox_settings *settings = &direct->settings->mailbox;
-    uint64_t now_usec = clock_usec(CLOCK_REALTIME);
-    int r = mailbox_probe(settings, policy, NULL, path, now_usec, mailbox);
-
-    if (r < 0)
-        return r;
-    path[mailbox->path_length] = '\0';
-    if (r == MAILBOX_ANSWERED) {
-        *ret = mailbox->usage;
-        return 0;
-    }
-    return mailbox_count(mailbox, path, settings, policy, now_usec, NULL, ret);
-}
-
-/*
- * Probes the candidates up to the first mailbox that exists, and makes the reply. Returns 0, or the
- * negative errno of the last probe.
- */
-static int answer_target(const struct direct *direct, struct target *target, char *text, bool check,
-                         struct reply *reply)
-{
-    _cleanup_(mailbox_close) struct mailbox mailbox = MAILBOX_NULL;
-    struct target_decision decision;
-    char expanded[PATH_MAX];
-    char *path = target_is_path(target) ? text : expanded;
-    struct usage usage = {};
-    enum reason reason = REASON_NONE;
-    const char *why;
-    int r;
-
-    for (;; target->candidate++) {
-        if (path == expanded)
-            reason = target_path(target, direct->settings, expanded, &why);
-        if (reason != REASON_NONE) {
-            reply_error(reply, reason, why);
-            return -ENAMETOOLONG;
-        }
-        mailbox_close(&mailbox);
-        r = probe(direct, &target->policy, path, &mailbox, &usage);
-        if (!target_goes_on(target, direct->settings, r, usage.source))
-            break;
-    }
-    if (r < 0) {
-        reason = target_reason(target, r, &why);
-        reply_error(reply, reason, mailbox.detail[0] != '\0' ? mailbox.detail : why);
-        return r;
-    }
-    target_decide(target, direct->settings, path, &usage, &decision);
-    reply_decision(reply, check, &decision);
-    return 0;
-}
-
 int direct_look(const struct direct *direct, const struct target_terms *terms, bool check,
-                char *text, size_t *ret_candidate, struct reply *reply)
+                const char *text, size_t *ret_candidate, struct reply *reply)
 {
-    struct target target;
-    const char *why;
-    enum reason reason = target_begin(&target, direct->settings, direct->limits, terms, text, &why);
-    int r;
+    _cleanup_(explanation_deinit) struct explanation explanation = EXPLANATION_NULL;
+    int r = explanation_begin(&explanation, direct->settings, direct->limits, terms, text);
+    size_t kept;
 
-    *ret_candidate = 0;
-    if (reason != REASON_NONE) {
-        reply_error(reply, reason, why);
-        return -EINVAL;
+    if (r < 0) {
+        reply_error(reply, reason_from_errno(r), reason_text_from_errno(r));
+        return r;
     }
-    r = answer_target(direct, &target, text, check, reply);
-    *ret_candidate = target.candidate;
-    return r;
+    explanation_answer(&explanation, direct->settings, NULL);
+    steps_answer(reply, &explanation, check);
+    *ret_candidate = explanation.target.candidate;
+    if (explanation.reason == REASON_NONE)
+        return 0;
+    kept = explanation_tries_kept(&explanation);
+    return kept > 0 ? explanation.tries[kept - 1].error : -EINVAL;
 }
 
-void direct_answer(const struct direct *direct, char *line, size_t length, struct reply *reply)
+int direct_answer(const struct direct *direct, char *line, size_t length, struct steps *ret)
 {
+    _cleanup_(explanation_deinit) struct explanation explanation = EXPLANATION_NULL;
+    const struct quota_settings *settings = direct->settings;
     struct target_terms terms;
     struct request request;
+    struct reply reply;
     const char *why;
     enum reason reason = request_parse(line, length, &request, &why);
     size_t candidate;
 
     if (reason != REASON_NONE) {
-        reply_error(reply, reason, why);
-        return;
+        reply_error(&reply, reason, why);
+        steps_set(ret, &reply);
+        return 0;
     }
-    terms = (struct target_terms){
-        .size_bytes = request.size_bytes,
-        .verdict_alone = request.type == REQUEST_CHECK,
-        .have_limit = request.have_limit,
-        .limit = request.limit,
-    };
-    (void)direct_look(direct, &terms, request.type == REQUEST_CHECK, request.target, &candidate,
-                      reply);
+    terms = request_terms(&request);
+    if (request.type != REQUEST_EXPLAIN) {
+        (void)direct_look(direct, &terms, request.type == REQUEST_CHECK, request.target, &candidate,
+                          &reply);
+        steps_set(ret, &reply);
+        return 0;
+    }
+    if (explanation_begin(&explanation, settings, direct->limits, &terms, request.target) < 0)
+        return -ENOMEM;
+    explanation_answer(&explanation, settings, NULL);
+    explanation_examine(&explanation, settings, request.recount, NULL);
+    steps_write(ret, &explanation, settings);
+    return 0;
 }

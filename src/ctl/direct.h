@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "protocol/reply.h"
+#include "protocol/steps.h"
 #include "quota/limits.h"
 #include "quota/settings.h"
 #include "quota/target.h"
@@ -30,15 +30,15 @@ void direct_deinit(struct direct *direct);
 
 /*
  * Answers the request line[0..length), which is about a mailbox and has no LF; the byte after it
- * may be overwritten.
+ * may be overwritten. Returns 0 or -ENOMEM.
  */
-void direct_answer(const struct direct *direct, char *line, size_t length, struct reply *reply);
+int direct_answer(const struct direct *direct, char *line, size_t length, struct steps *ret);
 
 /*
- * Answers about the target that text names, which is changed, as the reply to `check`, or else to
- * `usage`. Safe to call from several threads at once. Returns 0 and in *ret_candidate which of the
- * mailboxes of an address was found (see target.h); or, if the reply is an error, a negative errno:
- * that of the mailbox's probe, if there was one.
+ * Answers about the target that text names, as the reply to `check`, or else to `usage`. Safe to
+ * call from several threads at once. Returns 0 and in *ret_candidate which of the mailboxes of an
+ * address was found (see target.h); or, if the reply is an error, a negative errno: that of the
+ * mailbox's probe, if there was one.
  */
 int direct_look(const struct direct *direct, const struct target_terms *terms, bool check,
-                char *text, size_t *ret_candidate, struct reply *reply);
+                const char *text, size_t *ret_candidate, struct reply *reply);

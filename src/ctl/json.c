@@ -48,6 +48,39 @@ static void print_key(FILE *file, const char *key, bool *is_first)
     fputs(": ", file);
 }
 
+/* Prints the members of the pairs but for those whose key is one of ours. */
+static void print_pairs(FILE *file, const struct pairs *pairs, const struct answer *answer,
+                        bool *is_first)
+{
+    for (size_t i = 0; i < pairs->count; i++) {
+        const struct pair *pair = &pairs->items[i];
+
+        if (answer && ((answer->target && strcmp(pair->key, "target") == 0) ||
+                       (answer->steps && strcmp(pair->key, "steps") == 0) ||
+                       (answer->beside && strcmp(pair->key, "direct") == 0)))
+            continue; /* it is there: no key comes twice */
+        print_key(file, pair->key, is_first);
+        if (pair_is_number(pair))
+            fputs(pair->value, file);
+        else
+            json_print_string(file, pair->value);
+    }
+}
+
+static void print_steps(FILE *file, const struct answer *answer, bool *is_first)
+{
+    print_key(file, "steps", is_first);
+    fputc('[', file);
+    for (size_t i = 0; i < answer->steps_count; i++) {
+        bool is_first_pair = true;
+
+        fputs(i > 0 ? ", {" : "{", file);
+        print_pairs(file, &answer->steps[i], NULL, &is_first_pair);
+        fputc('}', file);
+    }
+    fputc(']', file);
+}
+
 void json_print_answer(FILE *file, const struct answer *answer)
 {
     bool is_first = true;
@@ -57,16 +90,12 @@ void json_print_answer(FILE *file, const struct answer *answer)
         print_key(file, "target", &is_first);
         json_print_string(file, answer->target);
     }
-    for (size_t i = 0; i < answer->pairs.count; i++) {
-        const struct pair *pair = &answer->pairs.items[i];
-
-        if (answer->target && strcmp(pair->key, "target") == 0)
-            continue; /* it is there: no key comes twice */
-        print_key(file, pair->key, &is_first);
-        if (pair_is_number(pair))
-            fputs(pair->value, file);
-        else
-            json_print_string(file, pair->value);
+    print_pairs(file, &answer->pairs, answer, &is_first);
+    if (answer->steps)
+        print_steps(file, answer, &is_first);
+    if (answer->beside) {
+        print_key(file, "direct", &is_first);
+        json_print_answer(file, answer->beside);
     }
     fputc('}', file);
 }

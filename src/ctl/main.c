@@ -19,6 +19,7 @@
 #include "config.h"
 #include "ctl/ask.h"
 #include "ctl/complain.h"
+#include "ctl/explain.h"
 #include "ctl/http.h"
 #include "ctl/json.h"
 #include "ctl/metrics.h"
@@ -80,12 +81,26 @@ static int open_direct(struct program *program)
     return r;
 }
 
+/* Prepares to compare. Says why, if that is impossible: the service is asked all the same. */
+static void open_beside(struct program *program)
+{
+    char error[OPTIONS_ERROR_BYTES_MAX];
+
+    if (ctl_options_read_config(&program->options, error) < 0) {
+        (void)complain(error);
+        program->options.compares = false;
+    } else if (open_direct(program) < 0) {
+        program->options.compares = false;
+    }
+}
+
 /* Asks about each target, or once if there is none. */
 static int ask_all(struct program *program)
 {
     const struct ctl_options *options = &program->options;
     const struct asker asker = {
         .direct = options->direct ? &program->direct : NULL,
+        .beside = options->compares ? &program->direct : NULL,
         .socket_path = options->socket_path ? options->socket_path : SOCKET_PATH,
         .timeout_usec = options->timeout_usec,
     };
@@ -116,6 +131,18 @@ static void print_raw(const struct answer *answers, size_t count)
     }
 }
 
+static int print_explanations(const struct program *program)
+{
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < program->answers_count; i++) {
+        if (i > 0)
+            putchar('\n');
+        r = explain_print(stdout, &program->screen, &program->answers[i]);
+    }
+    return r;
+}
+
 static const struct answer *get_answer(void *userdata, size_t i)
 {
     const struct answer *answers = userdata;
@@ -127,6 +154,8 @@ static int print_table(const struct program *program)
 {
     const struct table_answers answers = {program->answers_count, get_answer, program->answers};
 
+    if (program->options.query.type == REQUEST_EXPLAIN)
+        return print_explanations(program);
     if (program->options.query.has_targets)
         return table_print_mailboxes(stdout, &program->screen, &answers);
     if (program->answers[0].status == ANSWER_ERROR)
@@ -243,6 +272,8 @@ static int run(struct program *program)
         return EXIT_ERROR;
     if (program->options.http)
         return run_http(program);
+    if (program->options.compares)
+        open_beside(program);
     r = ask_all(program);
     if (r == 0)
         r = print(program);

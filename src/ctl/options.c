@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "config.h"
 #include "config/option_value.h"
@@ -168,6 +169,15 @@ static int read_quota(void *target, const char *value)
     return *value == '\0' || size_parse_limit(value, strlen(value), &limit) < 0 ? -EINVAL : 0;
 }
 
+static int read_recount(void *target, const char *value)
+{
+    struct ctl_options *options = target;
+
+    (void)value;
+    options->query.recount = true;
+    return 0;
+}
+
 static int read_socket(void *target, const char *value)
 {
     struct ctl_options *options = target;
@@ -203,6 +213,10 @@ static const struct option_spec check_specs[] = {
     {"quota", 0, "LIMIT", QUOTA_OPTIONS_LIMIT, "the limit to check against", .read = read_quota},
 };
 
+static const struct option_spec explain_specs[] = {
+    {"recount", 0, NULL, NULL, "count the messages, whatever that costs", .read = read_recount},
+};
+
 static const struct option_spec report_specs[] = {
     {"sort", 0, "percent|bytes|messages", "percent, bytes or messages",
      "what to sort by (default: percent)", .read = read_sort},
@@ -229,6 +243,7 @@ static const struct option_spec stats_specs[] = {
 enum {
     GROUP_GENERAL,
     GROUP_CHECK,
+    GROUP_EXPLAIN,
     GROUP_REPORT,
     GROUP_STATS,
     GROUP_SOCKET,
@@ -246,6 +261,7 @@ static void make_groups(struct ctl_options *options, struct option_group groups[
 {
     groups[GROUP_GENERAL] = GROUP(general_specs, options);
     groups[GROUP_CHECK] = GROUP(check_specs, options);
+    groups[GROUP_EXPLAIN] = GROUP(explain_specs, options);
     groups[GROUP_REPORT] = GROUP(report_specs, options);
     groups[GROUP_STATS] = GROUP(stats_specs, options);
     groups[GROUP_SOCKET] = GROUP(socket_specs, options);
@@ -269,15 +285,19 @@ static int check_together(const struct ctl_options *options, const struct option
                           char *error)
 {
     const struct option_spec *check = options_table_given(&groups[GROUP_CHECK]);
+    const struct option_spec *explain = options_table_given(&groups[GROUP_EXPLAIN]);
     const struct option_spec *report = options_table_given(&groups[GROUP_REPORT]);
     const struct option_spec *stats = options_table_given(&groups[GROUP_STATS]);
     const struct option_spec *socket = options_table_given(&groups[GROUP_SOCKET]);
     const struct option_spec *quota = options_table_given(&groups[GROUP_QUOTA]);
+    bool explains = options->query.type == REQUEST_EXPLAIN;
 
     if (report && options->action != CTL_REPORT)
         return options_fail(error, "--%s needs the command report", report->name);
-    if (check && options->query.type != REQUEST_CHECK)
-        return options_fail(error, "--%s needs the command check", check->name);
+    if (check && options->query.type != REQUEST_CHECK && !explains)
+        return options_fail(error, "--%s needs the command check or explain", check->name);
+    if (explain && !explains)
+        return options_fail(error, "--%s needs the command explain", explain->name);
     if (stats && options->query.type != REQUEST_STATS)
         return options_fail(error, "--%s needs the command stats", stats->name);
     if (options->action == CTL_REPORT)
@@ -288,7 +308,7 @@ static int check_together(const struct ctl_options *options, const struct option
     if (options->direct && socket)
         return options_fail(error, "--%s is for the service and cannot be used with --direct",
                             socket->name);
-    if (!options->direct && options->config_path)
+    if (!options->direct && !explains && options->config_path)
         return options_fail(error, "--config needs --direct: the service has its own options");
     if (!options->direct && quota)
         return options_fail(error, "--%s needs --direct: the service has its own options",
@@ -357,17 +377,19 @@ static int take_words(struct ctl_options *options, char **words, size_t count, c
     struct ctl_query query;
 
     if (count == 0)
-        return options_fail(error, "a command is missing: check, usage, report, ping or "
+        return options_fail(error, "a command is missing: check, usage, explain, report, ping or "
                                    "stats; --help tells more");
     if (strcmp(words[0], "report") == 0)
         return take_scope(options, words + 1, count - 1, error);
     if (ctl_query_from_verb(words[0], &query) < 0)
-        return options_fail(
-            error, "\"%s\" is not a command; the commands are check, usage, report, ping and stats",
-            words[0]);
+        return options_fail(error,
+                            "\"%s\" is not a command; the commands are check, usage, explain, "
+                            "report, ping and stats",
+                            words[0]);
     query.have_size = options->query.have_size;
     query.size_bytes = options->query.size_bytes;
     query.quota = options->query.quota;
+    query.recount = options->query.recount;
     options->query = query;
     options->targets = words + 1;
     options->targets_count = count - 1;
@@ -403,9 +425,20 @@ int ctl_options_parse(int argc, char **argv, struct ctl_options *ret, char *erro
         r = check_scope(&options, error);
     if (r < 0)
         return r;
+    /* Another socket may be that of a service with any options. */
+    options.compares = options.query.type == REQUEST_EXPLAIN && !options.direct &&
+                       (options.config_path || (geteuid() == 0 && !options.socket_path));
     *ret = options;
     options = (struct ctl_options){};
     return 0;
+}
+
+int ctl_options_read_config(struct ctl_options *options, char *error)
+{
+    struct option_group groups[GROUPS_COUNT];
+
+    make_groups(options, groups);
+    return options_read_quota(options->config_path, &groups[GROUP_QUOTA], error);
 }
 
 void ctl_options_deinit(struct ctl_options *options)
@@ -430,6 +463,7 @@ void ctl_options_print_help(void)
          "Commands:\n"
          "  check TARGET...                 would a message fit?\n"
          "  usage TARGET...                 how full is the mailbox?\n"
+         "  explain TARGET...               how does the answer to check come about?\n"
          "  report [DOMAIN|DIR]...          how full is each mailbox? Needs no service\n"
          "  ping                            does the service answer?\n"
          "  stats                           what the service has counted since its start\n"
@@ -437,8 +471,10 @@ void ctl_options_print_help(void)
          "\n"
          "Options:");
     options_table_print(&groups[GROUP_GENERAL], 1);
-    puts("\nOptions of check:");
+    puts("\nOptions of check and explain:");
     options_table_print(&groups[GROUP_CHECK], 1);
+    puts("\nOptions of explain:");
+    options_table_print(&groups[GROUP_EXPLAIN], 1);
     puts("\nOptions of report:");
     options_table_print(&groups[GROUP_REPORT], 1);
     puts("\nOptions of stats:");

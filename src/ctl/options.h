@@ -51,6 +51,7 @@ struct ctl_options {
     enum screen_colour colour;
 
     bool direct;       /* also for a report */
+    bool compares;     /* explanations of the service are compared with direct ones */
     char *config_path; /* NULL: not given */
     char *socket_path; /* NULL: not given */
     uint64_t timeout_usec;
@@ -64,6 +65,12 @@ struct ctl_options {
  */
 int ctl_options_parse(int argc, char **argv, struct ctl_options *ret, char *error);
 void ctl_options_deinit(struct ctl_options *options);
+
+/*
+ * Reads the configuration file to compare. Returns 0, or a negative errno with a line for people in
+ * error[0..OPTIONS_ERROR_BYTES_MAX).
+ */
+int ctl_options_read_config(struct ctl_options *options, char *error);
 
 /* Prints the help. */
 void ctl_options_print_help(void);

@@ -18,6 +18,7 @@ struct ctl_query {
     bool have_size;
     uint64_t size_bytes;
     const char *quota; /* as it was given; NULL: not given */
+    bool recount;      /* for explain */
 };
 
 /* Returns 0 and the query of the verb, or -EINVAL if there is none. */

@@ -122,7 +122,8 @@ static void add_reply(struct report *report, const char *target, const struct re
 static void look_at(struct report *report, const struct item *item)
 {
     static const struct target_terms terms = {};
-    char target[ADDRESS_TEXT_MAX + 1], text[PATH_MAX];
+    char text[ADDRESS_TEXT_MAX + 1];
+    const char *target = item->path;
     struct address address;
     struct reply reply;
     size_t candidate;
@@ -131,15 +132,16 @@ static void look_at(struct report *report, const struct item *item)
 
     if (name == REPORT_NAME_NONE)
         return;
-    if (name == REPORT_NAME_ADDRESS)
-        address_write(&address, target);
-    (void)strcpy(text, name == REPORT_NAME_ADDRESS ? target : item->path);
-    r = direct_look(report->direct, &terms, true, text, &candidate, &reply);
+    if (name == REPORT_NAME_ADDRESS) {
+        address_write(&address, text);
+        target = text;
+    }
+    r = direct_look(report->direct, &terms, true, target, &candidate, &reply);
     if (r == -ENOTDIR)
         return; /* nothing is there */
     if (name == REPORT_NAME_ADDRESS && candidate != item->template)
         return; /* another template leads to the mailbox of that address */
-    add_reply(report, name == REPORT_NAME_ADDRESS ? target : item->path, &reply);
+    add_reply(report, target, &reply);
 }
 
 /* Returns the next item, which the caller frees, or NULL at the end. */

@@ -9,12 +9,10 @@
 static const struct {
     const char *word;
     enum request_type type;
-    bool has_target;
+    size_t pairs_count; /* that may come before its target; 0: it has no target */
 } verbs[] = {
-    {"usage", REQUEST_USAGE, true},
-    {"check", REQUEST_CHECK, true},
-    {"ping", REQUEST_PING, false},
-    {"stats", REQUEST_STATS, false},
+    {"usage", REQUEST_USAGE, 2}, {"check", REQUEST_CHECK, 2}, {"explain", REQUEST_EXPLAIN, 3},
+    {"ping", REQUEST_PING, 0},   {"stats", REQUEST_STATS, 0},
 };
 
 ssize_t request_find_end(const char *buffer, size_t length, bool end)
@@ -72,6 +70,12 @@ static enum reason parse_quota(const char *value, size_t length, struct request 
     return size_parse_limit(value, length, &request->limit) < 0 ? REASON_BAD_VALUE : REASON_NONE;
 }
 
+static enum reason parse_recount(const char *value, size_t length, struct request *request)
+{
+    request->recount = length == 3 && memcmp(value, "yes", length) == 0;
+    return length == 0 || request->recount ? REASON_NONE : REASON_BAD_VALUE;
+}
+
 static const struct {
     const char *key;
     enum reason (*parse)(const char *value, size_t length, struct request *request);
@@ -80,44 +84,45 @@ static const struct {
     {"size", parse_size, "size= takes a number of bytes"},
     {"quota", parse_quota,
      "quota= takes SIZE, SIZE,NNNC or NNNC, where SIZE is in bytes or followed by K, M, G or T"},
+    {"recount", parse_recount, "recount= takes yes"},
 };
 
 #define PAIRS_COUNT (sizeof(pairs) / sizeof(pairs[0]))
 
-/* Returns the place of the key text[0..length) in pairs, or PAIRS_COUNT if it is none of them. */
-static size_t find_pair(const char *text, size_t length)
+/* Returns the place of the key text[0..length) in pairs, or count if it is none of the first. */
+static size_t find_pair(const char *text, size_t length, size_t count)
 {
     size_t i = 0;
 
-    while (i < PAIRS_COUNT &&
-           (strlen(pairs[i].key) != length || memcmp(pairs[i].key, text, length) != 0))
+    while (i < count && (strlen(pairs[i].key) != length || memcmp(pairs[i].key, text, length) != 0))
         i++;
     return i;
 }
 
 /*
- * Parses the pairs before the target. What looks like a pair but is the last word of the line, has
- * an unknown key and an `@`, is repeated, or follows all pairs that there are, begins the target: a
- * strange address (prvs=1a2b=joe@example.org) stays one, and no sender can change the pairs before
- * it.
+ * Parses the pairs before the target, of which there may be count. What looks like a pair but is
+ * the last word of the line, has an unknown key and an `@`, is repeated, or follows all pairs that
+ * there are, begins the target: a strange address (prvs=1a2b=joe@example.org) stays one, and no
+ * sender can change the pairs before it.
  */
-static enum reason take_pairs(char **text, struct request *request, const char **ret_text)
+static enum reason take_pairs(char **text, size_t count, struct request *request,
+                              const char **ret_text)
 {
     bool given[PAIRS_COUNT] = {};
 
-    for (size_t taken = 0; taken < PAIRS_COUNT; taken++) {
+    for (size_t taken = 0; taken < count; taken++) {
         size_t word = strcspn(*text, " ");
         size_t key = letters(*text, word);
-        size_t i = find_pair(*text, key);
+        size_t i = find_pair(*text, key, count);
         enum reason reason;
 
         if (key == 0 || (*text)[key] != '=' || (*text)[word] == '\0')
             return REASON_NONE;
-        if (i == PAIRS_COUNT && !memchr(*text, '@', word)) {
-            *ret_text = "the keys before the target are size= and quota=";
+        if (i == count && !memchr(*text, '@', word)) {
+            *ret_text = "the keys before the target are size= and quota=, and recount= of explain";
             return REASON_BAD_REQUEST;
         }
-        if (i == PAIRS_COUNT || given[i])
+        if (i == count || given[i])
             return REASON_NONE;
         given[i] = true;
         *ret_text = pairs[i].accepted;
@@ -129,9 +134,10 @@ static enum reason take_pairs(char **text, struct request *request, const char *
     return REASON_NONE;
 }
 
-static enum reason parse_target(char *text, struct request *request, const char **ret_text)
+static enum reason parse_target(char *text, size_t pairs_count, struct request *request,
+                                const char **ret_text)
 {
-    enum reason reason = take_pairs(&text, request, ret_text);
+    enum reason reason = take_pairs(&text, pairs_count, request, ret_text);
 
     if (reason != REASON_NONE)
         return reason;
@@ -162,7 +168,7 @@ enum reason request_parse(char *line, size_t length, struct request *ret, const 
         return REASON_NONE;
     }
     if (ret->type == REQUEST_PATH) {
-        *ret_text = "a request is an absolute path, or one of usage, check, ping, stats";
+        *ret_text = "a request is an absolute path, or one of usage, check, explain, ping, stats";
         return REASON_BAD_REQUEST;
     }
     word = letters(line, length);
@@ -173,8 +179,8 @@ enum reason request_parse(char *line, size_t length, struct request *ret, const 
         if (word != strlen(verbs[i].word) || memcmp(line, verbs[i].word, word) != 0)
             continue;
         request.type = verbs[i].type;
-        if (verbs[i].has_target) {
-            reason = parse_target(rest, &request, ret_text);
+        if (verbs[i].pairs_count > 0) {
+            reason = parse_target(rest, verbs[i].pairs_count, &request, ret_text);
         } else if (*rest != '\0') {
             *ret_text = "ping and stats take no arguments";
             reason = REASON_BAD_REQUEST;
@@ -183,6 +189,18 @@ enum reason request_parse(char *line, size_t length, struct request *ret, const 
             *ret = request;
         return reason;
     }
-    *ret_text = "the verbs are usage, check, ping and stats";
+    *ret_text = "the verbs are usage, check, explain, ping and stats";
     return REASON_BAD_REQUEST;
+}
+
+struct target_terms request_terms(const struct request *request)
+{
+    return (struct target_terms){
+        .size_bytes = request->size_bytes,
+        .verdict_alone = request->type == REQUEST_CHECK || request->type == REQUEST_EXPLAIN ||
+                         request->type == REQUEST_POLICY,
+        .have_limit = request->have_limit,
+        .limit = request->limit,
+        .internal_address = request->type == REQUEST_POLICY,
+    };
 }

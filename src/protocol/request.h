@@ -12,14 +12,16 @@
 
 #include "quota/reason.h"
 #include "quota/size.h"
+#include "quota/target.h"
 
 /* The longest request, without its LF. */
 #define REQUEST_BYTES_MAX 8192
 
 enum request_type {
-    REQUEST_PATH,  /* the line is a mailbox's path; the answer is a number */
-    REQUEST_USAGE, /* `usage TARGET` */
-    REQUEST_CHECK, /* `check TARGET` */
+    REQUEST_PATH,    /* the line is a mailbox's path; the answer is a number */
+    REQUEST_USAGE,   /* `usage TARGET` */
+    REQUEST_CHECK,   /* `check TARGET` */
+    REQUEST_EXPLAIN, /* `explain TARGET`: how the reply to `check` comes about */
     REQUEST_PING,
     REQUEST_STATS,
     REQUEST_POLICY, /* of Postfix (policy.h) */
@@ -31,6 +33,7 @@ struct request {
     uint64_t size_bytes;      /* of the message that is to fit; 0: unknown */
     bool have_limit;          /* it has quota= */
     struct quota_limit limit; /* of quota= */
+    bool recount;             /* it has recount=yes */
 };
 
 /*
@@ -54,3 +57,6 @@ bool request_wants_pairs(const char *line, size_t length);
  * type if with a line of pairs.
  */
 enum reason request_parse(char *line, size_t length, struct request *ret, const char **ret_text);
+
+/* Returns what a request brings beside its target. */
+struct target_terms request_terms(const struct request *request);

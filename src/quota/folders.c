@@ -43,19 +43,21 @@ bool folder_pattern_matches(const char *pattern, const char *name)
     return pattern[strspn(pattern, "*")] == '\0';
 }
 
-static bool is_excluded(const struct maildir_options *options, const char *name)
+const char *folder_excluded_by(const struct maildir_options *options, const char *path)
 {
+    bool has_dot = options->layout == MAILDIR_LAYOUT_MAILDIRPP && *path == '.';
+
     for (size_t i = 0; i < options->exclude_folders_count; i++)
-        if (folder_pattern_matches(options->exclude_folders[i], name))
-            return true;
-    return false;
+        if (folder_pattern_matches(options->exclude_folders[i], path + has_dot))
+            return options->exclude_folders[i];
+    return NULL;
 }
 
 /* Adds a folder, as excluded if its name is. */
 static int add_folder(struct folder_list *list, const struct maildir_options *options,
-                      enum folder_kind kind, const char *path, const char *name)
+                      enum folder_kind kind, const char *path)
 {
-    if (is_excluded(options, name))
+    if (folder_excluded_by(options, path))
         kind = kind == FOLDER_COUNTED_LINKED ? FOLDER_EXCLUDED_LINKED : FOLDER_EXCLUDED;
     return folder_list_add(list, kind, path);
 }
@@ -89,7 +91,7 @@ int folders_add_maildirpp(struct entries *entries, int fd, const struct maildir_
             r = type == DT_DIR ? folder_list_add(list, FOLDER_PLAIN, name) : 0;
         else if (type == DT_DIR || type == DT_LNK)
             r = add_folder(list, options, type == DT_DIR ? FOLDER_COUNTED : FOLDER_COUNTED_LINKED,
-                           name, name + 1);
+                           name);
         if (r < 0)
             return r;
     }
@@ -175,7 +177,7 @@ static int search_entry(struct search *search, const char *entry)
     (void)stpcpy(path, folder_entry_path(entry)); /* the queue may move as it grows */
     fd =
         maildir_access_directory(search->access, search->access->fd, path, path, O_RDONLY, &linked);
-    if (fd == -ENOENT && is_excluded(search->options, path))
+    if (fd == -ENOENT && folder_excluded_by(search->options, path))
         *search->access->count = before; /* it is excluded anyway */
     if (fd == -ENOENT || (fd == -EACCES && search->strays))
         return 0;
@@ -187,8 +189,7 @@ static int search_entry(struct search *search, const char *entry)
     if (is_folder < 0)
         return is_folder == -EACCES && search->strays ? 0 : is_folder;
     if (is_folder)
-        r = add_folder(search->list, search->options, search->strays ? FOLDER_STRAY : kind, path,
-                       path);
+        r = add_folder(search->list, search->options, search->strays ? FOLDER_STRAY : kind, path);
     if (r < 0 || (search->strays && !is_folder))
         return r;
     return search_directory(search, path, linked, fd);

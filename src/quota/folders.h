@@ -25,6 +25,12 @@
 bool folder_pattern_matches(const char *pattern, const char *name);
 
 /*
+ * Returns the first pattern that excludes the folder at path (from the mailbox on), the options'
+ * own, or NULL.
+ */
+const char *folder_excluded_by(const struct maildir_options *options, const char *path);
+
+/*
  * Each of these adds folders to the list, including excluded ones, with their kind. fd is open on
  * the mailbox for reading, at its beginning. They return 0, -E2BIG for too many directories,
  * -ENOMEM, or the negative errno of reading a directory.

@@ -19,6 +19,11 @@ _Static_assert(LIMITS_FILE_BYTES_MAX < UINT32_MAX, "an offset in the text has 32
 /* What ends a key, instead of a NUL and its value, that is unusable. No key holds a control. */
 #define UNUSABLE '\n'
 
+struct key {
+    uint32_t offset; /* in the text */
+    uint32_t line;
+};
+
 /*
  * The text is that of the file, compacted: for each entry the key in lower case and the value, each
  * followed by a NUL; or the key and UNUSABLE; and a NUL at the end. A value stays text, which is
@@ -28,8 +33,9 @@ struct limits {
     char *text;
     size_t text_length;
     size_t count;      /* of limits */
-    uint32_t *keys;    /* where each begins in the text, sorted; of equal ones the first is first */
+    struct key *keys;  /* sorted; of equal ones the first is first */
     size_t keys_count; /* usable or not */
+    size_t keys_room;
     struct limits_faults faults;
 };
 
@@ -155,25 +161,52 @@ static void append_compacted(struct limits *limits, const char *part, size_t len
     limits->text[limits->text_length++] = end;
 }
 
-static void add_entry(struct limits *limits, struct lsearch_entry *entry)
+/* Makes room for keys[0..count). Returns 0 or -ENOMEM. */
+static int keys_resize(struct limits *limits, size_t count)
+{
+    struct key *keys = reallocarray(limits->keys, count, sizeof(*keys));
+
+    if (!keys)
+        return -ENOMEM;
+    limits->keys = keys;
+    limits->keys_room = count;
+    return 0;
+}
+
+/* Adds the key that begins at the end of the text. */
+static int add_key(struct limits *limits, size_t line)
+{
+    if (limits->keys_count == limits->keys_room &&
+        keys_resize(limits, limits->keys_room > 0 ? limits->keys_room * 2 : 64) < 0)
+        return -ENOMEM;
+    limits->keys[limits->keys_count++] = (struct key){
+        .offset = (uint32_t)limits->text_length,
+        .line = (uint32_t)line,
+    };
+    return 0;
+}
+
+static int add_entry(struct limits *limits, struct lsearch_entry *entry)
 {
     bool is_usable;
 
     if (!check_key(limits, entry))
-        return;
+        return 0;
+    if (add_key(limits, entry->line) < 0)
+        return -ENOMEM;
     entry->value_length = squeeze_spaces(entry->value, entry->value_length);
     is_usable = check_value(limits, entry);
     ascii_lower(entry->key, entry->key_length);
     append_compacted(limits, entry->key, entry->key_length, is_usable ? '\0' : UNUSABLE);
-    limits->keys_count++;
     if (!is_usable)
-        return;
+        return 0;
     append_compacted(limits, entry->value, entry->value_length, '\0');
     limits->count++;
+    return 0;
 }
 
-/* Reads, checks and compacts all entries of limits->text. */
-static void limits_parse(struct limits *limits, size_t length)
+/* Reads, checks and compacts all entries of limits->text. Returns 0 or -ENOMEM. */
+static int limits_parse(struct limits *limits, size_t length)
 {
     size_t mark = utf8_byte_order_mark(limits->text, length);
     struct lsearch lsearch = lsearch_begin(limits->text + mark, length - mark);
@@ -183,15 +216,17 @@ static void limits_parse(struct limits *limits, size_t length)
     int r;
 
     while ((r = lsearch_next(&lsearch, &entry, &why)) != 0) {
-        if (r > 0)
-            add_entry(limits, &entry);
-        else
+        if (r < 0)
             add_fault(limits, entry.line, "%s", why);
+        else if (add_entry(limits, &entry) < 0)
+            return -ENOMEM;
     }
     limits->text[limits->text_length] = '\0';
     smaller = realloc(limits->text, limits->text_length + 1);
     if (smaller)
         limits->text = smaller;
+    (void)keys_resize(limits, limits->keys_count + 1); /* what is left over may stay */
+    return 0;
 }
 
 /* Compares two keys, each of which ends with NUL or UNUSABLE. Returns as strcmp(3). */
@@ -207,30 +242,12 @@ static int compare_keys(const char *a, const char *b)
 }
 
 /* For qsort_r(3). */
-static int compare_offsets(const void *a, const void *b, void *text)
+static int order_of_keys(const void *a, const void *b, void *text)
 {
-    uint32_t left = *(const uint32_t *)a, right = *(const uint32_t *)b;
+    uint32_t left = ((const struct key *)a)->offset, right = ((const struct key *)b)->offset;
     int order = compare_keys((const char *)text + left, (const char *)text + right);
 
     return order != 0 ? order : left < right ? -1 : left > right;
-}
-
-/* Sorts the keys in the text. */
-static int limits_sort(struct limits *limits)
-{
-    size_t i = 0;
-
-    limits->keys = calloc(limits->keys_count + 1, sizeof(*limits->keys));
-    if (!limits->keys)
-        return -ENOMEM;
-    for (size_t offset = 0; offset < limits->text_length; i++) {
-        limits->keys[i] = (uint32_t)offset;
-        offset += strcspn(limits->text + offset, (const char[]){UNUSABLE, '\0'}) + 1;
-        if (limits->text[offset - 1] == '\0')
-            offset += strlen(limits->text + offset) + 1;
-    }
-    qsort_r(limits->keys, limits->keys_count, sizeof(*limits->keys), compare_offsets, limits->text);
-    return 0;
 }
 
 int limits_load(const char *path, struct limits **ret, char error[static LIMITS_ERROR_BYTES_MAX])
@@ -245,10 +262,9 @@ int limits_load(const char *path, struct limits **ret, char error[static LIMITS_
     r = file_read(path, LIMITS_FILE_BYTES_MAX, &limits->text, &length, error);
     if (r < 0)
         return r;
-    limits_parse(limits, length);
-    r = limits_sort(limits);
-    if (r < 0)
-        return fail_errno(error, -r, "cannot be held in memory");
+    if (limits_parse(limits, length) < 0)
+        return fail_errno(error, ENOMEM, "cannot be held in memory");
+    qsort_r(limits->keys, limits->keys_count, sizeof(*limits->keys), order_of_keys, limits->text);
     *ret = steal_pointer(&limits);
     return 0;
 }
@@ -293,7 +309,7 @@ static size_t find_key(const struct limits *limits, const char *key)
     while (low < high) {
         size_t middle = low + (high - low) / 2;
 
-        if (compare_keys(limits->text + limits->keys[middle], key) < 0)
+        if (compare_keys(limits->text + limits->keys[middle].offset, key) < 0)
             low = middle + 1;
         else
             high = middle;
@@ -301,47 +317,48 @@ static size_t find_key(const struct limits *limits, const char *key)
     return low;
 }
 
-static enum limits_answer lookup_key(const struct limits *limits, const char *key,
-                                     struct quota_limit *ret)
+static enum limits_answer lookup_key(const struct limits *limits, enum limits_key kind,
+                                     const char *key, struct limits_entry *ret)
 {
     size_t i = find_key(limits, key);
     const char *end;
 
-    if (i == limits->keys_count || compare_keys(limits->text + limits->keys[i], key) != 0)
+    if (i == limits->keys_count || compare_keys(limits->text + limits->keys[i].offset, key) != 0)
         return LIMITS_NONE;
-    end = limits->text + limits->keys[i] + strlen(key);
+    *ret = (struct limits_entry){.key = kind, .line = limits->keys[i].line};
+    end = limits->text + limits->keys[i].offset + strlen(key);
     if (*end == UNUSABLE)
         return LIMITS_UNUSABLE;
     /* It was checked when it was loaded. */
-    (void)size_parse_limit(end + 1, strlen(end + 1), ret);
+    (void)size_parse_limit(end + 1, strlen(end + 1), &ret->limit);
     return LIMITS_FOUND;
 }
 
 enum limits_answer limits_lookup(const struct limits *limits, const struct address *address,
-                                 struct quota_limit *ret)
+                                 struct limits_entry *ret)
 {
     char any[sizeof("*@") + ADDRESS_DOMAIN_MAX] = "*@";
     enum limits_answer answer = limits_lookup_exact(limits, address, ret);
 
     (void)strcpy(any + 2, address_domain(address));
     if (answer == LIMITS_NONE)
-        answer = lookup_key(limits, any, ret);
+        answer = lookup_key(limits, LIMITS_KEY_ANY, any, ret);
     if (answer == LIMITS_NONE)
-        answer = lookup_key(limits, any + 2, ret);
+        answer = lookup_key(limits, LIMITS_KEY_DOMAIN, any + 2, ret);
     if (answer == LIMITS_NONE)
         answer = limits_lookup_default(limits, ret);
     return answer;
 }
 
 enum limits_answer limits_lookup_exact(const struct limits *limits, const struct address *address,
-                                       struct quota_limit *ret)
+                                       struct limits_entry *ret)
 {
-    return lookup_key(limits, address->text, ret);
+    return lookup_key(limits, LIMITS_KEY_ADDRESS, address->text, ret);
 }
 
-enum limits_answer limits_lookup_default(const struct limits *limits, struct quota_limit *ret)
+enum limits_answer limits_lookup_default(const struct limits *limits, struct limits_entry *ret)
 {
-    return lookup_key(limits, "*", ret);
+    return lookup_key(limits, LIMITS_KEY_DEFAULT, "*", ret);
 }
 
 size_t limits_count(const struct limits *limits)

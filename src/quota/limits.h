@@ -63,6 +63,21 @@ enum limits_answer {
     LIMITS_UNUSABLE, /* the key is there, but its limit cannot be read: there is none */
 };
 
+/* Which of its keys an address was found by; they are looked up in this order. */
+enum limits_key {
+    LIMITS_KEY_ADDRESS,
+    LIMITS_KEY_ANY,     /* *@domain */
+    LIMITS_KEY_DOMAIN,  /* domain */
+    LIMITS_KEY_DEFAULT, /* * */
+};
+
+/* An entry of the file. */
+struct limits_entry {
+    struct quota_limit limit; /* if it is usable */
+    enum limits_key key;
+    uint32_t line; /* of its key, from 1 */
+};
+
 /*
  * Reads the limits file at path. Returns 0 and the limits, which the caller releases with
  * limits_free(), or, with a text for people in error and *ret untouched,
@@ -89,17 +104,17 @@ void limits_say_faults(const struct limits *limits, const char *path,
 
 /*
  * Looks up, in this order, the address, `*@` and its domain, the domain, and `*`. Returns the
- * answer for the first key that there is, and if it is LIMITS_FOUND the limit in *ret.
+ * answer for the first key that there is, and unless it is LIMITS_NONE the entry in *ret.
  */
 enum limits_answer limits_lookup(const struct limits *limits, const struct address *address,
-                                 struct quota_limit *ret);
+                                 struct limits_entry *ret);
 
 /* As limits_lookup(), for the address alone. */
 enum limits_answer limits_lookup_exact(const struct limits *limits, const struct address *address,
-                                       struct quota_limit *ret);
+                                       struct limits_entry *ret);
 
 /* As limits_lookup(), for `*` alone, where there is no address. */
-enum limits_answer limits_lookup_default(const struct limits *limits, struct quota_limit *ret);
+enum limits_answer limits_lookup_default(const struct limits *limits, struct limits_entry *ret);
 
 /* Returns the number of limits, including those that an equal key above hides. */
 size_t limits_count(const struct limits *limits);

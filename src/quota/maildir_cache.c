@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "quota/size.h"
 #include "system/cleanup.h"
 #include "system/clock.h"
 
@@ -107,6 +108,27 @@ int maildir_cache_new(const struct folder_list *list, const struct maildir_cache
         carry_over(cached, old);
     *ret = cached;
     return 0;
+}
+
+void maildir_cache_sums(const struct maildir_cache *cached, uint64_t *ret_bytes,
+                        uint64_t *ret_messages)
+{
+    const struct maildir_directory *directory = cached->directories;
+    const char *entry = maildir_cache_entries(cached);
+    bool counts = true; /* the mailbox itself, and then each folder */
+
+    *ret_bytes = *ret_messages = 0;
+    for (size_t i = 0; i <= cached->folders; i++) {
+        for (int part = 0; part < MAILDIR_PARTS; part++, directory++) {
+            *ret_bytes = size_add(*ret_bytes, counts ? directory->bytes : 0);
+            *ret_messages = size_add(*ret_messages, counts ? directory->messages : 0);
+        }
+        if (i == cached->folders)
+            break;
+        counts = folder_entry_kind(entry) == FOLDER_COUNTED ||
+                 folder_entry_kind(entry) == FOLDER_COUNTED_LINKED;
+        entry += folder_entry_size(entry);
+    }
 }
 
 void maildir_cache_free(struct maildir_cache *cached)

@@ -68,5 +68,9 @@ struct maildir_directory *maildir_cache_directories(struct maildir_cache *cached
 void maildir_cache_free(struct maildir_cache *cached);
 DEFINE_FREEP(maildir_cache)
 
+/* Adds up what counts: the mailbox and its folders, without those of another layout. */
+void maildir_cache_sums(const struct maildir_cache *cached, uint64_t *ret_bytes,
+                        uint64_t *ret_messages);
+
 /* Returns how many bytes it takes, itself included; 0 for NULL. */
 size_t maildir_cache_bytes(const struct maildir_cache *cached);

@@ -13,13 +13,17 @@ static enum reason refuse(enum reason reason, const char *why, const char **ret_
 }
 
 /* Sets the limit of the limits file, which outranks all but the request. */
-static void set_limit(struct mailbox_policy *policy, const struct target_limit *found)
+static void set_limit(struct target *target, const struct target_limit *found)
 {
+    struct mailbox_policy *policy = &target->policy;
+    bool is_found = found->answer == LIMITS_FOUND;
+
+    target->file_limit = *found;
     if (policy->limit_from == LIMIT_SOURCE_REQUEST)
         return;
-    policy->have_limit = found->is_found;
-    policy->limit = found->limit;
-    policy->limit_from = found->is_found ? LIMIT_SOURCE_FILE : LIMIT_SOURCE_NONE;
+    policy->have_limit = is_found;
+    policy->limit = is_found ? found->entry.limit : (struct quota_limit){};
+    policy->limit_from = is_found ? LIMIT_SOURCE_FILE : LIMIT_SOURCE_NONE;
 }
 
 /* Looks up the address, whole and without its extension. */
@@ -28,16 +32,16 @@ static void look_up(struct target *target, const struct limits *limits)
     struct target_limit whole = {}, *base_limit = &target->base_limit;
     struct address base;
 
-    whole.is_found = limits_lookup(limits, &target->address, &whole.limit) == LIMITS_FOUND;
-    set_limit(&target->policy, &whole);
+    whole.answer = limits_lookup(limits, &target->address, &whole.entry);
+    set_limit(target, &whole);
     if (!target->had_extension)
         return;
     base = target->address;
     (void)address_drop_extension(&base);
-    if (limits_lookup_exact(limits, &target->address, &base_limit->limit) != LIMITS_NONE)
+    if (whole.answer != LIMITS_NONE && whole.entry.key == LIMITS_KEY_ADDRESS)
         *base_limit = whole;
     else
-        base_limit->is_found = limits_lookup(limits, &base, &base_limit->limit) == LIMITS_FOUND;
+        base_limit->answer = limits_lookup(limits, &base, &base_limit->entry);
 }
 
 static enum reason begin_address(struct target *target, const struct quota_settings *settings,
@@ -69,8 +73,7 @@ static bool find_address(const struct quota_settings *settings, const char *path
     return false;
 }
 
-/* As find_address(), for the mailbox at path or the one that path may be a folder of. */
-static bool find_owner(const struct quota_settings *settings, char *path, struct address *ret)
+bool target_owner(const struct quota_settings *settings, char *path, struct address *ret)
 {
     char *slash = strrchr(path, '/');
     bool is_found = find_address(settings, path, ret);
@@ -93,17 +96,21 @@ static void begin_path(struct target *target, const struct quota_settings *setti
     mailbox_normalise_path(path);
     if (!limits)
         return;
-    if (find_owner(settings, path, &address)) {
-        found.is_found = limits_lookup(limits, &address, &found.limit) == LIMITS_FOUND;
-        set_limit(policy, &found);
+    if (target_owner(settings, path, &address)) {
+        found.answer = limits_lookup(limits, &address, &found.entry);
+        set_limit(target, &found);
         return;
     }
     /*
      * Nobody can tell whose limit is meant: what holds for everybody comes after what the mailbox
      * says of itself, so that no one with more is called full.
      */
-    if (limits_lookup_default(limits, &policy->default_limit) == LIMITS_FOUND)
-        policy->default_from = LIMIT_SOURCE_FILE;
+    found.answer = limits_lookup_default(limits, &found.entry);
+    target->file_limit = found;
+    if (found.answer != LIMITS_FOUND)
+        return;
+    policy->default_limit = found.entry.limit;
+    policy->default_from = LIMIT_SOURCE_FILE;
 }
 
 enum reason target_begin(struct target *target, const struct quota_settings *settings,
@@ -119,6 +126,7 @@ enum reason target_begin(struct target *target, const struct quota_settings *set
     target->address.local_length = 0;
     target->candidate = 0;
     target->had_extension = false;
+    target->file_limit = (struct target_limit){};
     target->base_limit = (struct target_limit){};
     target->policy = (struct mailbox_policy){
         .have_limit = terms->have_limit,
@@ -166,7 +174,7 @@ enum reason target_path(struct target *target, const struct quota_settings *sett
     for (;; target->candidate++) {
         if (target->candidate >= settings->templates_count &&
             address_drop_extension(&target->address))
-            set_limit(&target->policy, &target->base_limit);
+            set_limit(target, &target->base_limit);
         if (expand(target, settings, target->candidate, path) == 0)
             return REASON_NONE;
         if (is_last(target, settings))

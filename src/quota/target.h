@@ -30,14 +30,15 @@
 
 /* What the limits file says. */
 struct target_limit {
-    bool is_found;
-    struct quota_limit limit;
+    enum limits_answer answer;
+    struct limits_entry entry; /* unless that is LIMITS_NONE */
 };
 
 struct target {
     struct mailbox_policy policy;
     struct address address;         /* as it is spelled now; local_length is 0 for a path */
     bool had_extension;             /* the address, so that there are two spellings */
+    struct target_limit file_limit; /* of the address as it is spelled now, or for a path */
     struct target_limit base_limit; /* of the address without its extension */
     size_t candidate;               /* which of the address's mailboxes is looked at */
 };
@@ -72,6 +73,12 @@ struct target_decision {
 enum reason target_begin(struct target *target, const struct quota_settings *settings,
                          const struct limits *limits, const struct target_terms *terms, char *text,
                          const char **ret_why);
+
+/*
+ * Finds the address that a normalised path stands for: the one whose mailbox it is, or may be a
+ * folder of. The path is the same again afterwards. Returns whether there is one.
+ */
+bool target_owner(const struct quota_settings *settings, char *path, struct address *ret);
 
 /* Returns whether the target is a path. */
 bool target_is_path(const struct target *target);

@@ -151,9 +151,9 @@ static ssize_t send_some(const struct connection *connection, const char *bytes,
 }
 
 /* Sends the reply, and keeps what the socket does not take at once. */
-static void send_reply(struct connection *connection, const struct reply *reply)
+static void send_reply(struct connection *connection, const char *reply, size_t length)
 {
-    ssize_t n = send_some(connection, reply->bytes, reply->length);
+    ssize_t n = send_some(connection, reply, length);
     int r;
 
     if (n < 0) {
@@ -164,18 +164,18 @@ static void send_reply(struct connection *connection, const struct reply *reply)
         connection_close(connection);
         return;
     }
-    if ((size_t)n == reply->length) {
+    if ((size_t)n == length) {
         finish(connection);
         return;
     }
-    connection->output_length = reply->length - (size_t)n;
+    connection->output_length = length - (size_t)n;
     connection->output = malloc(connection->output_length);
     if (!connection->output) {
         lose(connection, -ENOMEM);
         return;
     }
     connection->written = 0;
-    memcpy(connection->output, reply->bytes + n, connection->output_length);
+    memcpy(connection->output, reply + n, connection->output_length);
     r = wait_for_client(connection, WRITING, EPOLLOUT);
     if (r < 0)
         lose(connection, r);
@@ -197,9 +197,9 @@ static void send_rest(struct connection *connection)
     finish(connection);
 }
 
-void connection_on_query_done(struct query *query, const struct reply *reply)
+void connection_on_query_done(struct query *query, const char *reply, size_t length)
 {
-    send_reply(container_of(query, struct connection, query), reply);
+    send_reply(container_of(query, struct connection, query), reply, length);
 }
 
 static void refuse(struct connection *connection, const char *input, size_t length,

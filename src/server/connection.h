@@ -99,4 +99,4 @@ void connection_give_up(struct connection *connection, enum reason reason, const
 void connection_close(struct connection *connection);
 
 /* Sends the reply to the query of a connection: its done(). */
-void connection_on_query_done(struct query *query, const struct reply *reply);
+void connection_on_query_done(struct query *query, const char *reply, size_t length);

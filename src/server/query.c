@@ -10,6 +10,7 @@
 
 #include "config.h"
 #include "protocol/policy.h"
+#include "server/explainer.h"
 #include "server/lookups.h"
 #include "server/report.h"
 #include "system/cleanup.h"
@@ -19,7 +20,7 @@
 /* Scans that wait for a thread. Each takes a few hundred bytes, and its client a connection. */
 #define QUEUE_MAX 1024
 
-/* Threads for jobs that concern no mailbox: the limits file, and the paths of the options. */
+/* Threads for all but queries of clients: limits file, the paths of the options, explanations. */
 #define ASIDE_THREADS 2
 
 /* Bytes of an invalid request to show in the log. */
@@ -32,6 +33,7 @@ struct query_service {
     struct pool *slow;
     struct pool *aside; /* separate, so that neither mailboxes nor these jobs delay each other */
     struct scanner *scanner;
+    struct explainer *explainer;
     struct limits_store *limits;
     struct report *report;
     struct devices devices;
@@ -93,6 +95,9 @@ static int service_init(sd_event *event, struct query_service *service, size_t c
         return r;
     r = limits_store_new(service->aside, service->journal, settings->quota.limits_path,
                          &service->limits);
+    if (r == 0)
+        r = explainer_new(event, &settings->quota, settings->scan_timeout_usec, service->aside,
+                          service->nowait.cache, &service->explainer);
     if (r < 0)
         return r;
     return scanner_new(event, &scanner_settings, service->fast, service->slow,
@@ -135,6 +140,7 @@ bool query_service_end(struct query_service *service)
         return false;
     if (service->scanner)
         scanner_free(service->scanner);
+    explainer_free(service->explainer);
     limits_store_free(service->limits);
     report_free(service->report);
     cache_free(service->nowait.cache);
@@ -152,6 +158,11 @@ static struct report_entry report_entry(const struct query *query, const char *s
     };
 }
 
+static void done(struct query *query, const struct reply *reply)
+{
+    query->done(query, reply->bytes, reply->length);
+}
+
 static void done_error(struct query_service *service, struct query *query, enum reason reason,
                        const char *text)
 {
@@ -166,7 +177,7 @@ static void done_error(struct query_service *service, struct query *query, enum 
         reply_error(&reply, reason, text);
     service->counters.queries++;
     service->counters.reasons[reason]++;
-    query->done(query, &reply);
+    done(query, &reply);
 }
 
 /*
@@ -230,7 +241,7 @@ static void finish_usage(struct query_service *service, struct query *query, con
     report_answer(service->report, &entry, &decision);
     if (!target_is_path(&query->target))
         note_lookup(service, decision.mailbox, usage->source != USAGE_NONE);
-    query->done(query, &reply);
+    done(query, &reply);
 }
 
 /* The outcome of probing a candidate. */
@@ -354,13 +365,7 @@ static void refuse_recipient(struct query_service *service, struct query *query,
 static bool answer_mailbox(struct query_service *service, struct query *query,
                            const struct request *request)
 {
-    const struct target_terms terms = {
-        .size_bytes = request->size_bytes,
-        .verdict_alone = request->type == REQUEST_CHECK || request->type == REQUEST_POLICY,
-        .have_limit = request->have_limit,
-        .limit = request->limit,
-        .internal_address = request->type == REQUEST_POLICY,
-    };
+    const struct target_terms terms = request_terms(request);
     const char *why;
     enum reason reason;
 
@@ -381,6 +386,36 @@ static bool answer_mailbox(struct query_service *service, struct query *query,
     if (target_is_path(&query->target))
         return probe_or_scan(service, query, request->target) == OUTCOME_DONE;
     return try_candidates(service, query);
+}
+
+static void on_explained(struct explain_waiter *waiter, enum reason reason, const char *reply,
+                         size_t length)
+{
+    struct query *query = container_of(waiter, struct query, explain_waiter);
+    struct query_service *service = waiter->userdata;
+
+    if (reason != REASON_NONE) {
+        done_error(service, query, reason, reason_text_from_errno(-ETIMEDOUT));
+        return;
+    }
+    service->counters.queries++;
+    query->done(query, reply, length);
+}
+
+/* Nothing of an explanation is logged: it says itself all that there is to say. */
+static bool explain(struct query_service *service, struct query *query,
+                    const struct request *request)
+{
+    int r;
+
+    query->explain_waiter = (struct explain_waiter){.done = on_explained, .userdata = service};
+    r = explainer_ask(service->explainer, &query->explain_waiter, request,
+                      limits_store_get(service->limits));
+    if (r == 0)
+        return false;
+    done_error(service, query, reason_from_errno(r),
+               r == -EBUSY ? "another mailbox is being explained" : reason_text_from_errno(r));
+    return true;
 }
 
 static void answer_ping(struct reply *reply)
@@ -431,6 +466,8 @@ bool query_start(struct query_service *service, struct query *query, const struc
         done_error(service, query, REASON_MISCONFIGURED, service->settings->misconfigured);
         return true;
     }
+    if (request->type == REQUEST_EXPLAIN)
+        return explain(service, query, request);
     if (request->target)
         return answer_mailbox(service, query, request);
     service->counters.queries++;
@@ -440,7 +477,7 @@ bool query_start(struct query_service *service, struct query *query, const struc
         answer_ping(&reply);
     else
         answer_stats(service, &reply);
-    query->done(query, &reply);
+    done(query, &reply);
     return true;
 }
 
@@ -489,6 +526,7 @@ void query_lost(struct query_service *service, const struct query *query, int er
 void query_cancel(struct query_service *service, struct query *query)
 {
     scanner_leave(service->scanner, &query->waiter);
+    explainer_leave(&query->explain_waiter);
 }
 
 const struct counters *query_counters(const struct query_service *service)
@@ -503,7 +541,7 @@ unsigned int query_stuck(struct query_service *service)
 
 bool query_is_busy(const struct query_service *service)
 {
-    return scanner_is_busy(service->scanner);
+    return scanner_is_busy(service->scanner) || explainer_is_busy(service->explainer);
 }
 
 struct limits_store *query_limits(const struct query_service *service)

@@ -16,6 +16,7 @@
 #include "protocol/request.h"
 #include "quota/target.h"
 #include "server/counters.h"
+#include "server/explainer.h"
 #include "server/limits_store.h"
 #include "server/lookups.h"
 #include "server/scan.h"
@@ -24,7 +25,7 @@
 struct query;
 
 /* Called once, with the reply, which is valid during the call. It may release the query. */
-typedef void (*query_done_fn)(struct query *query, const struct reply *reply);
+typedef void (*query_done_fn)(struct query *query, const char *reply, size_t length);
 
 /* One query, embedded in its connection. All zeroes is a query that was not started. */
 struct query {
@@ -32,6 +33,7 @@ struct query {
     int peer_fd;        /* set by the caller: the socket, to identify the peer in the journal */
 
     struct scan_waiter waiter;
+    struct explain_waiter explain_waiter;
     enum request_type type;
     uint64_t started_usec;
     struct target target;

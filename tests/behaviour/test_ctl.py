@@ -735,7 +735,7 @@ class CommandLineTest(CtlTestCase):
 
     def test_mistakes(self):
         for words, text in (
-                ((), 'a command is missing: check, usage, report, ping or stats'),
+                ((), 'a command is missing: check, usage, explain, report, ping or stats'),
                 (('chek', '/x'), '"chek" is not a command'),
                 (('check',), 'check needs a target'), (('usage',), 'usage needs a target'),
                 (('ping', '/x'), 'ping takes no target, and so not "/x"'),
@@ -743,7 +743,10 @@ class CommandLineTest(CtlTestCase):
                 (('--foo', 'ping'), 'there is no option --foo'),
                 (('-x', 'ping'), 'there is no option -x'),
                 (('--size=1', 'usage', '/x'), '--size needs the command check'),
-                (('--quota=1', 'ping'), '--quota needs the command check'),
+                (('--quota=1', 'ping'), '--quota needs the command check or explain'),
+                (('--recount', 'check', '/x'), '--recount needs the command explain'),
+                (('--config=/x', 'check', '/x'), '--config needs --direct'),
+                (('explain',), 'explain needs a target'),
                 (('--size=', 'check', '/x'), '--size= is not accepted: it takes a size'),
                 (('--size=-1', 'check', '/x'), '--size=-1 is not accepted'),
                 (('--size=1X', 'check', '/x'), '--size=1X is not accepted'),
@@ -774,7 +777,7 @@ class CommandLineTest(CtlTestCase):
         return re.findall(r'^  (?:-\w,|   ) (--[a-z-]+)', ended.stdout, re.MULTILINE)
 
     def test_help_comes_whatever_else_is_asked(self):
-        self.assertEqual(len(self.help_options()), 29)
+        self.assertEqual(len(self.help_options()), 30)
         self.assertEqual(self.ctl('--help', 'nonsense').status, FITS)
         self.assertEqual(self.ctl('-h').stdout, self.ctl('--help').stdout)
         self.assertEqual(self.ctl('-V').stdout, self.ctl('--version').stdout)
@@ -801,9 +804,12 @@ class CommandLineTest(CtlTestCase):
 
     def test_completion_offers_what_goes_together(self):
         self.assertEqual(self.completions(''), [
-            'check', 'usage', 'report', 'ping', 'stats', 'check-setup'])
+            'check', 'usage', 'explain', 'report', 'ping', 'stats', 'check-setup'])
         self.assertEqual(self.completions('--json', 'c'), ['check', 'check-setup'])
-        self.assertEqual(self.completions('--direct', ''), ['check', 'usage', 'report'])
+        self.assertEqual(self.completions('--direct', ''), ['check', 'usage', 'explain', 'report'])
+        self.assertIn('--recount', self.completions('explain', '--'))
+        self.assertIn('--config=', self.completions('explain', '--'))
+        self.assertNotIn('--recount', self.completions('check', '--'))
         self.assertNotIn('--root=', self.completions('check', '--'))
         self.assertNotIn('--size=', self.completions('usage', '--'))
         self.assertIn('--size=', self.completions('check', '--'))

@@ -106,9 +106,10 @@ static uint64_t look_up(const struct limits *limits, const struct form *form, si
         make_addresses(addresses, form, users);
         begin = now_nsec();
         for (size_t i = 0; i < BATCH; i++) {
-            struct quota_limit limit;
+            struct limits_entry entry;
 
-            if (limits_lookup(limits, &addresses[i], &limit) != LIMITS_FOUND || limit.bytes == 0)
+            if (limits_lookup(limits, &addresses[i], &entry) != LIMITS_FOUND ||
+                entry.limit.bytes == 0)
                 die("an address has no limit");
         }
         taken += now_nsec() - begin;

@@ -8,12 +8,14 @@
 #include <locale.h>
 
 #include "ctl/answer.h"
+#include "ctl/explain.h"
 #include "ctl/json.h"
 #include "ctl/table.h"
 #include "system/utf8.h"
 
-static const enum request_type types[] = {REQUEST_USAGE, REQUEST_CHECK, REQUEST_PING,
-                                          REQUEST_STATS};
+static const enum request_type types[] = {REQUEST_USAGE, REQUEST_CHECK, REQUEST_PING, REQUEST_STATS,
+                                          REQUEST_EXPLAIN};
+#define TYPES (sizeof(types) / sizeof(types[0]))
 
 /* What is printed is UTF-8, and nothing in it commands a terminal if that is who reads it. */
 static void check_printed(const char *text, size_t length, bool on_terminal)
@@ -120,6 +122,8 @@ static void check_table(struct answer *answer, enum request_type type, size_t co
     require(file);
     if (type == REQUEST_USAGE || type == REQUEST_CHECK)
         require(table_print_mailboxes(file, &screen, &answers) == 0);
+    else if (type == REQUEST_EXPLAIN)
+        require(explain_print(file, &screen, answer) == 0);
     else if (answer->status != ANSWER_ERROR)
         require(table_print_pairs(file, &screen, answer) == 0);
     require(fclose(file) == 0);
@@ -143,7 +147,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if (size == 0)
         return 0;
-    type = types[data[0] % 4];
+    type = types[data[0] % TYPES];
     bytes = fuzz_copy(data + 1, size - 1, 0);
     require(answer_read(&answer, type, bytes, size - 1) == 0);
     free(bytes);
@@ -154,8 +158,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (answer.status == ANSWER_ERROR)
         require(answer_get(&answer, "reason") && answer_get(&answer, "text"));
     else
-        require(data[size - 1] == '\n' && !memchr(data + 1, '\n', size - 2));
+        require(data[size - 1] == '\n' &&
+                (type == REQUEST_EXPLAIN || !memchr(data + 1, '\n', size - 2)));
     check_keys(&answer.pairs);
+    for (size_t i = 0; i < answer.steps_count; i++)
+        check_keys(&answer.steps[i]);
     check_json(&answer);
     check_table(&answer, type, 80);
     check_table(&answer, type, 31);

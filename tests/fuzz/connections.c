@@ -27,10 +27,11 @@
  *     D        the daemon stops, once all who came are answered
  *     Q        the daemon ends at once
  *
- * What must hold: no client is told more than one line, and nothing behind it. Whoever stays is
- * told one, in the form that its request has, or is given up by the rules: the deadline, and making
- * room for others. At the end there is no connection, no descriptor, no memory left, and at no time
- * there was more memory than the connections explain.
+ * What must hold: no client is told more than one line (and steps before it, if it asked for an
+ * explanation), and nothing behind it. Whoever stays is told one, in the form that its request has,
+ * or is given up by the rules: the deadline, and making room for others. At the end there is no
+ * connection, no descriptor, no memory left, and at no time there was more memory than the
+ * connections explain.
  */
 #include "fuzz.h"
 
@@ -48,6 +49,7 @@
 #include "mailroom.h"
 #include "policy_model.h"
 #include "protocol/pairs.h"
+#include "protocol/steps.h"
 #include "server/listener.h"
 #include "system/cleanup.h"
 #include "system/clock.h"
@@ -79,7 +81,7 @@ struct client {
     char line[REQUEST_BYTES_MAX + 1]; /* the beginning of what it has sent */
     bool told_all;
     size_t told_length;
-    char told[REPLY_BYTES_MAX + 1];
+    char told[STEPS_BYTES_MAX + 1];
     bool is_policy; /* it is Postfix; these are for it instead of the line */
     size_t replies; /* whole ones that were read; told holds what follows them */
     struct policy_model sent;
@@ -458,14 +460,15 @@ static void check_mailbox(const struct client *client, size_t length, const char
     free(path);
 }
 
-/* The line of pairs that a client was told is whole, and its own. */
-static void check_pairs(const struct client *client, size_t length)
+/* The line of pairs told[0..told_length) that a client was told is whole, and its own. */
+static void check_pairs(const struct client *client, size_t length, const char *told,
+                        size_t told_length)
 {
-    char *line = fuzz_copy(client->told, client->told_length - 1, 1);
+    char *line = fuzz_copy(told, told_length - 1, 1);
     struct pairs pairs;
     const char *mailbox;
 
-    require(pairs_parse(line, client->told_length - 1, &pairs) == 0);
+    require(pairs_parse(line, told_length - 1, &pairs) == 0);
     require(pairs_find(&pairs, "status"));
     mailbox = pairs_find(&pairs, "mailbox");
     if (mailbox)
@@ -485,19 +488,35 @@ static void check_policy(const struct client *client)
     require(client->replies == client->sent.valid && client->told_length == 0);
 }
 
+/* Returns the bytes of the steps that come before the last line of an explanation. */
+static size_t skip_steps(const struct client *client)
+{
+    bool explains = client->length >= 7 && memcmp(client->line, "explain", 7) == 0;
+    size_t steps = 0;
+
+    while (client->told_length - steps > 5 && memcmp(client->told + steps, "step=", 5) == 0) {
+        const char *lf = memchr(client->told + steps, '\n', client->told_length - steps);
+
+        require(explains);
+        steps = lf ? (size_t)(lf + 1 - client->told) : client->told_length;
+    }
+    return steps;
+}
+
 static void check_told(const struct client *client)
 {
-    const char *lf = memchr(client->told, '\n', client->told_length);
-    bool pairs = client->told_length > 0 && client->told[0] == 's';
-    size_t length;
+    size_t steps = skip_steps(client), told_length = client->told_length - steps, length;
+    const char *told = client->told + steps;
+    const char *lf = memchr(told, '\n', told_length);
+    bool pairs = told_length > 0 && told[0] == 's';
 
     if (client->is_policy) {
         check_policy(client);
         return;
     }
-    require(!lf || lf == client->told + client->told_length - 1);
-    for (size_t i = 0; !pairs && i < client->told_length && client->told + i != lf; i++)
-        require(client->told[i] >= '0' && client->told[i] <= '9');
+    require(!lf || lf == told + told_length - 1);
+    for (size_t i = 0; !pairs && i < told_length && told + i != lf; i++)
+        require(told[i] >= '0' && told[i] <= '9');
     if (client->fd < 0 || world.quit)
         return;
     require(client->told_all);
@@ -508,7 +527,7 @@ static void check_told(const struct client *client)
         return;
     require(pairs == expects_pairs(client, length));
     if (pairs)
-        check_pairs(client, length);
+        check_pairs(client, length, told, told_length);
 }
 
 static bool everybody(bool only_who_asked)

@@ -140,21 +140,22 @@ static void expect_lookup(const char *text, size_t length, const struct address 
 static void check_lookup(const struct limits *limits, const char *asked, const char *text,
                          size_t length)
 {
-    struct quota_limit limit = {UINT64_MAX, UINT64_MAX}, again = {};
+    struct limits_entry entry = {.limit = {UINT64_MAX, UINT64_MAX}}, again = {};
     enum limits_answer answer, exact;
     struct address address;
     const char *why;
 
     if (address_parse(asked, strlen(asked), "", &address, &why) < 0)
         return;
-    answer = limits_lookup(limits, &address, &limit);
+    answer = limits_lookup(limits, &address, &entry);
     exact = limits_lookup_exact(limits, &address, &again);
     require(answer == exact || exact == LIMITS_NONE);
-    require((answer == LIMITS_FOUND) ==
-            (limit.bytes <= SIZE_BYTES_MAX && limit.messages <= SIZE_BYTES_MAX));
+    require(answer == LIMITS_NONE ||
+            (entry.limit.bytes <= SIZE_BYTES_MAX && entry.limit.messages <= SIZE_BYTES_MAX));
+    require(answer == LIMITS_NONE || (entry.line >= 1 && entry.line <= length + 1));
     require(answer != LIMITS_NONE || limits_lookup_default(limits, &again) == LIMITS_NONE);
     if (is_simple(text, length))
-        expect_lookup(text, length, &address, answer, limit);
+        expect_lookup(text, length, &address, answer, entry.limit);
 }
 
 /* Looks up what each line begins with, and what it may have been meant for. */
@@ -196,7 +197,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     require(ftruncate(file_fd, 0) == 0);
     require(pwrite(file_fd, data, size, 0) == (ssize_t)size);
     require(limits_load(file_path, &limits, error) == 0);
-    require(limits_bytes(limits) <= 256 + sizeof(struct limits_faults) + size + (size / 2 + 1) * 4);
+    require(limits_bytes(limits) <= 256 + sizeof(struct limits_faults) + size + (size / 2 + 1) * 8);
     check_faults(limits, text, size);
     check_lookups(limits, text, size);
     limits_free(limits);

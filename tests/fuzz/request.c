@@ -53,15 +53,22 @@ static bool expect_limit(const char *text, size_t length, struct quota_limit *re
     }
 }
 
-/* Takes one pair. Returns false where it is wrong. */
-static bool expect_pair(bool is_size, const char *value, size_t length, struct request *request)
+/* The keys of pairs, with `=`; the last one is that of explain alone. */
+static const char *const keys[] = {"size=", "quota=", "recount="};
+
+/* Takes one pair, whose key is keys[key]. Returns false where it is wrong. */
+static bool expect_pair(size_t key, const char *value, size_t length, struct request *request)
 {
     unsigned __int128 number;
     bool negative = length > 0 && *value == '-';
 
     if (length == 0)
         return true;
-    if (!is_size) {
+    if (key == 2) {
+        request->recount = true;
+        return length == 3 && strncmp(value, "yes", 3) == 0;
+    }
+    if (key == 1) {
         request->have_limit = true;
         return expect_limit(value, length, &request->limit);
     }
@@ -81,26 +88,29 @@ static const char *skip_blanks(const char *text)
 
 static void expect_question(struct expected *expected, const char *text)
 {
-    bool seen[2] = {};
+    size_t keys_count = expected->request.type == REQUEST_EXPLAIN ? 3 : 2;
+    bool seen[3] = {};
 
-    while (!seen[0] || !seen[1]) {
+    for (size_t taken = 0; taken < keys_count; taken++) {
         const char *blank = strchr(text, ' ');
         const char *equals = strchr(text, '=');
-        bool is_size = strncmp(text, "size=", 5) == 0, is_quota = strncmp(text, "quota=", 6) == 0;
         bool is_pair = blank && equals && equals < blank && equals > text;
+        size_t key = 0;
 
         for (const char *c = text; is_pair && c < equals; c++)
             is_pair = (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z');
-        if (!is_pair || (is_size && seen[0]) || (is_quota && seen[1]))
+        while (key < keys_count && strncmp(text, keys[key], strlen(keys[key])) != 0)
+            key++;
+        if (!is_pair || (key < keys_count && seen[key]))
             break;
-        if (!is_size && !is_quota) {
+        if (key == keys_count) {
             if (memchr(text, '@', (size_t)(blank - text)))
                 break;
             expected->reason = REASON_BAD_REQUEST;
             return;
         }
-        seen[is_quota] = true;
-        if (!expect_pair(is_size, equals + 1, (size_t)(blank - equals - 1), &expected->request)) {
+        seen[key] = true;
+        if (!expect_pair(key, equals + 1, (size_t)(blank - equals - 1), &expected->request)) {
             expected->reason = REASON_BAD_VALUE;
             return;
         }
@@ -136,6 +146,10 @@ static struct expected expect(const char *line, size_t length)
         expected.reason = REASON_NONE;
         expected.request.type = REQUEST_CHECK;
         expect_question(&expected, rest);
+    } else if (strncmp(line, "explain", 7) == 0 && (line[7] == ' ' || line[7] == '\0')) {
+        expected.reason = REASON_NONE;
+        expected.request.type = REQUEST_EXPLAIN;
+        expect_question(&expected, rest);
     } else if (strncmp(line, "ping", 4) == 0 && rest == skip_blanks(line + 4) && *rest == '\0') {
         expected.reason = REASON_NONE;
         expected.request.type = REQUEST_PING;
@@ -151,6 +165,7 @@ static void require_same(const struct request *a, const struct request *b)
     require(a->type == b->type);
     require(a->size_bytes == b->size_bytes);
     require(a->have_limit == b->have_limit);
+    require(a->recount == b->recount);
     require(a->limit.bytes == b->limit.bytes && a->limit.messages == b->limit.messages);
     require(!a->target == !b->target);
     require(!a->target || strcmp(a->target, b->target) == 0);
@@ -164,14 +179,21 @@ static void require_round_trip(const struct request *request)
     const char *text;
     int length;
 
-    if (request->type != REQUEST_USAGE && request->type != REQUEST_CHECK)
+    static const char *const words[] = {
+        [REQUEST_USAGE] = "usage",
+        [REQUEST_CHECK] = "check",
+        [REQUEST_EXPLAIN] = "explain",
+    };
+
+    if (!request->target || request->type == REQUEST_PATH)
         return;
     if (request->have_limit)
         (void)snprintf(limit, sizeof(limit), "%ju,%juC", (uintmax_t)request->limit.bytes,
                        (uintmax_t)request->limit.messages);
-    length = asprintf(&line, "%s size=%ju quota=%s %s",
-                      request->type == REQUEST_USAGE ? "usage" : "check",
-                      (uintmax_t)request->size_bytes, limit, request->target);
+    length = asprintf(&line, "%s size=%ju quota=%s%s%s %s", words[request->type],
+                      (uintmax_t)request->size_bytes, limit,
+                      request->type == REQUEST_EXPLAIN ? " recount=" : "",
+                      request->recount ? "yes" : "", request->target);
     require(length > 0);
     require(request_parse(line, (size_t)length, &again, &text) == REASON_NONE);
     require_same(request, &again);

@@ -70,12 +70,22 @@ class DropIns(Scenario):
         print(said)
         self.assertIn('--root=/home: /home is an empty tmpfs; ProtectHome= or InaccessiblePaths= '
                       'of the unit may hide the real directory', said)
+        explained = self.container.run(['exim-quotactl', 'explain', mailbox]).stdout
+        print(explained)
+        for line in (rf'  Looked at +{mailbox}: nothing is there',
+                     r'  But note +--root=/home: /home is an empty tmpfs',
+                     r'  Difference +what is there: nothing for the service, maildir without it',
+                     r' +the unit may hide the mailbox \(ProtectHome=\)'):
+            self.assertRegex(explained, re.compile(f'^{line}', re.MULTILINE))
         drop_in = shown_in_manual('Service', 'ProtectHome=')
         print(drop_in)
 
         self.service.change(drop_in, options='--root=/home')
 
         self.assertEqual(self.usage(mailbox), (str(MESSAGE_BYTES), 'scan'))
+        explained = self.container.run(['exim-quotactl', 'explain', mailbox]).stdout
+        print(explained)
+        self.assertIn('  Without it   the same, read directly\n', explained)
 
     def test_another_root(self):
         self.service.make_maildirs(['/srv/mail/joe', '/var/mail/ann'], MESSAGE_BYTES)

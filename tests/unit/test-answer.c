@@ -30,6 +30,43 @@ static void an_answer_is_taken(void **state)
     answer_deinit(&answer);
 }
 
+static void steps_come_before_the_last_line(void **state)
+{
+    static const char reply[] = "step=tried path=/a\nstep=smtp reply=\"250 Accepted\"\n"
+                                "step=tried path=/b\nstatus=over " MAILBOX "\n";
+    static const char *const wrong[] = {
+        "status=ok " MAILBOX "\nstatus=ok " MAILBOX "\n",
+        "step=a\n\nstatus=ok " MAILBOX "\n",
+        "x=1 step=a\nstatus=ok " MAILBOX "\n",
+        "step=a\n",
+        "step=a\nstatus=ok " MAILBOX,
+    };
+    struct answer answer = {.target = "joe"};
+    const struct pairs *step;
+
+    (void)state;
+    assert_int_equal(answer_read(&answer, REQUEST_EXPLAIN, reply, strlen(reply)), 0);
+    assert_int_equal(answer.status, ANSWER_OVER);
+    assert_int_equal(answer.steps_count, 3);
+    step = answer_step(&answer, "tried", NULL);
+    assert_string_equal(pairs_find(step, "path"), "/a");
+    step = answer_step(&answer, "tried", step);
+    assert_string_equal(pairs_find(step, "path"), "/b");
+    assert_null(answer_step(&answer, "tried", step));
+    assert_null(answer_step(&answer, "folder", NULL));
+    answer_deinit(&answer);
+    for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+        assert_int_equal(answer_read(&answer, REQUEST_EXPLAIN, wrong[i], strlen(wrong[i])), 0);
+        assert_true(answer_failed_with(&answer, ANSWER_BAD));
+        assert_int_equal(answer.steps_count, 0);
+        answer_deinit(&answer);
+    }
+    /* Other replies have one line. */
+    assert_int_equal(answer_read(&answer, REQUEST_CHECK, reply, strlen(reply)), 0);
+    assert_true(answer_failed_with(&answer, ANSWER_BAD));
+    answer_deinit(&answer);
+}
+
 static void every_status_is_known(void **state)
 {
     static const struct {
@@ -157,6 +194,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_answer_is_taken),
+        cmocka_unit_test(steps_come_before_the_last_line),
         cmocka_unit_test(every_status_is_known),
         cmocka_unit_test(what_is_no_answer_becomes_an_error),
         cmocka_unit_test(nothing_is_an_error_of_its_own),

@@ -22,6 +22,7 @@ static void verbs(void **state)
     (void)state;
     assert_true(query("check").has_targets);
     assert_true(query("usage").has_targets);
+    assert_true(query("explain").has_targets);
     assert_false(query("ping").has_targets);
     assert_false(query("stats").has_targets);
     for (size_t i = 0; i < ARRAY_SIZE(wrong); i++)
@@ -32,6 +33,7 @@ static void lines(void **state)
 {
     char line[CTL_QUERY_BYTES_MAX];
     struct ctl_query check = query("check"), usage = query("usage"), ping = query("ping");
+    struct ctl_query explain = query("explain");
     size_t length;
 
     (void)state;
@@ -50,6 +52,12 @@ static void lines(void **state)
     check.have_size = false;
     assert_int_equal(ctl_query_write(&check, "size=1", line, &length), 0);
     assert_string_equal(line, "check quota=2G,1000C size=1\n");
+    assert_int_equal(ctl_query_write(&explain, "joe", line, &length), 0);
+    assert_string_equal(line, "explain joe\n");
+    explain.recount = true;
+    explain.quota = "1G";
+    assert_int_equal(ctl_query_write(&explain, "joe", line, &length), 0);
+    assert_string_equal(line, "explain quota=1G recount=yes joe\n");
     assert_int_equal(ctl_query_write(&usage, "a\nb", line, &length), -EINVAL);
 }
 
@@ -64,6 +72,8 @@ static void targets_arrive_whole(void **state)
         "quota=1 /x",
         "quota= x@y",
         "size= quota= size=1",
+        "recount=yes b@example.org",
+        "size= quota= recount=yes b@example.org",
         "quota=x size=y z@example.org",
 
         "prvs=1a2b=joe@example.org b",
@@ -75,20 +85,22 @@ static void targets_arrive_whole(void **state)
 
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(targets); i++) {
-        for (int with_size = 0; with_size < 2; with_size++) {
-            struct ctl_query asked = query(with_size ? "check" : "usage");
+        for (int kind = 0; kind < 3; kind++) {
+            bool with_size = kind > 0;
+            struct ctl_query asked = query(kind == 0 ? "usage" : kind == 1 ? "check" : "explain");
             char line[CTL_QUERY_BYTES_MAX];
             struct request request;
             const char *why = "";
             size_t length;
 
-            asked.have_size = with_size != 0;
+            asked.have_size = with_size;
             asked.size_bytes = 77;
             assert_int_equal(ctl_query_write(&asked, targets[i], line, &length), 0);
             assert_int_equal(request_parse(line, length - 1, &request, &why), REASON_NONE);
             assert_string_equal(request.target, targets[i]);
             assert_int_equal(request.size_bytes, with_size ? 77 : 0);
             assert_false(request.have_limit);
+            assert_false(request.recount);
         }
     }
 }

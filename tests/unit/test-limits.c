@@ -100,15 +100,17 @@ static void limit_text(enum limits_answer answer, struct quota_limit limit, char
 
 static void look_up(const struct limits *limits, const char *address_text, char text[64])
 {
-    struct quota_limit limit = {};
+    struct limits_entry entry = {};
+    enum limits_answer answer;
 
     if (strcmp(address_text, "*") == 0) {
-        limit_text(limits_lookup_default(limits, &limit), limit, text);
+        answer = limits_lookup_default(limits, &entry);
     } else {
         struct address address = parse_address(address_text);
 
-        limit_text(limits_lookup(limits, &address, &limit), limit, text);
+        answer = limits_lookup(limits, &address, &entry);
     }
+    limit_text(answer, entry.limit, text);
 }
 
 /* Files that Exim and we read alike. The address "*" stands for the default alone. */
@@ -767,7 +769,7 @@ static void garbage_is_loaded(void **state)
 
     for (size_t file = 0; file < 500; file++) {
         _cleanup_(limits_freep) struct limits *limits = NULL;
-        struct quota_limit limit;
+        struct limits_entry entry;
         struct said said = {};
         char bytes[3000];
         size_t length = random_below(&random, sizeof(bytes));
@@ -779,7 +781,7 @@ static void garbage_is_loaded(void **state)
         assert_true(said.lines <= LIMITS_FAULTS_MAX);
         for (const char *c = said.text; *c; c++)
             assert_true((*c >= ' ' && *c <= '~') || *c == '\n');
-        (void)limits_lookup_default(limits, &limit);
+        (void)limits_lookup_default(limits, &entry);
     }
 }
 
@@ -868,7 +870,7 @@ static void memory_may_be_missing(void **state)
     assert_int_equal(truncate(path, 64 << 20), 0);
     assert_child_passes(load_in_want, &text);
 
-    /* 4 MB of text, for which there is room, and as much for the keys */
+    /* 4 MB of text, for which there is room, and twice as much for the keys */
     file = fopen(path, "w");
     assert_non_null(file);
     for (size_t i = 0; i < 1000000; i++)
@@ -933,9 +935,37 @@ static void many_entries_are_found_among_wrong_ones(void **state)
         look_up(limits, elsewhere, text);
         assert_string_equal(text, "1,0C");
     }
-    /* no more than the file, 4 bytes for each key, and the faults */
-    assert_in_range(limits_bytes(limits), (size_t)MANY * 4,
-                    length + (size_t)MANY * 4 + sizeof(struct limits_faults) + 200);
+    /* no more than the file, 8 bytes for each key, and the faults */
+    assert_in_range(limits_bytes(limits), (size_t)MANY * 8,
+                    length + (size_t)MANY * 8 + sizeof(struct limits_faults) + 200);
+}
+
+static void entries_know_their_key_and_line(void **state)
+{
+    static const struct {
+        const char *address;
+        enum limits_answer answer;
+        enum limits_key key;
+        uint32_t line;
+    } cases[] = {
+        {"joe@a.org", LIMITS_FOUND, LIMITS_KEY_ADDRESS, 2},
+        {"ann@a.org", LIMITS_FOUND, LIMITS_KEY_ANY, 3},
+        {"ann@b.org", LIMITS_FOUND, LIMITS_KEY_DOMAIN, 5},
+        {"ann@c.org", LIMITS_FOUND, LIMITS_KEY_DEFAULT, 8},
+        {"sue@a.org", LIMITS_UNUSABLE, LIMITS_KEY_ADDRESS, 7},
+    };
+    _cleanup_(limits_freep) struct limits *limits =
+        load_text(*state, "# one\njoe@a.org: 1\n*@a.org:\n  2\nb.org: 3\njoe@a.org: 4\n"
+                          "sue@a.org: many\n*: 5\n");
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct address address = parse_address(cases[i].address);
+        struct limits_entry entry = {};
+
+        assert_int_equal(limits_lookup(limits, &address, &entry), cases[i].answer);
+        assert_int_equal(entry.key, cases[i].key);
+        assert_int_equal(entry.line, cases[i].line);
+    }
 }
 
 static void equal_keys_are_counted(void **state)
@@ -965,6 +995,7 @@ int main(void)
         with_directory(files_that_are_none_are_refused),
         with_directory(memory_may_be_missing),
         with_directory(many_entries_are_found_among_wrong_ones),
+        with_directory(entries_know_their_key_and_line),
         with_directory(equal_keys_are_counted),
     };
 

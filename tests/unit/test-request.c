@@ -160,22 +160,23 @@ struct row {
 /* Shorthands for the rows. */
 #define PATH(path)                                                                                 \
     {                                                                                              \
-        REQUEST_PATH, (char *)(uintptr_t)(path), 0, false, NOTHING                                 \
+        REQUEST_PATH, (char *)(uintptr_t)(path), 0, false, NOTHING, false                          \
     }
 #define USAGE(target)                                                                              \
     {                                                                                              \
-        REQUEST_USAGE, (char *)(uintptr_t)(target), 0, false, NOTHING                              \
+        REQUEST_USAGE, (char *)(uintptr_t)(target), 0, false, NOTHING, false                       \
+    }
+#define LIMITED(type, size, have_limit, bytes, messages, recount, target)                          \
+    {                                                                                              \
+        type, (char *)(uintptr_t)(target), size, have_limit, {bytes, messages}, recount            \
     }
 #define CHECK(size, have_limit, bytes, messages, target)                                           \
-    {                                                                                              \
-        REQUEST_CHECK, (char *)(uintptr_t)(target), size, have_limit,                              \
-        {                                                                                          \
-            bytes, messages                                                                        \
-        }                                                                                          \
-    }
+    LIMITED(REQUEST_CHECK, size, have_limit, bytes, messages, false, target)
+#define EXPLAIN(size, have_limit, bytes, recount, target)                                          \
+    LIMITED(REQUEST_EXPLAIN, size, have_limit, bytes, 0, recount, target)
 #define WITHOUT_TARGET(type)                                                                       \
     {                                                                                              \
-        type, NULL, 0, false, NOTHING                                                              \
+        type, NULL, 0, false, NOTHING, false                                                       \
     }
 #define ANSWER_NUMBER WITHOUT_TARGET(REQUEST_PATH)
 #define ANSWER_PAIRS  WITHOUT_TARGET(REQUEST_USAGE)
@@ -206,6 +207,7 @@ static void check(const struct row *row)
     assert_int_equal(found.have_limit, expected->have_limit);
     assert_int_equal(found.limit.bytes, expected->limit.bytes);
     assert_int_equal(found.limit.messages, expected->limit.messages);
+    assert_int_equal(found.recount, expected->recount);
     if (expected->target) {
         assert_string_equal(found.target, expected->target);
         assert_in_range((uintptr_t)found.target, (uintptr_t)line, (uintptr_t)(line + row->length));
@@ -327,9 +329,22 @@ static void pairs(void **state)
         {TEXT("check size=100 quota=1G /x"), REASON_NONE, CHECK(100, true, GIB, 0, "/x")},
         {TEXT("check quota=1G size=100 /x"), REASON_NONE, CHECK(100, true, GIB, 0, "/x")},
         {TEXT("check   size=100   quota=1G   /x y"), REASON_NONE, CHECK(100, true, GIB, 0, "/x y")},
-        {TEXT("usage quota=2G,7C /x"),
-         REASON_NONE,
-         {REQUEST_USAGE, (char *)(uintptr_t) "/x", 0, true, {2 * GIB, 7}}},
+        {TEXT("usage quota=2G,7C /x"), REASON_NONE,
+         LIMITED(REQUEST_USAGE, 0, true, 2 * GIB, 7, false, "/x")},
+
+        /* recount=, of explain alone */
+        {TEXT("explain /x"), REASON_NONE, EXPLAIN(0, false, 0, false, "/x")},
+        {TEXT("explain recount=yes /x"), REASON_NONE, EXPLAIN(0, false, 0, true, "/x")},
+        {TEXT("explain recount=yes size=5 quota=1G a@b"), REASON_NONE,
+         EXPLAIN(5, true, GIB, true, "a@b")},
+        {TEXT("explain size= quota= recount= recount=yes a@b"), REASON_NONE,
+         EXPLAIN(0, false, 0, false, "recount=yes a@b")},
+        {TEXT("explain recount=no /x"), REASON_BAD_VALUE, ANSWER_PAIRS},
+        {TEXT("explain recount=yess /x"), REASON_BAD_VALUE, ANSWER_PAIRS},
+        {TEXT("check recount=yes /x"), REASON_BAD_REQUEST, ANSWER_PAIRS},
+        {TEXT("check size=1 quota=1 recount=yes /x"), REASON_NONE,
+         CHECK(1, true, 1, 0, "recount=yes /x")},
+        {TEXT("explain"), REASON_BAD_REQUEST, ANSWER_PAIRS},
 
         /* size= */
         {TEXT("check size=0 /x"), REASON_NONE, CHECK(0, false, 0, 0, "/x")},
@@ -417,8 +432,9 @@ static void the_longest_line(void **state)
 static void random_lines(void **state)
 {
     static const char *const pieces[] = {
-        "usage", "check", "ping", "stats", " ",  "  ",  "size=", "quota=", "1G", ",", "5C",
-        "-",     "1",     "/x",   "@",     "\t", "foo", "=",     "prvs=",  "/",  "",  "\xff",
+        "usage", "check",  "explain", "recount=", "yes", "ping", "stats", " ",  "  ",
+        "size=", "quota=", "1G",      ",",        "5C",  "-",    "1",     "/x", "@",
+        "\t",    "foo",    "=",       "prvs=",    "/",   "",     "\xff",
     };
     struct random random = random_begin("request");
     size_t good = 0, bad = 0;
