@@ -23,10 +23,11 @@ LONG_FILE_SECONDS = 4 * 60 * 60
 # many `..` in it, anywhere on the machine, has to try again and again, and gives up in the end.
 ALONE = ('test_races.py',)
 
-# What takes longest, and therefore begins first, where it is not much code.
-FIRST = ('test_neighbours.py', 'test_recipes.py', 'test_service.py', 'test_misconfigured.py',
-         'test_answers.py', 'test_hostile.py', 'test_mounts.py', 'test_counting.py',
-         'test_model.py', 'test_hanging.py', 'test_soak.py', 'test_matrix.py')
+# What takes longest, and therefore begins first, in this order.
+FIRST = ('test_package.py', 'test_neighbours.py', 'test_recipes.py', 'test_service.py',
+         'test_misconfigured.py', 'test_soak.py', 'test_hostile.py', 'test_answers.py',
+         'test_faults.py', 'test_mounts.py', 'test_counting.py', 'test_model.py',
+         'test_hanging.py', 'test_matrix.py')
 
 
 def has_tests(folder: Path, only: Optional[str]) -> bool:
@@ -51,8 +52,8 @@ def add_jobs(jobs: Jobs, report: Report, folder: Path, only: Optional[str], pref
 
 def _files(folder: Path, only: Optional[str]) -> list[Path]:
     """Returns the files with tests whose name the regular expression finds, the longest first."""
-    files = sorted(folder.glob('test_*.py'),
-                   key=lambda file: (file.name not in FIRST, -file.stat().st_size))
+    files = sorted(folder.glob('test_*.py'), key=lambda file: (
+        FIRST.index(file.name) if file.name in FIRST else len(FIRST), -file.stat().st_size))
     if only is None or not files:
         return files
     listed = subprocess.run(_command(files, only, '--list'), stdout=subprocess.PIPE,

@@ -189,14 +189,17 @@ static inline struct maildir_count box_count(const struct box *box, struct maild
 }
 
 /*
- * Waits until what changed up to now is old enough to be remembered: the bound, a second since
- * whole ones are compared, and a tick.
+ * Waits until what changed up to now is old enough to be remembered: whole seconds are compared, by
+ * a clock that is a tick behind.
  */
 static inline void box_settle(void)
 {
-    const struct timespec wait = {.tv_sec = STAMP_SETTLED_SEC + 1, .tv_nsec = 20000000};
+    struct timespec until;
 
-    assert_return_code(nanosleep(&wait, NULL), errno);
+    assert_return_code(clock_gettime(CLOCK_REALTIME, &until), errno);
+    until.tv_sec += STAMP_SETTLED_SEC + 1;
+    until.tv_nsec = 20000000;
+    assert_int_equal(clock_nanosleep(CLOCK_REALTIME, TIMER_ABSTIME, &until, NULL), 0);
 }
 
 /*

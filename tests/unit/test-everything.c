@@ -340,7 +340,7 @@ static void trees_at_random(void **state)
     struct random random = random_begin("trees_at_random");
 
     (void)state;
-    for (int i = 0; i < 100; i++) {
+    for (int i = 0; i < 40; i++) {
         char(*directories)[PATH_MAX] = calloc(DIRECTORIES, PATH_MAX);
         uint64_t bytes = 0, entries = 0;
         struct maildir_count count;

@@ -31,19 +31,13 @@ static enum filesystem_kind on_device_kind(dev_t device, void *userdata)
     return ((struct fixture *)userdata)->kind;
 }
 
+/* Nothing is remembered at the beginning of a test. */
 static int set_up(void **state)
 {
-    struct fixture *fixture = calloc(1, sizeof(*fixture));
+    struct fixture *fixture = *state;
 
-    assert_non_null(fixture);
-    (void)umask(022);
-    box_init(&fixture->box);
     fixture->kind = filesystem_kind(fixture->box.fd);
-    fixture->settings.confine = fixture->box.confine;
-    fixture->memory.device_kind = on_device_kind;
-    fixture->memory.userdata = fixture;
     assert_int_equal(cache_new((size_t)1024 * 1024, &fixture->memory.cache), 0);
-    *state = fixture;
     return 0;
 }
 
@@ -52,8 +46,6 @@ static int tear_down(void **state)
     struct fixture *fixture = *state;
 
     cache_free(fixture->memory.cache);
-    box_done(&fixture->box);
-    free(fixture);
     return 0;
 }
 
@@ -212,7 +204,7 @@ static enum child_result check_recalled(struct fixture *fixture, const char *nam
 
 static enum child_result read_nothing(void *userdata)
 {
-    return check_recalled(userdata, "box");
+    return check_recalled(userdata, "read");
 }
 
 /* That it can be read no more is not even noticed, until it changes. */
@@ -222,13 +214,11 @@ static void what_is_remembered_is_not_read(void **state)
     struct mailbox mailbox;
 
     need_disk(fixture);
-    put_text(fixture, "box", "maildirsize", O_TRUNC, TEXT);
-    box_settle();
-    if (!becomes_remembered(fixture, "box"))
+    if (!becomes_remembered(fixture, "read"))
         fail_msg("it is not remembered");
     assert_child_passes(read_nothing, fixture);
-    put_text(fixture, "box", "maildirsize", O_APPEND, "1 1\n");
-    assert_int_equal(probe_patiently(fixture, "box", &mailbox), MAILBOX_ANSWERED);
+    put_text(fixture, "read", "maildirsize", O_APPEND, "1 1\n");
+    assert_int_equal(probe_patiently(fixture, "read", &mailbox), MAILBOX_ANSWERED);
     assert_int_equal(mailbox.usage.bytes, 501);
     mailbox_close(&mailbox);
 }
@@ -256,9 +246,6 @@ static void another_mount_is_remembered_too(void **state)
     struct fixture *fixture = *state;
 
     need_disk(fixture);
-    put_text(fixture, "box", "maildirsize", O_TRUNC, TEXT);
-    box_mkdir(&fixture->box, "../mounted");
-    box_settle();
     assert_child_passes(read_nothing_of_another_mount, fixture);
 }
 
@@ -385,79 +372,69 @@ static void nothing(const struct fixture *fixture, const char *mailbox)
     (void)mailbox;
 }
 
+static const struct {
+    const char *mailbox;
+    void (*change)(const struct fixture *fixture, const char *mailbox);
+    bool is_known; /* without waiting, what it is then */
+} changes[] = {
+    {"append", append, true},
+    {"overwrite", overwrite, true},
+    {"truncate", truncate_and_write, true},
+    {"rename", rename_over, true},
+    {"old-times", overwrite_with_the_old_times, true},
+    {"empty", empty, true},
+    {"spoil", spoil, true},
+    {"times", set_times, true},
+    {"remove", remove_it, false},
+    {"link-out", link_it_out, true},
+    {"link-itself", link_to_itself, true},
+    {"directory", make_directory_of_it, true},
+    {"inbox", say_that_it_is_a_folder, true},
+    {".folder", say_that_it_is_a_folder, false},
+    {".dotted", nothing, true},
+    {"exchange", exchange_the_mailbox, true},
+    {"nothing", nothing, true},
+};
+
 static void every_change_is_seen(void **state)
 {
-    static const struct {
-        const char *mailbox;
-        void (*change)(const struct fixture *fixture, const char *mailbox);
-        bool is_known; /* without waiting, what it is then */
-    } cases[] = {
-        {"append", append, true},
-        {"overwrite", overwrite, true},
-        {"truncate", truncate_and_write, true},
-        {"rename", rename_over, true},
-        {"old-times", overwrite_with_the_old_times, true},
-        {"empty", empty, true},
-        {"spoil", spoil, true},
-        {"times", set_times, true},
-        {"remove", remove_it, false},
-        {"link-out", link_it_out, true},
-        {"link-itself", link_to_itself, true},
-        {"directory", make_directory_of_it, true},
-        {"inbox", say_that_it_is_a_folder, true},
-        {".folder", say_that_it_is_a_folder, false},
-        {".dotted", nothing, true},
-        {"exchange", exchange_the_mailbox, true},
-        {"nothing", nothing, true},
-    };
     struct fixture *fixture = *state;
 
     need_disk(fixture);
-    for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
-        make_mailbox(fixture, cases[i].mailbox);
-    box_settle();
-    for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
-        if (!becomes_remembered(fixture, cases[i].mailbox))
-            fail_msg("%s is not remembered", cases[i].mailbox);
-    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        assert_true_answer(fixture, cases[i].mailbox, true);
-        cases[i].change(fixture, cases[i].mailbox);
-        assert_true_answer(fixture, cases[i].mailbox, cases[i].is_known);
-        assert_true_answer(fixture, cases[i].mailbox, cases[i].is_known);
+    for (size_t i = 0; i < ARRAY_SIZE(changes); i++)
+        if (!becomes_remembered(fixture, changes[i].mailbox))
+            fail_msg("%s is not remembered", changes[i].mailbox);
+    for (size_t i = 0; i < ARRAY_SIZE(changes); i++) {
+        assert_true_answer(fixture, changes[i].mailbox, true);
+        changes[i].change(fixture, changes[i].mailbox);
+        assert_true_answer(fixture, changes[i].mailbox, changes[i].is_known);
+        assert_true_answer(fixture, changes[i].mailbox, changes[i].is_known);
     }
 }
 
 /* What cannot be trusted is looked at each time, however old it is. */
+static const struct {
+    const char *mailbox, *text;
+    bool good, is_known;
+} sums[] = {
+    {"sums-good", TEXT, true, true},
+    {"sums-limit", "1000S\n", false, true},
+    {"sums-malformed", "x\n1 1\n", false, true},
+    {"sums-empty", "", false, true},
+    {"sums-negative", "1000S\n-1 -1\n", false, true},
+    {"sums-missing", TEXT, false, false},
+    {"sums-large", TEXT, false, true},
+    {"sums-directory", TEXT, false, true},
+};
+
 static void only_good_sums_are_remembered(void **state)
 {
-    static const struct {
-        const char *mailbox, *text;
-        bool good, is_known;
-    } cases[] = {
-        {"good", TEXT, true, true},
-        {"limit", "1000S\n", false, true},
-        {"malformed", "x\n1 1\n", false, true},
-        {"empty", "", false, true},
-        {"negative", "1000S\n-1 -1\n", false, true},
-        {"missing", TEXT, false, false},
-        {"large", TEXT, false, true},
-        {"directory", TEXT, false, true},
-    };
     struct fixture *fixture = *state;
-    char name[PATH_MAX];
 
     need_disk(fixture);
-    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        make_mailbox(fixture, cases[i].mailbox);
-        put_text(fixture, cases[i].mailbox, "maildirsize", O_TRUNC, cases[i].text);
-    }
-    remove_it(fixture, "missing");
-    box_put(&fixture->box, name_of("large", "maildirsize", name), MAILDIRSIZE_BYTES_MAX);
-    make_directory_of_it(fixture, "directory");
-    box_settle();
-    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        assert_int_equal(becomes_remembered(fixture, cases[i].mailbox), cases[i].good);
-        assert_true_answer(fixture, cases[i].mailbox, cases[i].is_known);
+    for (size_t i = 0; i < ARRAY_SIZE(sums); i++) {
+        assert_int_equal(becomes_remembered(fixture, sums[i].mailbox), sums[i].good);
+        assert_true_answer(fixture, sums[i].mailbox, sums[i].is_known);
     }
 }
 
@@ -468,8 +445,6 @@ static void what_lies_on_an_unknown_device_waits(void **state)
     struct mailbox mailbox;
 
     need_disk(fixture);
-    put_text(fixture, "box", "maildirsize", O_TRUNC, TEXT);
-    box_settle();
     assert_true(becomes_remembered(fixture, "box"));
     fixture->kind = FILESYSTEM_UNKNOWN;
     assert_int_equal(probe_cached(fixture, "box", &mailbox), MAILBOX_WOULD_BLOCK);
@@ -480,8 +455,6 @@ static void nothing_in_memory_is_remembered(void **state)
 {
     struct fixture *fixture = *state;
 
-    put_text(fixture, "box", "maildirsize", O_TRUNC, TEXT);
-    box_settle();
     fixture->kind = FILESYSTEM_MEMORY;
     assert_false(becomes_remembered(fixture, "box"));
 }
@@ -493,12 +466,12 @@ static void what_has_just_changed_is_not_remembered(void **state)
     char text[64];
 
     need_disk(fixture);
-    put_text(fixture, "box", "maildirsize", O_TRUNC, TEXT);
+    make_mailbox(fixture, "busy");
     for (int i = 0; i < 500; i++) {
-        assert_false(becomes_remembered(fixture, "box"));
+        assert_false(becomes_remembered(fixture, "busy"));
         (void)snprintf(text, sizeof(text), "1000000S,50C\n%d 5\n", 500 + i);
-        put_text(fixture, "box", "maildirsize", 0, text);
-        assert_true_answer(fixture, "box", true);
+        put_text(fixture, "busy", "maildirsize", 0, text);
+        assert_true_answer(fixture, "busy", true);
     }
 }
 
@@ -507,11 +480,8 @@ static void what_is_from_the_future_is_not_remembered(void **state)
     struct fixture *fixture = *state;
 
     need_disk(fixture);
-    put_text(fixture, "box", "maildirsize", O_TRUNC, TEXT);
-    box_touch(&fixture->box, "maildirsize", 3600);
-    box_settle();
-    assert_false(becomes_remembered(fixture, "box"));
-    assert_true_answer(fixture, "box", true);
+    assert_false(becomes_remembered(fixture, "future"));
+    assert_true_answer(fixture, "future", true);
 }
 
 /* One that nobody keeps never changes, so that it must not be remembered for ever. */
@@ -522,20 +492,73 @@ static void a_maildirsize_that_nobody_keeps_is_found_out(void **state)
     struct mailbox mailbox;
 
     need_disk(fixture);
-    put_text(fixture, "box", "maildirsize", O_TRUNC, TEXT);
-    box_mkdir(&fixture->box, "cur");
-    box_mkdir(&fixture->box, "new");
-    box_touch(&fixture->box, "maildirsize", -23 * 3600);
-    box_touch(&fixture->box, "cur", 23 * 3600);
-    box_settle();
-    assert_true(becomes_remembered(fixture, "box"));
-    assert_int_equal(probe_patiently(fixture, "box", &mailbox), MAILBOX_ANSWERED);
+    assert_true(becomes_remembered(fixture, "unkept"));
+    assert_int_equal(probe_patiently(fixture, "unkept", &mailbox), MAILBOX_ANSWERED);
     assert_false(mailbox.is_suspect);
     mailbox_close(&mailbox);
     now_usec += UINT64_C(24) * 3600 * USEC_PER_SEC;
-    assert_int_equal(probe_patiently_at(fixture, "box", now_usec, &mailbox), MAILBOX_ANSWERED);
+    assert_int_equal(probe_patiently_at(fixture, "unkept", now_usec, &mailbox), MAILBOX_ANSWERED);
     assert_true(mailbox.is_suspect);
     mailbox_close(&mailbox);
+}
+
+static void make_sums(const struct fixture *fixture)
+{
+    char name[PATH_MAX];
+
+    for (size_t i = 0; i < ARRAY_SIZE(sums); i++) {
+        make_mailbox(fixture, sums[i].mailbox);
+        put_text(fixture, sums[i].mailbox, "maildirsize", O_TRUNC, sums[i].text);
+    }
+    remove_it(fixture, "sums-missing");
+    box_put(&fixture->box, name_of("sums-large", "maildirsize", name), MAILDIRSIZE_BYTES_MAX);
+    make_directory_of_it(fixture, "sums-directory");
+}
+
+static void make_unkept(const struct fixture *fixture)
+{
+    char name[PATH_MAX];
+
+    make_mailbox(fixture, "unkept");
+    box_mkdir(&fixture->box, name_of("unkept", "cur", name));
+    box_touch(&fixture->box, name, 23 * 3600);
+    box_mkdir(&fixture->box, name_of("unkept", "new", name));
+    box_touch(&fixture->box, name_of("unkept", "maildirsize", name), -23 * 3600);
+}
+
+/* Makes the mailboxes of all tests, each of which changes only its own, and waits once. */
+static int make_all(void **state)
+{
+    struct fixture *fixture = calloc(1, sizeof(*fixture));
+    char name[PATH_MAX];
+
+    assert_non_null(fixture);
+    (void)umask(022);
+    box_init(&fixture->box);
+    fixture->settings.confine = fixture->box.confine;
+    fixture->memory.device_kind = on_device_kind;
+    fixture->memory.userdata = fixture;
+    put_text(fixture, "box", "maildirsize", O_TRUNC, TEXT);
+    box_mkdir(&fixture->box, "../mounted");
+    make_mailbox(fixture, "read");
+    for (size_t i = 0; i < ARRAY_SIZE(changes); i++)
+        make_mailbox(fixture, changes[i].mailbox);
+    make_sums(fixture);
+    make_mailbox(fixture, "future");
+    box_touch(&fixture->box, name_of("future", "maildirsize", name), 3600);
+    make_unkept(fixture);
+    box_settle();
+    *state = fixture;
+    return 0;
+}
+
+static int remove_all(void **state)
+{
+    struct fixture *fixture = *state;
+
+    box_done(&fixture->box);
+    free(fixture);
+    return 0;
 }
 
 int main(void)
@@ -554,5 +577,5 @@ int main(void)
                                         tear_down),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, make_all, remove_all);
 }
