@@ -39,8 +39,8 @@ void limits_store_load(struct limits_store *store, bool quiet);
 void limits_store_reload(struct limits_store *store, limits_store_done_fn done, void *userdata);
 
 /*
- * As limits_store_reload(), but only finds out whether the file can still be read, and logs it if
- * not. If the file is being read already, that serves for both; done() is called once.
+ * As limits_store_reload(), but only finds out whether the file can still be read, and logs it once
+ * if not. If the file is being read already, that serves for both; done() is called once.
  */
 void limits_store_probe(struct limits_store *store, limits_store_done_fn done, void *userdata);
 
