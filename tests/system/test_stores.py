@@ -124,6 +124,9 @@ class Stores(DebianScenario):
                       Service(container), Mailboxes(container), Dovecot(container, cls.release))
         store.dovecot.configure(QUOTA, 'site')
         store.service.configure(f'--mailbox={SPOOL}/%d/%n --default-quota={QUOTA}')
+        # what a test stops stays stopped
+        container.put_file(f'/etc/systemd/system/{SERVICE}.d/watchdog.conf',
+                           '[Service]\nWatchdogSec=0\n')
         container.run(f'cp {EXAMPLES}/exim-quotad-haproxy.socket /etc/systemd/system; '
                       'systemctl daemon-reload')
         container.run(['systemctl', 'start', SOCKET, 'exim-quotad-haproxy.socket'])
