@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What may be changed about the ACL file: its macros, exemptions, what comes after it."""
 
+import os
 import re
+import socket
 
 from harness import smtp
 from harness.container import wait_until
 from harness.debian_exim import RCPT_ACL
 from harness.scenario import DebianScenario
+from harness.service import SOCKET_PATH
 
 ACCEPTED = '250 Accepted'
 FULL = '452 4.2.2 Mailbox is full'
@@ -17,6 +20,8 @@ OWN_ACL = '/etc/exim4/own.acl'
 OWN_LIMITS = '/etc/exim4/own-limits'
 BY_PATH = '${extract{mailbox}{$address_data}}'
 INET_PORT = 3391
+OWN_SOCKETS = '/etc/exim4/own-sockets'
+SILENT_SOCKET = '/run/silent'
 
 
 class AclOptions(DebianScenario):
@@ -91,6 +96,40 @@ class AclOptions(DebianScenario):
         wait_until(lambda: self.listens(INET_PORT), 'a listener')
         self.assertEqual(self.check('tcp@quota.example'), [FULL])
 
+    def test_socket_from_a_lookup(self):
+        """Who is in a silent store is not asked about twice; the others are asked about."""
+        self.container.put_file(OWN_SOCKETS, (f'silent: {SILENT_SOCKET}\nmute: {SILENT_SOCKET}\n'
+                                              f'full: {SOCKET_PATH}\ntight: {SOCKET_PATH}\n'))
+        self.configure(MAILBOX_CHECK_SOCKET='${lookup{$local_part}lsearch{%s}{$value}fail}'
+                       % OWN_SOCKETS, MAILBOX_CHECK_TIMEOUT='1s')
+        silent, mute, full, tight, unknown = (f'{name}@mbox.example' for name in (
+            'silent', 'mute', 'full', 'tight', 'unknown'))
+        for address in (silent, mute, full, unknown):
+            self.filled(address, 11000)
+        self.filled(tight, 9000)
+        listener = self.container.call(_listen_in_silence)
+        self.addCleanup(listener.close)
+
+        for _ in range(2):  # what is remembered is forgotten with the message
+            start = len(self.log())
+            self.assertEqual(self.check(silent, full, mute, unknown, full),
+                             [ACCEPTED, FULL, ACCEPTED, ACCEPTED, FULL])
+            log = self.log()[start:]
+            print(log)
+            self.assertEqual(log.count('not checked'), 2)
+            self.assertIn(f'{silent} not checked: no answer at {SILENT_SOCKET}; to a ping: none\n',
+                          log)
+            self.assertIn(f'{mute} not checked: not asked again for this message: no answer at '
+                          f'{SILENT_SOCKET}\n', log)
+        for recipients, reply in (((silent, tight), '250'), ((tight, silent), '250'),
+                                  ((tight, unknown), '250'), ((tight,), NOBODY_HAS_ROOM)):
+            with self.exim.session() as session:
+                session.mail_from()
+                for recipient in recipients:
+                    self.assertEqual(str(session.rcpt(recipient)), ACCEPTED)
+                self.assertEqual(str(session.data(smtp.message(2000)))[:len(reply)], reply)
+        self.assertNotIn('not checked for a message', self.log())
+
     def listens(self, port: int) -> bool:
         """Says whether somebody listens on the port."""
         return f':{port:04X} 00000000:0000 0A' in self.container.run(
@@ -131,3 +170,12 @@ class AclOptions(DebianScenario):
                 reply = str(session.data(smtp.message(2000)))
                 print(f'{", ".join(recipients)}: {replies}, {reply}')
                 self.assertEqual(reply, NOBODY_HAS_ROOM)
+
+
+def _listen_in_silence() -> socket.socket:
+    """Returns a socket that lets clients connect, and says nothing."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(SILENT_SOCKET)
+    os.chmod(SILENT_SOCKET, 0o666)
+    listener.listen(64)
+    return listener

@@ -634,8 +634,9 @@ class Recipes(DebianScenario):
 
 
 class Readme(unittest.TestCase):
-    """The tests above know all that the README shows."""
+    """The tests above, and those of stores, know all that the README shows."""
 
     def test_each_block_has_a_test(self):
         taken = [readme.block(*where) for where in BLOCKS.values()]
+        taken += readme.blocks('Many stores')  # test_stores.py
         self.assertCountEqual(taken, readme.blocks(SECTION))

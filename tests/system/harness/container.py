@@ -2,8 +2,9 @@
 """A booted Debian with systemd, made of an image, gone without a trace when it is powered off.
 
 It runs as root on any Linux machine, with or without a systemd of its own, on either version of
-control groups. It has no network but its own loopback interface. What it writes goes to memory;
-the image stays as it was, so that any number of containers can run from it at once.
+control groups. It has no network but its own loopback interface and the cables of network.py. What
+it writes goes to memory; the image stays as it was, so that any number of containers can run from
+it at once.
 """
 
 import os
@@ -113,6 +114,11 @@ class Container:
         if self._console is not None:
             self._console.close()
             self._console = None
+
+    @property
+    def leader(self) -> int:
+        """The process that is number 1 inside, by its number outside; 0 before boot()."""
+        return self._leader
 
     def _end_nspawn(self, nspawn: subprocess.Popen) -> None:
         if self._leader:
