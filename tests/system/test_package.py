@@ -219,7 +219,7 @@ class WithoutPackage(PackageScenario):
 
         commands = readme.block('Without a package', 'uninstall')
         print(commands)
-        for command in commands.splitlines():
+        for command in commands.replace("\\\n", "").splitlines():
             self.container.run(command.replace('-C build', f'-C {BUILD_INSIDE}'))
         self.assertFalse(self.container.call(Path(SOCKET_PATH).exists))
         left = {path for path in self.all_files() - files
