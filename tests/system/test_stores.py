@@ -23,7 +23,7 @@ from harness.dovecot import Dovecot
 from harness.image import PACKAGES_FOLDER
 from harness.mailboxes import SPOOL, Mailboxes
 from harness.network import Cable
-from harness.scenario import RELEASE_VARIABLE, DebianScenario, is_long
+from harness.scenario import RELEASE_VARIABLE, DebianScenario, Scenario, is_long
 from harness.service import SERVICE, SOCKET, SOCKET_PATH, Service, answer_of
 
 ACCEPTED = '250 Accepted'
@@ -65,54 +65,25 @@ class Store(NamedTuple):
         return f'{self.name}.example.org'
 
 
-class Stores(DebianScenario):
-    """self.container is the edge. The mailboxes of the addresses fullN, tightN and roomN are those
-    in store N.
-    """
+class Site(Scenario):
+    """self.container is the edge; self.stores are made in prepare()."""
 
-    macros = {'MAILBOX_CHECK_TIMEOUT': '2s', **dict(
-        line.split(' = ') for line in readme.block(RECIPE, 'MAILBOX_CHECK_').splitlines())}
-    exim_files = {'conf.d/router/350_test_mailboxes': readme.block(RECIPE, 'manualroute'),
-                  'conf.d/transport/40_test_mailboxes': readme.block(RECIPE, 'lmtp')}
     stores: tuple[Store, ...]
 
     @classmethod
-    def setUpClass(cls) -> None:
-        if os.environ.get(RELEASE_VARIABLE) != QUICK_RELEASE and not is_long():
-            raise unittest.SkipTest(f'quick form: on {QUICK_RELEASE} only')
-        super().setUpClass()
-
-    @classmethod
-    def prepare(cls) -> None:
-        super().prepare()
-        containers = [project.container_with_sources(image.path_of(cls.release)) for _ in range(2)]
+    def make_stores(cls, count: int) -> None:
+        """Boots the stores, and installs on the edge and on them what they need."""
+        containers = [project.container_with_sources(image.path_of(cls.release))
+                      for _ in range(count)]
         for container in containers:
             # not from a thread, with whose end the container would end
             cls.addClassCleanup(container.poweroff)
             container.boot()
         with ThreadPoolExecutor() as threads:
             installed = threads.submit(_install_haproxy, cls.container)
-            cls.stores = tuple(threads.map(cls._make_store, (1, 2), containers))
+            cls.stores = tuple(threads.map(cls._make_store, itertools.count(1), containers))
             installed.result()
         cls._issue_certificates()
-        for store in cls.stores:
-            for suffix, usage in ((store.name[-1], (QUOTA + 1, QUOTA - 3000, 1000)),
-                                  (cls._other(store).name[-1], (1000, 1000, QUOTA + 1))):
-                for name, size in zip(('full', 'tight', 'room'), usage):
-                    address = f'{name}{suffix}@quota.example'
-                    store.mailboxes.drop(store.mailboxes.add_maildir(address), size)
-            store.container.run(f'cat {EXAMPLES}/haproxy-store.cfg >>{HAPROXY_CFG}')
-            store.container.run(['systemctl', 'restart', 'haproxy.service'])
-        cls.container.put_file(STORES, ''.join(
-            f'{address}@quota.example: host={store.address} {socket}\n' for store in cls.stores
-            for address, socket in (
-                *((f'{name}{store.name[-1]}', f'socket=/run/haproxy/{store.name}')
-                  for name in ('full', 'tight', 'room')),
-                (f'here{store.name[-1]}', f'socket={SOCKET_PATH}'),
-                (f'direct{store.name[-1]}', f'socket=inet:{store.address}:{DIRECT_PORT}'),
-                (f'nowhere{store.name[-1]}', ''))))
-        cls.container.run(f'cat {EXAMPLES}/haproxy-edge.cfg >>{HAPROXY_CFG}')
-        cls.container.run(['systemctl', 'restart', 'haproxy.service'])
 
     @classmethod
     def _make_store(cls, number: int, container: Container) -> Store:
@@ -139,15 +110,60 @@ class Stores(DebianScenario):
         for kind, name in (('edge', 'edge1'), *(('store', store.certificate)
                                                 for store in cls.stores)):
             cls.container.run(f'cd {CA} && sh {EXAMPLES}/quotad-ca {kind} {name}')
-        cls._give_certificate(cls.container, 'edge1')
+        cls.give_certificate(cls.container, 'edge1')
         for store in cls.stores:
-            cls._give_certificate(store.container, store.certificate)
+            cls.give_certificate(store.container, store.certificate)
 
     @classmethod
-    def _give_certificate(cls, container: Container, name: str) -> None:
+    def give_certificate(cls, container: Container, name: str) -> None:
         for source, file in (('ca', 'ca'), (name, 'own')):
             container.put_file(f'{CERTIFICATES}/{file}.pem',
                                cls.container.read_file(f'{CA}/{source}.pem'), mode=0o600)
+
+    def wait_until_down(self, store: Store, reason: str) -> None:
+        """Waits until HAProxy on the edge says that a store is down, and why."""
+        pattern = rf'Server [\w-]+/{store.name} is DOWN, reason: {reason}'
+        found = wait_until(lambda: re.search(f'{pattern}.*?,', self.journal('-u', 'haproxy')),
+                           f'{store.name} is down')
+        print(found[0])
+
+
+class Stores(Site, DebianScenario):
+    """The mailboxes of the addresses fullN, tightN and roomN are those in store N."""
+
+    macros = {'MAILBOX_CHECK_TIMEOUT': '2s', **dict(
+        line.split(' = ') for line in readme.block(RECIPE, 'MAILBOX_CHECK_').splitlines())}
+    exim_files = {'conf.d/router/350_test_mailboxes': readme.block(RECIPE, 'manualroute'),
+                  'conf.d/transport/40_test_mailboxes': readme.block(RECIPE, 'lmtp')}
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        if os.environ.get(RELEASE_VARIABLE) != QUICK_RELEASE and not is_long():
+            raise unittest.SkipTest(f'quick form: on {QUICK_RELEASE} only')
+        super().setUpClass()
+
+    @classmethod
+    def prepare(cls) -> None:
+        super().prepare()
+        cls.make_stores(2)
+        for store in cls.stores:
+            for suffix, usage in ((store.name[-1], (QUOTA + 1, QUOTA - 3000, 1000)),
+                                  (cls._other(store).name[-1], (1000, 1000, QUOTA + 1))):
+                for name, size in zip(('full', 'tight', 'room'), usage):
+                    address = f'{name}{suffix}@quota.example'
+                    store.mailboxes.drop(store.mailboxes.add_maildir(address), size)
+            store.container.run(f'cat {EXAMPLES}/haproxy-store.cfg >>{HAPROXY_CFG}')
+            store.container.run(['systemctl', 'restart', 'haproxy.service'])
+        cls.container.put_file(STORES, ''.join(
+            f'{address}@quota.example: host={store.address} {socket}\n' for store in cls.stores
+            for address, socket in (
+                *((f'{name}{store.name[-1]}', f'socket=/run/haproxy/{store.name}')
+                  for name in ('full', 'tight', 'room')),
+                (f'here{store.name[-1]}', f'socket={SOCKET_PATH}'),
+                (f'direct{store.name[-1]}', f'socket=inet:{store.address}:{DIRECT_PORT}'),
+                (f'nowhere{store.name[-1]}', ''))))
+        cls.container.run(f'cat {EXAMPLES}/haproxy-edge.cfg >>{HAPROXY_CFG}')
+        cls.container.run(['systemctl', 'restart', 'haproxy.service'])
 
     @classmethod
     def _other(cls, store: Store) -> Store:
@@ -175,13 +191,6 @@ class Stores(DebianScenario):
         """Waits until the edge gets replies of the store."""
         wait_until(lambda: self.ask(store, 'ping').startswith('status=ok'),
                    f'replies of {store.name}', 60)
-
-    def wait_until_down(self, store: Store, reason: str) -> None:
-        """Waits until HAProxy on the edge says that a store is down, and why."""
-        pattern = rf'Server {store.name}/{store.name} is DOWN, reason: {reason}'
-        found = wait_until(lambda: re.search(f'{pattern}.*?,', self.journal('-u', 'haproxy')),
-                           f'{store.name} is down')
-        print(found[0])
 
     def assert_unchecked(self, store: Store) -> str:
         """A message to both stores: recipients in this one are accepted, those in the other
@@ -292,13 +301,13 @@ class Stores(DebianScenario):
 
     def test_wrong_certificate(self):
         store = self.stores[0]
-        self._give_certificate(store.container, self._other(store).certificate)
+        self.give_certificate(store.container, self._other(store).certificate)
         store.container.run(['systemctl', 'reload', 'haproxy.service'])
         try:
             self.wait_until_down(store, 'Layer6 invalid response')
             self.assert_unchecked(store)
         finally:
-            self._give_certificate(store.container, store.certificate)
+            self.give_certificate(store.container, store.certificate)
             store.container.run(['systemctl', 'reload', 'haproxy.service'])
         self.assert_checked(store)
 
@@ -375,6 +384,64 @@ class Stores(DebianScenario):
         store.cable.cut()
         time.sleep(0.1)  # for that long it is away
         store.cable.mend()
+
+
+@unittest.skipUnless(is_long(), 'installing Postfix takes long')
+class PostfixEdge(Site):
+    """Postfix on the edge, and one store for all."""
+
+    @classmethod
+    def prepare(cls) -> None:
+        super().prepare()
+        cls.make_stores(1)
+        cls.container.run(
+            'export DEBIAN_FRONTEND=noninteractive; dpkg --purge --force-depends exim4 '
+            'exim4-daemon-light exim4-base exim4-config &&'
+            f'cd {PACKAGES_FOLDER} && dpkg -i postfix_*.deb $(ls cpio_*.deb libtlsrpt*.deb)')
+        check = ('check_policy_service '
+                 '{ unix:private/exim-quotad, timeout=10s, default_action=DUNNO }')
+        cls.container.run([
+            'postconf', 'inet_interfaces=loopback-only', 'mydestination=', 'mynetworks=',
+            'virtual_mailbox_domains=quota.example', 'virtual_mailbox_maps=static:ok',
+            'virtual_transport=discard',
+            f'smtpd_recipient_restrictions=reject_unauth_destination, {check}',
+            f'smtpd_end_of_data_restrictions={check}'])
+        store, = cls.stores
+        store.mailboxes.drop(store.mailboxes.add_maildir('full@quota.example'), QUOTA + 1)
+        store.mailboxes.drop(store.mailboxes.add_maildir('room@quota.example'), 1000)
+        store.container.run(f'cp {EXAMPLES}/exim-quotad-haproxy-postfix.socket /etc/systemd/system;'
+                            f'systemctl daemon-reload; systemctl stop {SERVICE}')
+        store.container.run(['systemctl', 'start', 'exim-quotad-haproxy-postfix.socket'])
+        for container, name in ((store.container, 'store'), (cls.container, 'edge')):
+            container.run(f'cat {EXAMPLES}/haproxy-{name}-postfix.cfg >>{HAPROXY_CFG}')
+            container.run(['systemctl', 'restart', 'haproxy.service'])
+        cls.container.run(['systemctl', 'restart', 'postfix.service'])
+        cls.container.wait_for_tcp(25)
+
+    def replies(self, *addresses: str, size: int = 2000) -> list[str]:
+        """Sends a message, and returns the codes of the replies to its recipients and to it."""
+        with smtp.Session(self.container.connect_tcp(25, timeout=60)) as session:
+            session.mail_from()
+            replies = [str(session.rcpt(f'{name}@quota.example')) for name in addresses]
+            replies.append(str(session.data(smtp.message(size))))
+        print(replies)
+        return [' '.join(reply.split()[:2]) for reply in replies]
+
+    def test_verdicts(self):
+        wait_until(lambda: self.replies('full', 'room') == ['452 4.2.2', '250 2.1.5', '250 2.0.0'],
+                   'the store is asked')
+        self.assertEqual(self.replies('room', size=QUOTA), ['250 2.1.5', '452 4.2.2'])
+        self.assertEqual(self.replies('room', size=QUOTA + 1), ['250 2.1.5', '552 5.2.2'])
+
+    def test_store_that_is_down(self):
+        store, = self.stores
+        store.container.run(['systemctl', 'stop', 'haproxy.service'])
+        try:
+            self.wait_until_down(store, 'Layer4 connection problem')
+            self.assertEqual(self.replies('full'), ['250 2.1.5', '250 2.0.0'])
+        finally:
+            store.container.run(['systemctl', 'start', 'haproxy.service'])
+        wait_until(lambda: self.replies('full')[0] == '452 4.2.2', 'the store is asked again')
 
 
 class Load:
