@@ -70,7 +70,6 @@ int direct_look(const struct direct *direct, const struct target_terms *terms, b
 {
     _cleanup_(explanation_deinit) struct explanation explanation = EXPLANATION_NULL;
     int r = explanation_begin(&explanation, direct->settings, direct->limits, terms, text);
-    size_t kept;
 
     if (r < 0) {
         reply_error(reply, reason_from_errno(r), reason_text_from_errno(r));
@@ -81,8 +80,7 @@ int direct_look(const struct direct *direct, const struct target_terms *terms, b
     *ret_candidate = explanation.target.candidate;
     if (explanation.reason == REASON_NONE)
         return 0;
-    kept = explanation_tries_kept(&explanation);
-    return kept > 0 ? explanation.tries[kept - 1].error : -EINVAL;
+    return explanation.error < 0 ? explanation.error : -EINVAL;
 }
 
 int direct_answer(const struct direct *direct, char *line, size_t length, struct steps *ret)

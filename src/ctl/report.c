@@ -139,7 +139,7 @@ static void look_at(struct report *report, const struct item *item)
     r = direct_look(report->direct, &terms, true, target, &candidate, &reply);
     if (r == -ENOTDIR)
         return; /* nothing is there */
-    if (name == REPORT_NAME_ADDRESS && candidate != item->template)
+    if (name == REPORT_NAME_ADDRESS && candidate != item->template && r != -ENOMEM)
         return; /* another template leads to the mailbox of that address */
     add_reply(report, target, &reply);
 }

@@ -114,6 +114,7 @@ void explanation_answer(struct explanation *explanation, const struct quota_sett
             break;
     }
     if (r < 0) {
+        explanation->error = r;
         explanation->reason = target_reason(target, r, &explanation->why);
         if (explanation->mailbox.detail[0] != '\0')
             explanation->why = explanation->mailbox.detail;

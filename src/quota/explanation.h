@@ -81,6 +81,7 @@ struct explanation {
     /* The answer. */
     enum reason reason; /* REASON_NONE: there is one */
     const char *why;    /* else for people; the explanation's, or constant */
+    int error;          /* the negative errno that the reason stands for, or 0 */
     char *path;         /* of the mailbox, the explanation's own; NULL: not that far */
     struct mailbox mailbox;
     struct usage usage;

@@ -29,7 +29,7 @@ LACKS = re.compile(r'^  Count +failed: |^  Folders +what they hold is not known:
 def comparable(words: Sequence[str], ended: Ended) -> Ended:
     """Returns the same without what may differ: the counters, and where an answer is from."""
     if 'stats' in words:
-        return ended._replace(stdout=re.sub(r'(?m) [^ ]*$', '', ended.stdout))
+        return ended._replace(stdout=re.sub(r'(?m) +[^ ]*$', '', ended.stdout))
     # A maildirsize that cannot be opened, here one that is not there, makes it count as well.
     stdout = re.sub(r'\b(maildirsize|scan|cache)\b', 'SOURCE', ended.stdout)
     stdout = re.sub(r'(?m)written \S+ ago|^  Cache .*\n', '', stdout)
