@@ -273,7 +273,7 @@ static int check_report(const struct ctl_options *options, const struct option_s
                         char *error)
 {
     if (socket)
-        return options_fail(error, "--%s is for the service, which report does not ask",
+        return options_fail(error, "--%s is for the service, which report does not use",
                             socket->name);
     if (options->format == CTL_FORMAT_RAW)
         return options_fail(error, "--raw is for the service's replies, and report has none");
