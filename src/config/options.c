@@ -423,12 +423,13 @@ void options_print_help(void)
     struct option_group groups[GROUPS_COUNT];
 
     make_groups(&options, &options, groups);
-    puts("Usage: exim-quotad [OPTION]...\n"
-         "\n"
-         "Tells a mail server whether a message would fit into a mailbox. systemd starts it when\n"
-         "somebody asks (exim-quotad.socket); without systemd, use --socket.\n"
-         "\n"
-         "Options:");
+    puts(
+        "Usage: exim-quotad [OPTION]...\n"
+        "\n"
+        "Tells a mail server whether a message would fit into a mailbox. systemd starts it at the\n"
+        "first query (exim-quotad.socket); without systemd, use --socket.\n"
+        "\n"
+        "Options:");
     options_table_print(groups, GROUPS_COUNT);
     puts("\nexim-quotad(8) says more.");
 }

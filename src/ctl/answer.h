@@ -41,7 +41,7 @@ struct answer {
     /* of explain: the lines before the last, each of which begins with step= */
     struct pairs *steps;
     size_t steps_count;
-    struct answer *beside; /* the same without the service; NULL: not compared */
+    struct answer *beside; /* the direct answer, without the service; NULL: not compared */
 
     char *raw; /* the bytes that came; NULL: none */
     size_t raw_length;

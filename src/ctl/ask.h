@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* From a query to its answer, by the service or without it. */
+/* Queries and their answers, from the service or without it. */
 #pragma once
 
 #include "ctl/answer.h"
@@ -8,7 +8,7 @@
 
 struct asker {
     const struct direct *direct; /* NULL: ask the service */
-    const struct direct *beside; /* to compare an explanation of the service with; NULL: nothing */
+    const struct direct *beside; /* to compare an explanation of the service with; NULL: none */
     const char *socket_path;     /* of the service */
     uint64_t timeout_usec;       /* for each query */
 };

@@ -5,5 +5,5 @@
 #include "ctl/answer.h"
 #include "ctl/screen.h"
 
-/* Says what went wrong with an answer that is an error. Returns 0 or -ENOMEM. */
+/* Prints the reason of an answer that is an error. Returns 0 or -ENOMEM. */
 int complain_of(const struct screen *screen, const struct answer *answer);

@@ -127,9 +127,9 @@ static void print_target(struct printer *printer)
     if (*address == '\0')
         return;
     if (*printer->answer->target == '/')
-        row(printer, "Address", "%s, whose mailbox this path is by --mailbox", address);
+        row(printer, "Address", "%s, to which --mailbox assigns this path", address);
     else if (is(target, "extension", "dropped"))
-        row(printer, "Address", "%s: no mailbox has the whole name, so its extension is dropped",
+        row(printer, "Address", "%s, without its extension: the whole name has no mailbox",
             address);
     else
         row(printer, "Address", "%s%s", address,
@@ -150,11 +150,10 @@ static void print_tries(struct printer *printer)
     const struct pairs *step = NULL;
 
     while ((step = answer_step(printer->answer, "tried", step)))
-        row(printer, "Looked at", "%s%s%s%s: %s", get(step, "path"),
-            *get(step, "template") ? " (" : "", get(step, "template"),
-            *get(step, "template") ? ")" : "", found_text(step));
+        row(printer, "Tried", "%s%s%s%s: %s", get(step, "path"), *get(step, "template") ? " (" : "",
+            get(step, "template"), *get(step, "template") ? ")" : "", found_text(step));
     while ((step = answer_step(printer->answer, "remark", step)))
-        row(printer, "But note", "%s", get(step, "text"));
+        row(printer, "Note", "%s", get(step, "text"));
     step = answer_step(printer->answer, "mailbox", NULL);
     if (*get(step, "folder"))
         row(printer, "Mailbox", "%s, of which %s is a folder", get(step, "path"),
@@ -178,7 +177,7 @@ static void print_maildirsize(struct printer *printer)
         return;
     if (!is(step, "state", "valid")) {
         row(printer, "maildirsize", "%s",
-            is(step, "state", "ignored") ? "not looked at" : rule_text(get(step, "state")));
+            is(step, "state", "ignored") ? "ignored" : rule_text(get(step, "state")));
         return;
     }
     row(printer, "maildirsize", "%s in %s; %s, written %s ago", size(number(step, "bytes")).text,
@@ -204,7 +203,7 @@ static void print_limit(struct printer *printer, const struct pairs *step)
                                       : ", in ",
         get(step, "file"), place, *get(step, "key") ? " (" : "", get(step, "key"),
         *get(step, "key") ? ")" : "",
-        is(step, "believed", "no") ? "; not believed now, because that file is old" : "");
+        is(step, "trusted", "no") ? "; not trusted now, because that file is old" : "");
 }
 
 static void print_limits(struct printer *printer)
@@ -261,18 +260,19 @@ static void print_sums(struct printer *printer, const struct pairs *step)
     else
         row(printer, "Count", "%s in %s", size(number(step, "bytes")).text, messages(step).text);
     if (number(step, "examined") > 0)
-        row(printer, "Count", "%s name",
-            count(number(step, "examined"), "file was examined, because no size is in its",
-                  "files were examined, because no size is in their")
+        row(printer, "Count", "%s",
+            count(number(step, "examined"), "file was examined: there is no size in its name",
+                  "files were examined: there is no size in their names")
                 .text);
     if (number(step, "left_out") > 0)
         row(printer, "Count",
-            "%s left out, because a link leads outside the roots or to nothing, or "
-            "a directory is too deep: %s",
+            "%s left out: links that lead outside the roots or to nothing, or directories "
+            "that are too deep, such as %s",
             count(number(step, "left_out"), "name is", "names are").text,
             get(step, "left_out_path"));
     if (number(step, "stray_folders") > 0)
-        row(printer, "Count", "not in it: %s without a dot, as --layout=fs has them, with %s in %s",
+        row(printer, "Count",
+            "not included: %s without a leading dot, as in --layout=fs, with %s in %s",
             count(number(step, "stray_folders"), "folder", "folders").text,
             size(number(step, "stray_bytes")).text,
             count(number(step, "stray_messages"), "message", "messages").text);
@@ -283,7 +283,7 @@ static void print_count(struct printer *printer)
     const struct pairs *step = answer_step(printer->answer, "count", NULL);
 
     if (is(step, "result", "given-up"))
-        row(printer, "Count", "given up, because it would take long; --recount counts in any case");
+        row(printer, "Count", "given up, because it would take too long; --recount counts anyway");
     else if (is(step, "result", "failed"))
         row(printer, "Count", "failed: %s", get(step, "text"));
     else if (step)
@@ -333,7 +333,7 @@ static void print_folders(struct printer *printer)
         print_folder(printer, step, columns);
     step = answer_step(printer->answer, "folders", NULL);
     if (*get(step, "reason"))
-        row(printer, "Folders", "what they hold is not known: %s", get(step, "text"));
+        row(printer, "Folders", "cannot be read: %s", get(step, "text"));
     else if (step)
         row(printer, "Folders", "and %" PRIu64 " more, with %s in %s", number(step, "more"),
             size(number(step, "bytes")).text, messages(step).text);
@@ -404,8 +404,8 @@ static void print_fits(struct printer *printer)
             answer->limit > 0 ? "%)" : " messages", limit);
     if (is(usage, "rule", "over"))
         row(printer, "Verdict",
-            "maildirsize says that it is over, but whoever removed messages did not update that "
-            "file; nothing need be done");
+            "maildirsize says that the mailbox is over, but is out of date: messages were removed "
+            "without updating it; no action is needed");
 }
 
 static void print_verdict(struct printer *printer)
@@ -433,7 +433,7 @@ static void print_verdict(struct printer *printer)
                 : "");
 }
 
-/* What is compared with the answer beside: a step and a key, or NULL for the last line. */
+/* What is compared with the direct answer: a step and a key, or NULL for the last line. */
 static const struct {
     const char *step;
     const char *key;
@@ -479,7 +479,7 @@ static void compare(struct printer *printer)
 
         if (strcmp(service, direct) == 0 || !have_both(printer->answer, compared[i].step))
             continue;
-        row(printer, "Difference", "%s: %s for the service, %s without it", compared[i].what,
+        row(printer, "Difference", "%s: %s for the service, %s read directly", compared[i].what,
             service, direct);
         differs = true;
     }
@@ -488,7 +488,7 @@ static void compare(struct printer *printer)
             "the unit may hide the mailbox (ProtectHome=), the service may lack "
             "permission, or it needs a reload; --direct shows what is there");
     else
-        row(printer, "Without it", "the same, read directly");
+        row(printer, "Direct", "the same without the service");
 }
 
 int explain_print(FILE *file, const struct screen *screen, const struct answer *answer)

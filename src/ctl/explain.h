@@ -8,7 +8,7 @@
 #include "ctl/screen.h"
 
 /*
- * Prints how an answer to `explain` comes about, unless it is ANSWER_UNREACHABLE, and where it
- * differs from the one beside it. Returns 0 or -ENOMEM.
+ * Prints an answer to `explain`, unless it is ANSWER_UNREACHABLE, and where it differs from the
+ * direct one. Returns 0 or -ENOMEM.
  */
 int explain_print(FILE *file, const struct screen *screen, const struct answer *answer);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * One HTTP/1.1 exchange on a socket: a request for the metrics, and the response. The client is not
- * trusted: its request is bounded in size and time, and no part of it is used but its first line.
+ * trusted: its request is bounded in size and time, and only its first line is used.
  */
 #pragma once
 
@@ -20,13 +20,13 @@ enum http_status {
 struct http_request {
     int fd;                 /* the caller's */
     uint64_t deadline_usec; /* of the whole exchange, by CLOCK_MONOTONIC */
-    bool wants_body;        /* no HEAD */
+    bool wants_body;        /* false for HEAD */
 };
 
 /*
- * Reads the request, whose first two fields are set. Returns what is to be responded: HTTP_OK to
- * GET and HEAD of /metrics; or a negative errno if nothing can be: -ENODATA if the client sent
- * nothing, -ETIMEDOUT, or one of recv(2).
+ * Reads the request; the caller has set the first two fields. Returns the status to respond with,
+ * HTTP_OK for GET and HEAD of /metrics, or a negative errno if no response is possible: -ENODATA if
+ * the client sent nothing, -ETIMEDOUT, or one of recv(2).
  */
 int http_read(struct http_request *request);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The answer to `stats` for Prometheus: its text format, version 0.0.4, which node_exporter and
+ * The reply to `stats` for Prometheus: its text format, version 0.0.4, which node_exporter and
  * OpenTelemetry read as well.
  */
 #pragma once
@@ -11,5 +11,5 @@
 
 #define METRICS_CONTENT_TYPE "text/plain; version=0.0.4; charset=utf-8"
 
-/* Prints the metrics. What the answer, which is no error, does not have is left out. */
+/* Prints the metrics. answer must not be an error; pairs that it lacks are left out. */
 void metrics_print(FILE *file, const struct answer *answer);

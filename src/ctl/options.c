@@ -214,7 +214,7 @@ static const struct option_spec check_specs[] = {
 };
 
 static const struct option_spec explain_specs[] = {
-    {"recount", 0, NULL, NULL, "count the messages, whatever that costs", .read = read_recount},
+    {"recount", 0, NULL, NULL, "count the messages even if that takes long", .read = read_recount},
 };
 
 static const struct option_spec report_specs[] = {
@@ -223,14 +223,14 @@ static const struct option_spec report_specs[] = {
     {"top", 0, "N", "a number from 1 to 4294967295", "print only the first N mailboxes",
      .read = read_top},
     {"min-percent", 0, "N", "a number from 0 to 4294967295",
-     "print only mailboxes that use N percent of a limit or more", .read = read_min_percent},
+     "print only mailboxes at N percent of a limit or more, and errors", .read = read_min_percent},
     {"csv", 0, NULL, NULL, "print lines of comma-separated values", .read = read_csv},
 };
 
 static const struct option_spec socket_specs[] = {
     {"socket", 's', "PATH", "a path of at most 107 bytes",
-     "where the service answers (default: " SOCKET_PATH ")", .read = read_socket},
-    {"timeout", 't', "MSECS", OPTION_VALUE_MSECS, "how long to wait for an answer (default: 10000)",
+     "the socket of the service (default: " SOCKET_PATH ")", .read = read_socket},
+    {"timeout", 't', "MSECS", OPTION_VALUE_MSECS, "how long to wait for a reply (default: 10000)",
      .read = read_timeout},
 };
 
@@ -273,7 +273,7 @@ static int check_report(const struct ctl_options *options, const struct option_s
                         char *error)
 {
     if (socket)
-        return options_fail(error, "--%s is for the service, which report does not ask",
+        return options_fail(error, "--%s is for the service, which report does not use",
                             socket->name);
     if (options->format == CTL_FORMAT_RAW)
         return options_fail(error, "--raw is for the service's replies, and report has none");
@@ -303,7 +303,7 @@ static int check_together(const struct ctl_options *options, const struct option
     if (options->action == CTL_REPORT)
         return check_report(options, socket, error);
     if (options->direct && !options->query.has_targets)
-        return options_fail(error, "%s asks the service and cannot be used with --direct",
+        return options_fail(error, "%s queries the service and cannot be used with --direct",
                             options->query.verb);
     if (options->direct && socket)
         return options_fail(error, "--%s is for the service and cannot be used with --direct",
@@ -457,16 +457,16 @@ void ctl_options_print_help(void)
     make_groups(&options, groups);
     puts("Usage: exim-quotactl [OPTION]... COMMAND [ARGUMENT]...\n"
          "\n"
-         "Asks exim-quotad how full mailboxes are. A TARGET is a mailbox's absolute path, or an\n"
+         "Queries exim-quotad about mailboxes. A TARGET is the absolute path of a mailbox, or an\n"
          "address.\n"
          "\n"
          "Commands:\n"
          "  check TARGET...                 would a message fit?\n"
          "  usage TARGET...                 how full is the mailbox?\n"
-         "  explain TARGET...               how does the answer to check come about?\n"
-         "  report [DOMAIN|DIR]...          how full is each mailbox? Needs no service\n"
-         "  ping                            does the service answer?\n"
-         "  stats                           what the service has counted since its start\n"
+         "  explain TARGET...               why does check reply as it does?\n"
+         "  report [DOMAIN|DIR]...          how full is each mailbox? (without the service)\n"
+         "  ping                            does the service reply?\n"
+         "  stats                           the counters of the service since its start\n"
          "  check-setup [ADDRESS]           is anything missing between Exim and the service?\n"
          "\n"
          "Options:");
@@ -479,7 +479,7 @@ void ctl_options_print_help(void)
     options_table_print(&groups[GROUP_REPORT], 1);
     puts("\nOptions of stats:");
     options_table_print(&groups[GROUP_STATS], 1);
-    puts("\nOptions for asking the service:");
+    puts("\nOptions for requests to the service:");
     options_table_print(&groups[GROUP_SOCKET], 1);
     puts("\nOptions with --direct or report:");
     options_table_print(&groups[GROUP_QUOTA], 1);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* How far a long work is, as one line on the terminal that standard error is. */
+/* The progress of a long task, as one line on standard error, which must be a terminal. */
 #pragma once
 
 #include <stdbool.h>
@@ -7,7 +7,7 @@
 
 #include "ctl/screen.h"
 
-/* How often to show it again. */
+/* How often to update it. */
 #define PROGRESS_MSECS 100
 
 struct progress {
@@ -16,7 +16,7 @@ struct progress {
     size_t width;   /* of the line that is there now, in columns */
 };
 
-/* Shows that `done` mailboxes of `total` are done, or if has_total is false, of many. */
+/* Shows that `done` mailboxes are done, of `total` if has_total is true. */
 void progress_show(struct progress *progress, size_t done, size_t total, bool has_total);
 
 /* Removes the line, so that something else can be written. */

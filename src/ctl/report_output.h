@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What a report prints: a table, JSON or CSV, and what all mailboxes are together. */
+/* What a report prints: a table, JSON or CSV, and a total. */
 #pragma once
 
 #include <stdbool.h>
@@ -12,7 +12,7 @@
 #include "ctl/report_rows.h"
 #include "ctl/screen.h"
 
-/* Of all mailboxes that were looked at, whether they are printed or not. */
+/* The total of all mailboxes that were read, whether they are printed or not. */
 struct report_total {
     uint64_t mailboxes;
     uint64_t bytes;

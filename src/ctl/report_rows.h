@@ -28,7 +28,7 @@ struct report_rows {
     size_t size;
 };
 
-/* Returns what share of its limit in bytes, or in messages if it is larger, a mailbox uses. */
+/* Returns the percentage that a mailbox uses of its limit in bytes or messages, the larger one. */
 uint64_t report_rows_percent(const struct answer *answer);
 
 /*
@@ -41,7 +41,7 @@ int report_rows_add(struct report_rows *rows, const struct answer *answer);
 void report_rows_sort(struct report_rows *rows);
 
 /*
- * Makes the answer of row i again, which the caller releases before the rows. Returns 0 or -ENOMEM.
+ * Restores the answer of row i, which the caller releases before the rows. Returns 0 or -ENOMEM.
  */
 int report_rows_get(const struct report_rows *rows, size_t i, struct answer *ret);
 

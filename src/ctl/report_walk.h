@@ -2,16 +2,16 @@
 /*
  * Finds the mailboxes that the templates lead to, or without templates, those below the roots.
  *
- * A template's parts that are the same for all mailboxes are taken as they are, and in place of the
- * others every name that is in the directory. Whether it is that of a mailbox, and of which
- * address, is for the caller to find out by report_walk_name().
+ * The fixed parts of a template are used as they are; for each variable part, every name in the
+ * directory is tried. The caller finds out with report_walk_name() whether a path is that of a
+ * mailbox, and which address it has.
  *
  * Without templates, a directory that holds `cur`, `new` or `maildirsize` is a mailbox, and so is a
- * file that begins with `From `. What is in a mailbox, what begins with a dot, and what is deeper
- * than REPORT_WALK_DEPTH_MAX is not looked at. Links are not followed: what they may lead to lies
- * below a root itself.
+ * file that begins with `From `. The inside of a mailbox, names that begin with a dot, and anything
+ * deeper than REPORT_WALK_DEPTH_MAX are left out. Links are not followed: anything that they may
+ * lead to is below a root itself.
  *
- * No more is held than a buffer for each directory on the way.
+ * It uses no more memory than a buffer for each open directory.
  */
 #pragma once
 
@@ -49,6 +49,6 @@ enum report_name {
     REPORT_NAME_ADDRESS, /* it is that of *ret */
 };
 
-/* Tells whose mailbox the template can have made of the path, which report_walk() has found. */
+/* Determines to which address the template assigns a path that report_walk() has found. */
 enum report_name report_walk_name(const struct report_walk *walk, size_t template, const char *path,
                                   struct address *ret);

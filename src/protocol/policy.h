@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Postfix's policy delegation protocol (SMTPD_POLICY_README). A request is lines `name=value` and
- * an empty line, and a reply the line `action=...` and an empty line.
+ * Postfix's policy delegation protocol (SMTPD_POLICY_README). A request consists of lines
+ * `name=value` and an empty line, a reply of the line `action=...` and an empty line.
  *
- * What senders and recipients may write into a value never makes a request invalid: a recipient
- * that is no address, or a carriage return in it, is a matter of the query. What is invalid comes
- * from a client that does not speak the protocol.
+ * Nothing that a sender or recipient can put into a value makes a request invalid: a recipient that
+ * is not an address, or that contains a carriage return, is an error of the query. An invalid
+ * request comes from a client that does not speak the protocol.
  */
 #pragma once
 
@@ -30,7 +30,7 @@ ssize_t policy_find_end(const char *buffer, size_t length, size_t searched);
 
 /*
  * Parses a request, bytes[0..length) with its empty line. Works in place: ret->target points into
- * bytes. Attributes that are not known are ignored, and of repeated ones the last counts.
+ * bytes. Unknown attributes are ignored; if one is repeated, the last is used.
  * ret->target is the recipient, in Postfix's internal form (address_parse_internal()); NULL if
  * there is none, or in a state in which nothing is to be checked.
  * Returns REASON_NONE; else the reason, and in *ret_text a constant text for people that says what
@@ -42,7 +42,7 @@ enum reason policy_parse(char *bytes, size_t length, struct request *ret, const 
 void policy_reply_dunno(struct reply *reply);
 
 /*
- * Makes the reply that the verdict leads to. The recipient may be an alias if nothing was found, so
- * it is not refused then.
+ * Makes the reply for the verdict. If no mailbox was found, the recipient may be an alias, and is
+ * not refused.
  */
 void policy_reply_decision(struct reply *reply, const struct target_decision *decision);

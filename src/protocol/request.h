@@ -21,7 +21,7 @@ enum request_type {
     REQUEST_PATH,    /* the line is a mailbox's path; the answer is a number */
     REQUEST_USAGE,   /* `usage TARGET` */
     REQUEST_CHECK,   /* `check TARGET` */
-    REQUEST_EXPLAIN, /* `explain TARGET`: how the reply to `check` comes about */
+    REQUEST_EXPLAIN, /* `explain TARGET`: why `check` replies as it does */
     REQUEST_PING,
     REQUEST_STATS,
     REQUEST_POLICY, /* of Postfix (policy.h) */

@@ -222,7 +222,7 @@ static void write_limit(struct steps *steps, struct reply *line,
     if (from == LIMIT_SOURCE_FILE)
         add_file(line, explanation, settings);
     if (from == LIMIT_SOURCE_HEADER && explanation->usage.header.is_old)
-        reply_add_text(line, "believed", "no");
+        reply_add_text(line, "trusted", "no");
     end(steps, line);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Makes the reply to `explain`: a line of pairs for each step of the way to the answer, which
- * begins with step=, and at the end the line that `check` would get.
+ * Makes the reply to `explain`: a line of pairs, beginning with step=, for each step that led to
+ * the verdict, and as the last line the reply to `check`.
  */
 #pragma once
 
@@ -26,8 +26,8 @@ struct steps {
 void steps_write(struct steps *steps, const struct explanation *explanation,
                  const struct quota_settings *settings);
 
-/* Makes the reply that one line. */
+/* Makes a reply of one line. */
 void steps_set(struct steps *steps, const struct reply *line);
 
-/* Makes the line that `check` gets, or `usage`, or the error. */
+/* Makes the reply to `check`, or to `usage`, or the error. */
 void steps_answer(struct reply *reply, const struct explanation *explanation, bool check);

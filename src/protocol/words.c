@@ -46,7 +46,7 @@ static const struct {
     [USAGE_RULE_MALFORMED] = {"malformed", "maildirsize cannot be parsed"},
     [USAGE_RULE_IMPLAUSIBLE] = {"implausible", "a sum in maildirsize is negative or too large"},
     [USAGE_RULE_OVER] = {"over",
-                         "over the limit according to a maildirsize that may be out of date"},
+                         "over the limit according to maildirsize, which may be out of date"},
     [USAGE_RULE_EVERYTHING] = {"everything", "every file counts (--count=everything)"},
     [USAGE_RULE_LAYOUT] = {"layout",
                            "over the limit according to maildirsize, and the mailbox has folders "

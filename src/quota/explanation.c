@@ -175,7 +175,7 @@ static bool is_unfollowed(const struct maildir_directory *directories, bool link
     return linked && !was_opened;
 }
 
-/* Adds what a fresh count has left of a folder, or of the mailbox itself (path is ""). */
+/* Adds the sums that a new count has cached of a folder, or of the mailbox itself (path is ""). */
 static void note_folder(struct explanation *explanation, const struct maildir_options *options,
                         enum folder_kind kind, const char *path,
                         const struct maildir_directory *directories)
@@ -247,7 +247,7 @@ static bool refuses(enum verdict verdict)
     return verdict == VERDICT_OVER || verdict == VERDICT_TOOLARGE;
 }
 
-/* Counts beside the answer, for which that was not needed. */
+/* Counts for comparison, since the verdict did not require a count. */
 static void compare(struct explanation *explanation, const struct quota_settings *settings,
                     const struct mailbox_settings *mailbox_settings)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * How an answer comes about: the way of a query from its target to its verdict, at one go and with
- * waiting, and everything that was met on it. exim-quotactl --direct gives its answers by this way,
- * and explains those of the service by it.
+ * A query from its target to its verdict, in one synchronous call, with a record of everything that
+ * was found on the way. exim-quotactl --direct answers queries with it, and `explain` explains
+ * verdicts with it.
  *
  *     explanation_begin()
  *     explanation_answer()
@@ -18,10 +18,10 @@
 
 #include "quota/target.h"
 
-/* Of more candidates than this, the first ones and the last are kept. */
+/* If there are more candidates than this, the first ones and the last one are kept. */
 #define EXPLANATION_TRIES_MAX 16
 
-/* Of more folders than this, the largest are kept. */
+/* If there are more folders than this, the largest are kept. */
 #define EXPLANATION_FOLDERS_MAX 50
 
 /* Room for what is wrong with the roots and templates. */
@@ -53,7 +53,7 @@ struct explanation_folder {
 struct explanation_folders {
     struct explanation_folder largest[EXPLANATION_FOLDERS_MAX]; /* the largest comes first */
     size_t count;
-    size_t more; /* those that are not among them, and what is in these */
+    size_t more; /* the other folders, and their sums */
     uint64_t more_bytes;
     uint64_t more_messages;
 };
@@ -62,9 +62,9 @@ struct explanation_folders {
 enum explanation_count {
     EXPLANATION_NOT_COUNTED, /* there is no Maildir, or it could not be read */
     EXPLANATION_COUNTED,     /* for the answer */
-    EXPLANATION_COMPARED,    /* beside the answer */
-    EXPLANATION_GIVEN_UP,    /* beside the answer, but it would have cost too much */
-    EXPLANATION_FAILED,      /* beside the answer; count_error says why */
+    EXPLANATION_COMPARED,    /* for comparison only */
+    EXPLANATION_GIVEN_UP,    /* for comparison, but it would have cost too much */
+    EXPLANATION_FAILED,      /* for comparison; count_error says why */
 };
 
 struct explanation {
@@ -92,10 +92,10 @@ struct explanation {
     int count_error;
     struct usage fresh; /* by that count */
     enum verdict fresh_verdict;
-    int folders_error; /* negative errno: what they hold could not be found out */
+    int folders_error; /* negative errno: the folders could not be read */
     struct explanation_folders folders;
 
-    /* What is wrong with the roots and the templates, looked for if nothing was found. */
+    /* What is wrong with the roots and the templates, checked if nothing was found. */
     char *remarks[EXPLANATION_REMARKS_MAX];
     size_t remarks_count; /* of all of them */
 
@@ -110,7 +110,7 @@ struct explanation {
     char expanded[PATH_MAX];
 };
 
-/* All zeroes but for what explanation_deinit() must not close. */
+/* All zeroes, except for descriptors that explanation_deinit() must not close. */
 #define EXPLANATION_NULL                                                                           \
     {                                                                                              \
         .mailbox = MAILBOX_NULL                                                                    \
@@ -138,8 +138,8 @@ void explanation_answer(struct explanation *explanation, const struct quota_sett
  * counted; what each folder holds, excluded ones too; and if there is no mailbox, what is wrong
  * with the roots and templates. May wait, and lacks what there is no memory for.
  *
- * A count beside the answer is given up where it would cost more than a modest budget, but if the
- * answer is a refusal, or with recount, it may cost as much as the answer.
+ * A count for comparison is given up if it would cost more than a modest budget. If the verdict is
+ * a refusal, or with recount, it may cost as much as a count for the verdict.
  */
 void explanation_examine(struct explanation *explanation, const struct quota_settings *settings,
                          bool recount, struct budget *budget);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The connections. Of a client of Exim: a request in, a reply out, then closed. Of a client of
- * Postfix: one after the other, for as long as the client likes. A client has one deadline for a
- * whole request, and none before it begins.
+ * The connections. One from Exim takes a request and a reply, and is closed. One from Postfix takes
+ * one request after another, for as long as the client likes. Each request has one deadline, which
+ * starts when an Exim client connects or when the first byte from Postfix arrives.
  *
- * No client can delay another: nothing here waits. If there are too many connections of clients of
- * Exim, the one whose client has kept us waiting for longest is closed. Those of clients of Postfix
- * are counted apart, and make room for nobody.
+ * No client can delay another: nothing here waits. If there are too many connections from Exim, the
+ * one whose client has kept us waiting for longest is closed. Those from Postfix are counted
+ * separately, and are never closed to make room.
  */
 #pragma once
 
@@ -57,7 +57,10 @@ bool connections_blocked(struct connections *connections, enum protocol protocol
 bool connections_make_room(struct connections *connections, enum protocol protocol,
                            const char *text);
 
-/* Closes each connection as soon as no request of it has begun: from now on, none is at rest. */
+/*
+ * Closes each connection once the request that has arrived or begun on it, if any, is answered:
+ * from now on, none is at rest.
+ */
 void connections_end(struct connections *connections);
 
 /* Returns how many there are. */

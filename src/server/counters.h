@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What is counted since the start, for `stats` and for whoever draws curves of it. */
+/* Counters since the start, for `stats` and for metrics. */
 #pragma once
 
 #include <stdint.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Explanations, each made by a worker thread that counts anew. Nothing of that goes into the cache.
- * One is made at a time. It may spend half of the time-out as processor time on the answer, and as
- * much on comparing, so one that is not finished in time hangs in a file system: it does not keep
- * others from being made, until there are EXPLAINER_MAX.
+ * Explanations, each made by a worker thread with a new count that is not cached. One is made at a
+ * time. It may spend half of the timeout as processor time on the verdict, and as much on a count
+ * for comparison. One that is not finished in time therefore hangs in a file system; it does not
+ * keep others from being made, unless EXPLAINER_MAX of them hang.
  */
 #pragma once
 
@@ -47,8 +47,8 @@ void explainer_free(struct explainer *explainer);
 /*
  * Begins to explain what the request is about. Neither the request nor the limits (NULL: none) are
  * needed afterwards. Returns 0, and done() is called later: with REASON_NONE and the whole reply,
- * also if that ends with an error, or with REASON_TIMEOUT and no reply. It is not called after an
- * error: -EBUSY if there is another one, or another negative errno.
+ * even if that ends with an error, or with REASON_TIMEOUT and no reply. After an error it is not
+ * called: -EBUSY if another explanation is being made, or another negative errno.
  */
 int explainer_ask(struct explainer *explainer, struct explain_waiter *waiter,
                   const struct request *request, const struct limits *limits);

@@ -249,18 +249,18 @@ static void report_upkeep(struct report *report, const struct report_entry *entr
         journal_event(
             report->journal, JOURNAL_MAILDIRSIZE_UNKEPT, &fields,
             "%s: no program maintains this maildirsize: messages have arrived more than a day "
-            "after it was written (--maildirsize=ignore?)",
+            "after it was written; consider --maildirsize=ignore",
             entry->subject);
     if (usage->count.left_out > 0 && is_daily_news(report, entry, JOURNAL_FOLDERS_LEFT_OUT))
         journal_event(report->journal, JOURNAL_FOLDERS_LEFT_OUT, &fields,
                       "%s: %" PRIu32
-                      " links lead outside the roots or to nothing, or folders lie too deep, and "
-                      "were not counted, such as %s",
+                      " links that lead outside the roots or to nothing, or folders that are too "
+                      "deep, were not counted, such as %s",
                       entry->subject, usage->count.left_out, usage->count.left_out_name);
     if (usage->count.stray_folders > 0 && is_daily_news(report, entry, JOURNAL_FOLDERS_UNDOTTED))
         journal_event(report->journal, JOURNAL_FOLDERS_UNDOTTED, &fields,
-                      "%s: %" PRIu32 " folders without a leading dot are not counted, such as %s: "
-                      "LAYOUT=fs? (--layout=fs)",
+                      "%s: %" PRIu32 " folders without a leading dot are not counted, such as %s; "
+                      "with LAYOUT=fs, use --layout=fs",
                       entry->subject, usage->count.stray_folders, usage->count.stray_name);
 }
 
@@ -275,12 +275,10 @@ void report_no_mailboxes(struct report *report, const struct lookups *lookups, c
         return;
     if (lookups->found == 0)
         journal_event(report->journal, JOURNAL_NO_MAILBOXES_FOUND, NULL,
-                      "no address has led to a mailbox so far; the last one was looked for at %s",
-                      path);
+                      "no address has led to a mailbox so far; the last path tried was %s", path);
     else
         journal_event(report->journal, JOURNAL_NO_MAILBOXES_FOUND, NULL,
-                      "%u of the last %u addresses led to no mailbox; the last one was looked for "
-                      "at %s",
+                      "%u of the last %u addresses led to no mailbox; the last path tried was %s",
                       lookups->window_missed, LOOKUPS_WINDOW, path);
 }
 
@@ -292,9 +290,10 @@ void report_no_template(struct report *report)
     };
 
     if (throttle_admit(report->daily, JOURNAL_QUERY_REFUSED, ""))
-        journal_event(report->journal, JOURNAL_QUERY_REFUSED, &fields,
-                      "cannot check the recipients that Postfix asks about: that requires "
-                      "--mailbox=, and there is none; answered DUNNO: the mail is accepted");
+        journal_event(
+            report->journal, JOURNAL_QUERY_REFUSED, &fields,
+            "cannot check the recipients of Postfix: --mailbox= is required, and there is "
+            "none; answered DUNNO: the mail is accepted");
 }
 
 void report_answer(struct report *report, const struct report_entry *entry,

@@ -22,7 +22,7 @@ no_threads = unittest.skipIf(bool(os.environ.get('ASAN_OPTIONS')),
 
 
 # What an explanation says of what it lacks, beside its answer.
-LACKS = re.compile(r'^  Count +failed: |^  Folders +what they hold is not known: '
+LACKS = re.compile(r'^  Count +failed: |^  Folders +cannot be read: '
                    r'|^ +(Folders +)?and 1 more', re.MULTILINE)
 
 

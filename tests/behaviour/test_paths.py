@@ -217,7 +217,7 @@ class OneRootTest(PathTest):
         self.assertEqual(self.daemon.usage(self.joe)['bytes'], '123')
         # Of all that is left out, the log says once that there is something.
         [warning] = self.daemon.warnings_about(str(self.joe))
-        self.assertRegex(warning, '3 links lead outside the roots or to nothing')
+        self.assertRegex(warning, '3 links that lead outside the roots or to nothing')
 
     def test_folder_of_a_mailbox(self):
         make_maildir(self.joe / '.Sent', [1000])

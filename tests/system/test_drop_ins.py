@@ -72,9 +72,9 @@ class DropIns(Scenario):
                       'of the unit may hide the real directory', said)
         explained = self.container.run(['exim-quotactl', 'explain', mailbox]).stdout
         print(explained)
-        for line in (rf'  Looked at +{mailbox}: nothing is there',
-                     r'  But note +--root=/home: /home is an empty tmpfs',
-                     r'  Difference +what is there: nothing for the service, maildir without it',
+        for line in (rf'  Tried +{mailbox}: nothing is there',
+                     r'  Note +--root=/home: /home is an empty tmpfs',
+                     r'  Difference +what is there: nothing for the service, maildir read directly',
                      r' +the unit may hide the mailbox \(ProtectHome=\)'):
             self.assertRegex(explained, re.compile(f'^{line}', re.MULTILINE))
         drop_in = shown_in_manual('Service', 'ProtectHome=')
@@ -85,7 +85,7 @@ class DropIns(Scenario):
         self.assertEqual(self.usage(mailbox), (str(MESSAGE_BYTES), 'scan'))
         explained = self.container.run(['exim-quotactl', 'explain', mailbox]).stdout
         print(explained)
-        self.assertIn('  Without it   the same, read directly\n', explained)
+        self.assertIn('  Direct       the same without the service\n', explained)
 
     def test_another_root(self):
         self.service.make_maildirs(['/srv/mail/joe', '/var/mail/ann'], MESSAGE_BYTES)

@@ -179,7 +179,7 @@ class Package(PackageScenario):
         def run() -> str:
             return self.container.run(['exim-quotactl', 'check-setup'], check=False).stdout
         self.container.run(['chgrp', 'root', SOCKET_PATH])
-        self.assertIn('MISSING  its user Debian-exim gets no answer', run())
+        self.assertIn('MISSING  its user Debian-exim gets no reply', run())
         self.container.run('echo warn = much >>/etc/exim-quotad/exim-quotad.conf')
         self.assertIn('MISSING  the configuration cannot be used:', run())
         self.container.run(['systemctl', 'stop', SOCKET])
