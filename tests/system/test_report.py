@@ -93,6 +93,13 @@ class Report(MailScenario):
         self.warn()
         self.assertEqual(len(self.warnings(joe)), 1)
 
+    def test_an_address_that_looks_like_an_encoded_word(self):
+        """It would decode to a line end, and one such name must not end the run for all others."""
+        odd = self.mailboxes.add_maildir('=?utf-8?q?=0a?=@quota.example')
+        self.fill(odd, 91)
+        self.warn()
+        self.assertEqual(len(self.warnings(odd)), 1)
+
     def test_beside_doveadm(self):
         """The same sums as `doveadm quota get -A`, and how long each of them takes."""
         draw = random.Random(SEED)
