@@ -173,6 +173,7 @@ static const char *rule_text(const char *word)
 static void print_maildirsize(struct printer *printer)
 {
     const struct pairs *step = answer_step(printer->answer, "maildirsize", NULL);
+    bool has_age = *get(step, "age") != '\0';
 
     if (!step)
         return;
@@ -181,8 +182,10 @@ static void print_maildirsize(struct printer *printer)
             is(step, "state", "ignored") ? "not looked at" : rule_text(get(step, "state")));
         return;
     }
-    row(printer, "maildirsize", "%s in %s; %s, written %s ago", size(number(step, "bytes")).text,
-        messages(step).text, count(number(step, "lines"), "line", "lines").text, age(step).text);
+    row(printer, "maildirsize", "%s in %s; %s, %s%s%s", size(number(step, "bytes")).text,
+        messages(step).text, count(number(step, "lines"), "line", "lines").text,
+        has_age ? "written " : "with a time in the future or before 1970",
+        has_age ? age(step).text : "", has_age ? " ago" : "");
     if (is(step, "kept", "no"))
         row(printer, "maildirsize",
             "messages arrived more than a day after that: no program maintains this file");

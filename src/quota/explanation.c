@@ -61,6 +61,12 @@ static int note_try(struct explanation *explanation, const struct quota_settings
     return -ENOMEM;
 }
 
+/* Notes that the count of what was found last ended with an error: it may not be what it seemed. */
+static void correct_try(struct explanation *explanation, int error)
+{
+    explanation->tries[explanation_tries_kept(explanation) - 1].error = error;
+}
+
 /* Finds the usage of the mailbox at explanation->path, which it shortens to the mailbox's own. */
 static int find_usage(struct explanation *explanation, const struct quota_settings *settings,
                       const struct mailbox_settings *mailbox_settings)
@@ -87,6 +93,8 @@ static int find_usage(struct explanation *explanation, const struct quota_settin
                       &explanation->listed, &explanation->usage);
     if (r == 0)
         explanation->counted = EXPLANATION_COUNTED;
+    else
+        correct_try(explanation, r);
     return r == -ETIME ? -ETIMEDOUT : r;
 }
 

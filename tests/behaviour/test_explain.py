@@ -141,6 +141,7 @@ class SituationsTest(ExplainTestCase):
                 (self.root / 'example.org' / name / each).mkdir(parents=True)
             with self.subTest(name=name):
                 self.explain(f'{name}@example.org', status=ERROR, says=[
+                    rf'^  Looked at +.*/{name} \(.*\): .*{said}',
                     rf'^  Verdict +none \(not-a-mailbox\): .*{said}',
                     r'^  Exim replies 250 Accepted, and logs why$'])
 
@@ -155,6 +156,14 @@ class SituationsTest(ExplainTestCase):
                      status=DOES_NOT_FIT, says=[
                          r'^  maildirsize +not looked at$',
                          r'Usage .* counted \(maildirsize is ignored \(--maildirsize=ignore\)\)'])
+
+    def test_maildirsize_of_no_real_time(self):
+        for age_seconds in (-2 * DAY_SECONDS, 100 * 365 * DAY_SECONDS):
+            with self.subTest(age_seconds=age_seconds):
+                write_maildirsize(self.make(), '1000S', '200 1', age_seconds=age_seconds)
+                self.explain('joe@example.org', says=[
+                    r'^  maildirsize +200 bytes in 1 message; 2 lines, with a time in the future '
+                    r'or before 1970$'])
 
     def test_a_long_extension(self):
         self.make(sizes=[100])
@@ -359,6 +368,8 @@ class SituationsTest(ExplainTestCase):
                          user=65534)
         self.assertEqual(ended.status, ERROR, ended)
         self.assertRegex(ended.stdout, r'Verdict +none \(permission-denied\): Permission denied')
+        self.assertIn(f'{box}: Permission denied\n', ended.stdout)
+        self.assertNotIn('a Maildir', ended.stdout, 'nobody has seen that it is one')
 
     def test_the_acl_has_the_same_replies(self):
         acl = (PROJECT / 'src' / 'exim' / 'exim-quotad.acl').read_text('utf-8')
