@@ -436,6 +436,9 @@ static void print_verdict(struct printer *printer)
                 : "");
 }
 
+/* The first of these can be compared even if one answer is an error. */
+#define COMPARED_OF_ERRORS 2
+
 /* What is compared with the answer beside: a step and a key, or NULL for the last line. */
 static const struct {
     const char *step;
@@ -462,10 +465,15 @@ static const char *compared_value(const struct answer *answer, size_t i)
     return *value ? value : "nothing";
 }
 
-/* Whether both answers have the step, without which there is nothing to compare. */
-static bool have_both(const struct answer *answer, const char *step)
+/* Whether both answers have the step; an error has neither a mailbox nor limits to compare. */
+static bool have_both(const struct answer *answer, size_t i)
 {
-    return !step || (answer_step(answer, step, NULL) && answer_step(answer->beside, step, NULL));
+    const char *step = compared[i].step;
+
+    if (step)
+        return answer_step(answer, step, NULL) && answer_step(answer->beside, step, NULL);
+    return i < COMPARED_OF_ERRORS ||
+           (answer->status != ANSWER_ERROR && answer->beside->status != ANSWER_ERROR);
 }
 
 /* Says where the service and whoever runs this see different things. */
@@ -480,13 +488,16 @@ static void compare(struct printer *printer)
         const char *service = compared_value(printer->answer, i);
         const char *direct = compared_value(beside, i);
 
-        if (strcmp(service, direct) == 0 || !have_both(printer->answer, compared[i].step))
+        if (strcmp(service, direct) == 0 || !have_both(printer->answer, i))
             continue;
         row(printer, "Difference", "%s: %s for the service, %s without it", compared[i].what,
             service, direct);
         differs = true;
     }
-    if (differs)
+    if (differs && !answer_step(printer->answer, "target", NULL))
+        row(printer, "Difference",
+            "the service did not look at the mailbox; --direct shows what is there");
+    else if (differs)
         row(printer, "Difference",
             "the unit may hide the mailbox (ProtectHome=), the service may lack "
             "permission, or it needs a reload; --direct shows what is there");

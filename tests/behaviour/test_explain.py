@@ -536,10 +536,18 @@ class ServiceTest(ExplainTestCase):
 
         thread = threading.Thread(target=serve)
         thread.start()
-        ended = self.ctl('explain', '/x', address=address)
+        box = self.make(sizes=[100])
+        config = self.folder / 'conf'
+        config.write_text(f'root = {self.root}\n')
+        ended = self.ctl(f'--config={config}', 'explain', box, address=address)
         thread.join()
         self.assertEqual(ended.status, ERROR)
         self.assertRegex(ended.stdout, r'Verdict +none \(bad-request\): the verbs are')
+        # An error has no mailbox and no limits, so nothing about them differs.
+        differences = ended.stdout.partition('Difference')[2]
+        self.assertEqual(re.findall(r'^ +(.*?:|the service.*)', differences, re.MULTILINE), [
+            'the verdict:', 'the reason:',
+            'the service did not look at the mailbox; --direct shows what is there'])
 
 
 class ReadmeTest(ExplainTestCase):
