@@ -188,6 +188,9 @@ class Package(PackageScenario):
         self.assertIn(f'MISSING  {SOCKET_PATH} does not exist', shown)
         asked = self.container.run(['exim-quotactl', 'check-setup'], user='daemon', check=False)
         self.assertEqual((asked.returncode, asked.stdout), (2, ''))
+        for words in (['--help'], ['joe@localhost', 'ann@localhost'], ['']):
+            asked = self.container.run(['exim-quotactl', 'check-setup', *words], check=False)
+            self.assertEqual((asked.returncode, asked.stdout), (2, ''), words)
 
     def test_autopkgtest(self):
         """This container is as good as one of its own, once it is as it was."""
