@@ -263,7 +263,8 @@ static void print_sums(struct printer *printer, const struct pairs *step)
             size(number(step, "bytes")).text, messages(step).text, get(step, "status"));
     else
         row(printer, "Count", "%s in %s", size(number(step, "bytes")).text, messages(step).text);
-    if (number(step, "examined") > 0)
+    if (number(step, "examined") > 0 &&
+        !is(answer_step(printer->answer, "usage", NULL), "rule", "everything"))
         row(printer, "Count", "%s name",
             count(number(step, "examined"), "file was examined, because no size is in its",
                   "files were examined, because no size is in their")

@@ -224,6 +224,12 @@ static bool lists_all(const struct explanation *explanation)
     return true;
 }
 
+/* Whether a folder of the other layout counts, since every file does. */
+static bool is_counted_after_all(const struct mailbox_settings *settings, const char *entry)
+{
+    return settings->count_everything && folder_entry_kind(entry) == FOLDER_STRAY;
+}
+
 /* Lists the folders with what they hold, excluded ones too, by another count if need be. */
 static void list_folders(struct explanation *explanation, const struct mailbox_settings *settings)
 {
@@ -245,8 +251,10 @@ static void list_folders(struct explanation *explanation, const struct mailbox_s
     entry = maildir_cache_entries(listed);
     note_folder(explanation, &options, FOLDER_COUNTED, "", listed->directories);
     for (size_t i = 0; i < listed->folders; i++, entry += folder_entry_size(entry))
-        note_folder(explanation, &options, folder_entry_kind(entry), folder_entry_path(entry),
-                    maildir_cache_directories(listed, i));
+        note_folder(explanation, &options,
+                    is_counted_after_all(settings, entry) ? FOLDER_COUNTED
+                                                          : folder_entry_kind(entry),
+                    folder_entry_path(entry), maildir_cache_directories(listed, i));
 }
 
 static bool refuses(enum verdict verdict)

@@ -214,11 +214,13 @@ class SituationsTest(ExplainTestCase):
         (box / 'cur' / '1').write_bytes(b'x' * 900)
         os.link(box / 'cur' / '1', box / 'cur' / '2')
         (box / 'dovecot.index.cache').write_bytes(b'x' * 5000)
+        make_maildir(box / 'Lists', [900])
         self.explain('joe@example.org', '--default-quota=5K', '--count=everything',
                      status=DOES_NOT_FIT, says=[
-                         r'^  Usage +5\.7K in 6 messages: counted \(every file counts '
+                         r'^  Usage +5\.7K in 11 messages: counted \(every file counts '
                          r'\(--count=everything\)\)$',
-                         r'^  Folders +INBOX +1\.7K +2 messages$'])
+                         r'^  Folders +INBOX +1\.7K +2 messages \| Lists +900 bytes +1 message$'],
+                     never=['was examined|were examined', 'not counted'])
 
     def test_excluded_folders(self):
         box = self.make(sizes=[100])
