@@ -90,6 +90,9 @@ class Report(MailScenario):
             self.container.run(f'mv {path} /var/mail/away && ln -s /etc {path}')
             self.warn()
             self.container.run(f'rm {path} && mv /var/mail/away {path}')
+        self.container.run(f'mv {SPOOL} /var/mail/away && mkdir {SPOOL}')  # as if not mounted
+        self.warn()
+        self.container.run(f'rmdir {SPOOL} && mv /var/mail/away {SPOOL}')
         self.warn()
         self.assertEqual(len(self.warnings(joe)), 1)
 
