@@ -172,6 +172,7 @@ static const char *rule_text(const char *word)
 static void print_maildirsize(struct printer *printer)
 {
     const struct pairs *step = answer_step(printer->answer, "maildirsize", NULL);
+    bool has_age = *get(step, "age") != '\0';
 
     if (!step)
         return;
@@ -180,8 +181,10 @@ static void print_maildirsize(struct printer *printer)
             is(step, "state", "ignored") ? "ignored" : rule_text(get(step, "state")));
         return;
     }
-    row(printer, "maildirsize", "%s in %s; %s, written %s ago", size(number(step, "bytes")).text,
-        messages(step).text, count(number(step, "lines"), "line", "lines").text, age(step).text);
+    row(printer, "maildirsize", "%s in %s; %s, %s%s%s", size(number(step, "bytes")).text,
+        messages(step).text, count(number(step, "lines"), "line", "lines").text,
+        has_age ? "written " : "with a time in the future or before 1970",
+        has_age ? age(step).text : "", has_age ? " ago" : "");
     if (is(step, "kept", "no"))
         row(printer, "maildirsize",
             "messages arrived more than a day after that: no program maintains this file");
@@ -259,7 +262,8 @@ static void print_sums(struct printer *printer, const struct pairs *step)
             size(number(step, "bytes")).text, messages(step).text, get(step, "status"));
     else
         row(printer, "Count", "%s in %s", size(number(step, "bytes")).text, messages(step).text);
-    if (number(step, "examined") > 0)
+    if (number(step, "examined") > 0 &&
+        !is(answer_step(printer->answer, "usage", NULL), "rule", "everything"))
         row(printer, "Count", "%s",
             count(number(step, "examined"), "file was examined: there is no size in its name",
                   "files were examined: there is no size in their names")
@@ -433,6 +437,9 @@ static void print_verdict(struct printer *printer)
                 : "");
 }
 
+/* The first of these can be compared even if one answer is an error. */
+#define COMPARED_OF_ERRORS 2
+
 /* What is compared with the direct answer: a step and a key, or NULL for the last line. */
 static const struct {
     const char *step;
@@ -459,10 +466,15 @@ static const char *compared_value(const struct answer *answer, size_t i)
     return *value ? value : "nothing";
 }
 
-/* Whether both answers have the step, without which there is nothing to compare. */
-static bool have_both(const struct answer *answer, const char *step)
+/* Whether both answers have the step; an error has neither a mailbox nor limits to compare. */
+static bool have_both(const struct answer *answer, size_t i)
 {
-    return !step || (answer_step(answer, step, NULL) && answer_step(answer->beside, step, NULL));
+    const char *step = compared[i].step;
+
+    if (step)
+        return answer_step(answer, step, NULL) && answer_step(answer->beside, step, NULL);
+    return i < COMPARED_OF_ERRORS ||
+           (answer->status != ANSWER_ERROR && answer->beside->status != ANSWER_ERROR);
 }
 
 /* Says where the service and whoever runs this see different things. */
@@ -477,13 +489,16 @@ static void compare(struct printer *printer)
         const char *service = compared_value(printer->answer, i);
         const char *direct = compared_value(beside, i);
 
-        if (strcmp(service, direct) == 0 || !have_both(printer->answer, compared[i].step))
+        if (strcmp(service, direct) == 0 || !have_both(printer->answer, i))
             continue;
         row(printer, "Difference", "%s: %s for the service, %s read directly", compared[i].what,
             service, direct);
         differs = true;
     }
-    if (differs)
+    if (differs && !answer_step(printer->answer, "target", NULL))
+        row(printer, "Difference",
+            "the service did not look at the mailbox; --direct shows what is there");
+    else if (differs)
         row(printer, "Difference",
             "the unit may hide the mailbox (ProtectHome=), the service may lack "
             "permission, or it needs a reload; --direct shows what is there");

@@ -379,6 +379,8 @@ static int take_words(struct ctl_options *options, char **words, size_t count, c
     if (count == 0)
         return options_fail(error, "a command is missing: check, usage, explain, report, ping or "
                                    "stats; --help tells more");
+    if (strcmp(words[0], "check-setup") == 0)
+        return options_fail(error, "check-setup takes no options: it must be the first word");
     if (strcmp(words[0], "report") == 0)
         return take_scope(options, words + 1, count - 1, error);
     if (ctl_query_from_verb(words[0], &query) < 0)

@@ -63,12 +63,13 @@ static void add_limit(struct reply *line, struct quota_limit limit)
     reply_add_number(line, "message_limit", limit.messages);
 }
 
-static void add_reason(struct reply *line, int error)
+/* Adds the reason of an error, with the text, or with that of the error if it is empty. */
+static void add_reason(struct reply *line, int error, const char *text)
 {
     if (error == -ETIME)
         error = -ETIMEDOUT; /* what the budget says */
     reply_add_text(line, "reason", reason_to_string(reason_from_errno(error)));
-    reply_add_text(line, "text", reason_text_from_errno(error));
+    reply_add_text(line, "text", *text != '\0' ? text : reason_text_from_errno(error));
 }
 
 static void write_target(struct steps *steps, struct reply *line,
@@ -121,7 +122,7 @@ static void write_tries(struct steps *steps, struct reply *line,
             add_beginning(line, "template", try->template, TEXT_BYTES_MAX);
         reply_add_text(line, "found", try->error < 0 ? "error" : kind_word(try->kind));
         if (try->error < 0)
-            add_reason(line, try->error);
+            add_reason(line, try->error, i + 1 == kept ? explanation->mailbox.detail : "");
         end(steps, line);
     }
     for (size_t i = 0; i < explanation->remarks_count && i < EXPLANATION_REMARKS_MAX; i++) {
@@ -133,9 +134,16 @@ static void write_tries(struct steps *steps, struct reply *line,
     }
 }
 
-static uint64_t age_seconds(const struct explanation *explanation, uint64_t usec)
+/*
+ * Adds the age of a file, unless its time lies in the future, or before the epoch (0). It may have
+ * been written after the explanation began.
+ */
+static void add_age(struct reply *line, const struct explanation *explanation, uint64_t usec)
 {
-    return usec < explanation->now_usec ? (explanation->now_usec - usec) / USEC_PER_SEC : 0;
+    uint64_t now_usec = explanation->now_usec;
+
+    if (usec > 0 && usec <= now_usec + 60 * USEC_PER_SEC)
+        reply_add_number(line, "age", usec < now_usec ? (now_usec - usec) / USEC_PER_SEC : 0);
 }
 
 static void write_mailbox(struct steps *steps, struct reply *line,
@@ -164,8 +172,7 @@ static void write_mailbox(struct steps *steps, struct reply *line,
                    : mailbox->maildirsize_state == USAGE_RULE_TRUSTED
                        ? "valid"
                        : usage_rule_to_string(mailbox->maildirsize_state));
-    if (mailbox->maildirsize_mtime_usec > 0)
-        reply_add_number(line, "age", age_seconds(explanation, mailbox->maildirsize_mtime_usec));
+    add_age(line, explanation, mailbox->maildirsize_mtime_usec);
     if (mailbox->maildirsize_state == USAGE_RULE_TRUSTED) {
         reply_add_number(line, "lines", (uint64_t)maildirsize->entries + 1);
         add_sums(line, maildirsize->bytes, maildirsize->messages);
@@ -291,7 +298,7 @@ static void write_count(struct steps *steps, struct reply *line,
     begin(line, "count");
     reply_add_text(line, "result", words[explanation->counted]);
     if (explanation->counted == EXPLANATION_FAILED)
-        add_reason(line, explanation->count_error);
+        add_reason(line, explanation->count_error, "");
     if (explanation->counted == EXPLANATION_COUNTED ||
         explanation->counted == EXPLANATION_COMPARED) {
         add_sums(line, count->bytes, count->messages);
@@ -355,7 +362,7 @@ static void write_folders(struct steps *steps, struct reply *line,
 
     if (explanation->folders_error < 0) {
         begin(line, "folders");
-        add_reason(line, explanation->folders_error);
+        add_reason(line, explanation->folders_error, "");
         end(steps, line);
     }
     for (size_t i = 0; i < folders->count; i++) {

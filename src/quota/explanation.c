@@ -61,6 +61,12 @@ static int note_try(struct explanation *explanation, const struct quota_settings
     return -ENOMEM;
 }
 
+/* Notes that the count of what was found last ended with an error: it may not be what it seemed. */
+static void correct_try(struct explanation *explanation, int error)
+{
+    explanation->tries[explanation_tries_kept(explanation) - 1].error = error;
+}
+
 /* Finds the usage of the mailbox at explanation->path, which it shortens to the mailbox's own. */
 static int find_usage(struct explanation *explanation, const struct quota_settings *settings,
                       const struct mailbox_settings *mailbox_settings)
@@ -87,6 +93,8 @@ static int find_usage(struct explanation *explanation, const struct quota_settin
                       &explanation->listed, &explanation->usage);
     if (r == 0)
         explanation->counted = EXPLANATION_COUNTED;
+    else
+        correct_try(explanation, r);
     return r == -ETIME ? -ETIMEDOUT : r;
 }
 
@@ -217,6 +225,12 @@ static bool lists_all(const struct explanation *explanation)
     return true;
 }
 
+/* Whether a folder of the other layout counts, since every file does. */
+static bool is_counted_after_all(const struct mailbox_settings *settings, const char *entry)
+{
+    return settings->count_everything && folder_entry_kind(entry) == FOLDER_STRAY;
+}
+
 /* Lists the folders with what they hold, excluded ones too, by another count if need be. */
 static void list_folders(struct explanation *explanation, const struct mailbox_settings *settings)
 {
@@ -238,8 +252,10 @@ static void list_folders(struct explanation *explanation, const struct mailbox_s
     entry = maildir_cache_entries(listed);
     note_folder(explanation, &options, FOLDER_COUNTED, "", listed->directories);
     for (size_t i = 0; i < listed->folders; i++, entry += folder_entry_size(entry))
-        note_folder(explanation, &options, folder_entry_kind(entry), folder_entry_path(entry),
-                    maildir_cache_directories(listed, i));
+        note_folder(explanation, &options,
+                    is_counted_after_all(settings, entry) ? FOLDER_COUNTED
+                                                          : folder_entry_kind(entry),
+                    folder_entry_path(entry), maildir_cache_directories(listed, i));
 }
 
 static bool refuses(enum verdict verdict)

@@ -62,7 +62,7 @@ static const struct {
                                   "folders without a dot"},
     [JOURNAL_NO_MAILBOXES_FOUND] = {"4431774950914a91958b046d133b7e99", LOG_WARNING,
                                     "no mailboxes found"},
-    [JOURNAL_SCAN_TIMEOUT] = {"25ed878998ae49319f864a4ce33b34c8", LOG_WARNING, "count timed out"},
+    [JOURNAL_SCAN_TIMEOUT] = {"25ed878998ae49319f864a4ce33b34c8", LOG_WARNING, "timed out"},
     [JOURNAL_OVERLOADED] = {"0d9586cd1b5943f4bd65367ba01dd89a", LOG_WARNING, "overloaded"},
     [JOURNAL_SCAN_STUCK] = {"7d6ce843947a43708c505657cdad6aed", LOG_WARNING, "counts hang"},
     [JOURNAL_LIMITS_LOADED] = {"1926a3b040f546268e4089245100a6b6", LOG_INFO, "limits loaded"},

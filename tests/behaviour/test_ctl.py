@@ -737,6 +737,8 @@ class CommandLineTest(CtlTestCase):
         for words, text in (
                 ((), 'a command is missing: check, usage, explain, report, ping or stats'),
                 (('chek', '/x'), '"chek" is not a command'),
+                (('--json', 'check-setup'), 'check-setup takes no options: it must be the first '
+                                            'word'),
                 (('check',), 'check needs a target'), (('usage',), 'usage needs a target'),
                 (('ping', '/x'), 'ping takes no target, and so not "/x"'),
                 (('stats', 'x'), 'stats takes no target'),
@@ -806,7 +808,7 @@ class CommandLineTest(CtlTestCase):
     def test_completion_offers_what_goes_together(self):
         self.assertEqual(self.completions(''), [
             'check', 'usage', 'explain', 'report', 'ping', 'stats', 'check-setup'])
-        self.assertEqual(self.completions('--json', 'c'), ['check', 'check-setup'])
+        self.assertEqual(self.completions('--json', 'c'), ['check'])
         self.assertEqual(self.completions('--direct', ''), ['check', 'usage', 'explain', 'report'])
         self.assertIn('--recount', self.completions('explain', '--'))
         self.assertIn('--config=', self.completions('explain', '--'))

@@ -143,6 +143,7 @@ class SituationsTest(ExplainTestCase):
                 (self.root / 'example.org' / name / each).mkdir(parents=True)
             with self.subTest(name=name):
                 self.explain(f'{name}@example.org', status=ERROR, says=[
+                    rf'^  Looked at +.*/{name} \(.*\): .*{said}',
                     rf'^  Verdict +none \(not-a-mailbox\): .*{said}',
                     r'^  Exim replies 250 Accepted, and logs why$'])
 
@@ -157,6 +158,14 @@ class SituationsTest(ExplainTestCase):
                      status=DOES_NOT_FIT, says=[
                          r'^  maildirsize +ignored$',
                          r'Usage .* counted \(maildirsize is ignored \(--maildirsize=ignore\)\)'])
+
+    def test_maildirsize_of_no_real_time(self):
+        for age_seconds in (-2 * DAY_SECONDS, 100 * 365 * DAY_SECONDS):
+            with self.subTest(age_seconds=age_seconds):
+                write_maildirsize(self.make(), '1000S', '200 1', age_seconds=age_seconds)
+                self.explain('joe@example.org', says=[
+                    r'^  maildirsize +200 bytes in 1 message; 2 lines, with a time in the future '
+                    r'or before 1970$'])
 
     def test_a_long_extension(self):
         self.make(sizes=[100])
@@ -206,11 +215,13 @@ class SituationsTest(ExplainTestCase):
         (box / 'cur' / '1').write_bytes(b'x' * 900)
         os.link(box / 'cur' / '1', box / 'cur' / '2')
         (box / 'dovecot.index.cache').write_bytes(b'x' * 5000)
+        make_maildir(box / 'Lists', [900])
         self.explain('joe@example.org', '--default-quota=5K', '--count=everything',
                      status=DOES_NOT_FIT, says=[
-                         r'^  Usage +5\.7K in 6 messages: counted \(every file counts '
+                         r'^  Usage +5\.7K in 11 messages: counted \(every file counts '
                          r'\(--count=everything\)\)$',
-                         r'^  Folders +INBOX +1\.7K +2 messages$'])
+                         r'^  Folders +INBOX +1\.7K +2 messages \| Lists +900 bytes +1 message$'],
+                     never=['was examined|were examined', 'not counted'])
 
     def test_excluded_folders(self):
         box = self.make(sizes=[100])
@@ -360,6 +371,8 @@ class SituationsTest(ExplainTestCase):
                          user=65534)
         self.assertEqual(ended.status, ERROR, ended)
         self.assertRegex(ended.stdout, r'Verdict +none \(permission-denied\): Permission denied')
+        self.assertIn(f'{box}: Permission denied\n', ended.stdout)
+        self.assertNotIn('a Maildir', ended.stdout, 'nobody has seen that it is one')
 
     def test_the_acl_has_the_same_replies(self):
         acl = (PROJECT / 'src' / 'exim' / 'exim-quotad.acl').read_text('utf-8')
@@ -527,10 +540,18 @@ class ServiceTest(ExplainTestCase):
 
         thread = threading.Thread(target=serve)
         thread.start()
-        ended = self.ctl('explain', '/x', address=address)
+        box = self.make(sizes=[100])
+        config = self.folder / 'conf'
+        config.write_text(f'root = {self.root}\n')
+        ended = self.ctl(f'--config={config}', 'explain', box, address=address)
         thread.join()
         self.assertEqual(ended.status, ERROR)
         self.assertRegex(ended.stdout, r'Verdict +none \(bad-request\): the verbs are')
+        # An error has no mailbox and no limits, so nothing about them differs.
+        differences = ended.stdout.partition('Difference')[2]
+        self.assertEqual(re.findall(r'^ +(.*?:|the service.*)', differences, re.MULTILINE), [
+            'the verdict:', 'the reason:',
+            'the service did not look at the mailbox; --direct shows what is there'])
 
 
 class ReadmeTest(ExplainTestCase):

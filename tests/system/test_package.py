@@ -172,7 +172,28 @@ class Package(PackageScenario):
         self.assertIn(' 452 4.2.2 Mailbox is full\n', checked.stdout)
         checked = self.container.run(['exim-quotactl', 'check-setup', 'ben@localhost'])
         self.assertIn(' 250 Accepted\n', checked.stdout)
+        self._check_other_mailboxes()
         self._check_what_is_missing()
+
+    def _check_other_mailboxes(self) -> None:
+        """Mailboxes that the unit hides, and mailboxes whose paths only Exim knows."""
+        self.container.run(
+            'cd /etc/exim-quotad && mkdir -p /home/hal/Maildir/cur && '
+            'echo "MAILBOX_CHECK_TARGET = /var/mail/\\$local_part" '
+            '>>/etc/exim4/exim4.conf.localmacros && sed -i /^mailbox/d exim-quotad.conf && '
+            'systemctl restart exim4 exim-quotad.service')
+        checked = self.container.run(['exim-quotactl', 'check-setup', 'gina@localhost'])
+        self.assertIn('note     the service has no answer for the address itself', checked.stdout)
+        self.assertIn(' 452 4.2.2 Mailbox is full\n', checked.stdout)
+        self.container.run(
+            'cd /etc/exim-quotad && sed -i /MAILBOX_CHECK/d /etc/exim4/exim4.conf.localmacros && '
+            'printf "%s\\n" "root = /home" "mailbox = /home/%n/Maildir" >>exim-quotad.conf && '
+            'systemctl restart exim4 exim-quotad.service')
+        checked = self.container.run(['exim-quotactl', 'check-setup', 'hal@localhost'],
+                                     check=False)
+        self.assertEqual(checked.returncode, 1)
+        self.assertIn('MISSING  the service and root see different things', checked.stdout)
+        self.assertIn('the unit may hide the mailbox (ProtectHome=)', checked.stdout)
 
     def _check_what_is_missing(self) -> None:
         """Takes something away, step by step."""
@@ -188,6 +209,9 @@ class Package(PackageScenario):
         self.assertIn(f'MISSING  {SOCKET_PATH} does not exist', shown)
         asked = self.container.run(['exim-quotactl', 'check-setup'], user='daemon', check=False)
         self.assertEqual((asked.returncode, asked.stdout), (2, ''))
+        for words in (['--help'], ['joe@localhost', 'ann@localhost'], ['']):
+            asked = self.container.run(['exim-quotactl', 'check-setup', *words], check=False)
+            self.assertEqual((asked.returncode, asked.stdout), (2, ''), words)
 
     def test_autopkgtest(self):
         """This container is as good as one of its own, once it is as it was."""

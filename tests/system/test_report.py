@@ -90,8 +90,18 @@ class Report(MailScenario):
             self.container.run(f'mv {path} /var/mail/away && ln -s /etc {path}')
             self.warn()
             self.container.run(f'rm {path} && mv /var/mail/away {path}')
+        self.container.run(f'mv {SPOOL} /var/mail/away && mkdir {SPOOL}')  # as if not mounted
+        self.warn()
+        self.container.run(f'rmdir {SPOOL} && mv /var/mail/away {SPOOL}')
         self.warn()
         self.assertEqual(len(self.warnings(joe)), 1)
+
+    def test_an_address_that_looks_like_an_encoded_word(self):
+        """It would decode to a line end, and one such name must not end the run for all others."""
+        odd = self.mailboxes.add_maildir('=?utf-8?q?=0a?=@quota.example')
+        self.fill(odd, 91)
+        self.warn()
+        self.assertEqual(len(self.warnings(odd)), 1)
 
     def test_beside_doveadm(self):
         """The same sums as `doveadm quota get -A`, and how long each of them takes."""
