@@ -143,7 +143,7 @@ class SituationsTest(ExplainTestCase):
                 (self.root / 'example.org' / name / each).mkdir(parents=True)
             with self.subTest(name=name):
                 self.explain(f'{name}@example.org', status=ERROR, says=[
-                    rf'^  Looked at +.*/{name} \(.*\): .*{said}',
+                    rf'^  Tried +.*/{name} \(.*\): .*{said}',
                     rf'^  Verdict +none \(not-a-mailbox\): .*{said}',
                     r'^  Exim replies 250 Accepted, and logs why$'])
 
