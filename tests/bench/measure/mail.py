@@ -146,7 +146,8 @@ def _room(mailbox: Mailbox) -> str:
 def _verdict(mailbox: Mailbox, status: str, text: str) -> str:
     return (f'status={status} bytes={mailbox.bytes} messages={mailbox.messages} '
             f'limit={mailbox.limit} message_limit=0 percent={100 * mailbox.bytes // mailbox.limit} '
-            f'source=maildirsize mailbox={mailbox.path} text="{text}"')
+            f'source=maildirsize rule=trusted limit_from=file mailbox={mailbox.path} '
+            f'text="{text}"')
 
 
 def _shuffled(questions: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
