@@ -61,6 +61,7 @@ class Booted:
         self.container.call(mail.make_whole, mailboxes)
         self.container.call(mail.write_limits, Path(LIMITS), mailboxes)
         self.container.run(['chown', '-R', 'vmail:vmail', SPOOL], timeout=600)
+        self.container.call(mail.make_whole, mailboxes)  # their sums are younger than that
         mail.settle()
 
     def start_service(self) -> Inside:

@@ -45,13 +45,16 @@ def _loads(bench: Bench) -> dict[str, Load]:
     for count in bench.plan.spread:
         loads[f'{figures.count(count)}, maildirsize of 1 line'] = bench.load(
             f'spread-{count}', mail.check_questions(spread[:count]))
+    others = []
     for lines in LINES:
         mailboxes = mail.group(bench.root, f'lines{lines}-', MAILBOXES, messages=lines)
         mail.make_summed(mailboxes)
+        others += mailboxes
         loads[f'{figures.count(MAILBOXES)}, maildirsize of {lines} lines'] = bench.load(
             f'lines-{lines}', mail.check_questions(mailboxes))
     full = mail.full(bench.root, MANY_FULL)
     mail.make_whole(full)
+    mail.write_limits(bench.limits, [*spread, *others, *full])
     mail.settle()
     for count, how in ((FEW_FULL, 'logged once a minute'), (MANY_FULL, 'each refusal logged')):
         loads[f'{figures.count(count)}, full, {how}'] = bench.load(

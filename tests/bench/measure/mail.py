@@ -104,9 +104,9 @@ def make_counted(mailboxes: Iterable[Mailbox], folders: Sequence[str]) -> None:
 
 def write_limits(file: Path, mailboxes: Iterable[Mailbox]) -> None:
     """Writes a file of limits: one for each domain, and one for all others."""
-    domains = sorted({mailbox.domain for mailbox in mailboxes})
-    file.write_text(''.join(f'*@{domain}: {LIMIT_BYTES}\n' for domain in domains) + '*: 1G\n',
-                    'ascii')
+    limits = {mailbox.domain: mailbox.limit for mailbox in mailboxes}
+    file.write_text(''.join(f'*@{domain}: {limit}\n' for domain, limit in sorted(limits.items()))
+                    + '*: 1G\n', 'ascii')
 
 
 def settle() -> None:
