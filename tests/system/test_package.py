@@ -183,7 +183,7 @@ class Package(PackageScenario):
             '>>/etc/exim4/exim4.conf.localmacros && sed -i /^mailbox/d exim-quotad.conf && '
             'systemctl restart exim4 exim-quotad.service')
         checked = self.container.run(['exim-quotactl', 'check-setup', 'gina@localhost'])
-        self.assertIn('note     the service has no answer for the address itself', checked.stdout)
+        self.assertIn('note     the service cannot check the address itself', checked.stdout)
         self.assertIn(' 452 4.2.2 Mailbox is full\n', checked.stdout)
         self.container.run(
             'cd /etc/exim-quotad && sed -i /MAILBOX_CHECK/d /etc/exim4/exim4.conf.localmacros && '
