@@ -12,7 +12,7 @@ RELEASES = tuple(image.RELEASES)
 
 # What is about load and time, and nothing that a release brings: on one of them, but with --long.
 ON_ONE_RELEASE = {'test_hostile.py': 'bookworm', 'test_soak.py': 'trixie',
-                  'test_misconfigured.py': 'trixie', 'test_package.py': 'trixie'}
+                  'test_misconfigured.py': 'trixie'}
 
 
 def prepare(report: Report, release: str) -> bool:
