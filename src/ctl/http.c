@@ -42,17 +42,15 @@ static bool is_complete(const char *text, size_t length)
 static ssize_t receive_head(const struct http_request *request, char text[REQUEST_BYTES_MAX])
 {
     size_t length = 0;
+    ssize_t n;
 
-    while (length < REQUEST_BYTES_MAX && !is_complete(text, length)) {
-        ssize_t n = client_receive(request->fd, request->deadline_usec, text + length,
-                                   REQUEST_BYTES_MAX - length);
-
+    do {
+        n = client_receive(request->fd, request->deadline_usec, text + length,
+                           REQUEST_BYTES_MAX - length);
         if (n < 0)
             return n;
-        if (n == 0)
-            break;
         length += (size_t)n;
-    }
+    } while (n > 0 && length < REQUEST_BYTES_MAX && !is_complete(text, length));
     return (ssize_t)length;
 }
 
