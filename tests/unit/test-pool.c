@@ -476,7 +476,8 @@ static void who_waits_for_long_is_replaced(void **state)
         assert_int_equal(submit(fixture, i, 9), 0);
     run_until(fixture, 10);
     assert_int_equal(pool_stuck(fixture->pool, POOL_DEVICE_ANY, 0), 10);
-    assert_in_range(count_threads(), before + 10, before + 14);
+    /* those who hang, four others, and four for who had to wait for a processor that is busy */
+    assert_in_range(count_threads(), before + 10, before + 18);
     go_on(fixture, 20);
     run_until(fixture, 30);
     /* nobody is replaced any more */
