@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Iterable, Optional
 
-from daemon import (PATIENCE_SECONDS, Daemon, DaemonTestCase, has_reply, is_long,
+from daemon import (PATIENCE_SECONDS, Daemon, DaemonTestCase, has_reply, is_long, open_files,
                     open_files_but_roots, passing, read_all, send_and_be_read, wait_for)
 from mailboxes import make_maildir, make_slow_maildir, write_maildirsize
 from policy import DUNNO, OVER, TOO_LARGE, Policy, policy_request
@@ -708,6 +708,4 @@ class EndTest(PolicyTestCase):
         client = self.client()
         for _ in range(3):
             self.assertEqual(client.ask('joe@example.org'), DUNNO)
-            wait_for(lambda: str(self.root) not in [
-                os.readlink(each) for each in Path(f'/proc/{daemon.pid}/fd').iterdir()
-                if each.is_symlink()], 'the root is released')
+            wait_for(lambda: str(self.root) not in open_files(daemon.pid), 'the root is released')
