@@ -84,6 +84,7 @@ class ErrorsTest(DaemonTestCase):
     def test_requests(self):
         for on_error, answer in ('accept', b'0\n'), ('defer', b'%d\n' % FULL):
             daemon = self.start(f'--on-error={on_error}')
+            daemon.ask('ping')  # it has logged its start
             for line, logged in (
                     (b'', r'^"": .*absolute path'), (b'mail/joe', r'^"mail/joe": .*absolute path'),
                     (b'/joe\0', r'^"/joe": .*NUL'), (b'/' * 8193, r'^"/{100}": .*8192'),
@@ -96,6 +97,7 @@ class ErrorsTest(DaemonTestCase):
 
     def test_verbs(self):
         daemon = self.start()
+        daemon.ask('ping')  # it has logged its start
         for line, reason in (
                 (b'nonsense', 'bad-request'), (b'usage', 'bad-request'), (b'ping x', 'bad-request'),
                 (b'usage joe', 'no-template'), (b'usage joe@example.org', 'no-template'),
