@@ -65,19 +65,29 @@ void direct_deinit(struct direct *direct)
     *direct = (struct direct){};
 }
 
-int direct_look(const struct direct *direct, const struct target_terms *terms, bool check,
-                const char *text, size_t *ret_candidate, struct reply *reply)
+/* Finds the answer, or the reason why there is none. Returns 0 or -ENOMEM. */
+static int look(const struct direct *direct, const struct target_terms *terms, const char *text,
+                struct explanation *ret)
+{
+    int r = explanation_begin(ret, direct->settings, direct->limits, terms, text);
+
+    if (r == 0)
+        explanation_answer(ret, direct->settings, NULL);
+    return r;
+}
+
+int direct_look(const struct direct *direct, const struct target_terms *terms, const char *text,
+                size_t *ret_candidate, struct reply *reply)
 {
     _cleanup_(explanation_deinit) struct explanation explanation = EXPLANATION_NULL;
-    int r = explanation_begin(&explanation, direct->settings, direct->limits, terms, text);
+    int r = look(direct, terms, text, &explanation);
 
+    *ret_candidate = explanation.target.candidate;
     if (r < 0) {
         reply_error(reply, reason_from_errno(r), reason_text_from_errno(r));
         return r;
     }
-    explanation_answer(&explanation, direct->settings, NULL);
-    steps_answer(reply, &explanation, check);
-    *ret_candidate = explanation.target.candidate;
+    steps_answer(reply, &explanation, true);
     if (explanation.reason == REASON_NONE)
         return 0;
     return explanation.error < 0 ? explanation.error : -EINVAL;
@@ -92,7 +102,6 @@ int direct_answer(const struct direct *direct, char *line, size_t length, struct
     struct reply reply;
     const char *why;
     enum reason reason = request_parse(line, length, &request, &why);
-    size_t candidate;
 
     if (reason != REASON_NONE) {
         reply_error(&reply, reason, why);
@@ -100,16 +109,14 @@ int direct_answer(const struct direct *direct, char *line, size_t length, struct
         return 0;
     }
     terms = request_terms(&request);
-    if (request.type != REQUEST_EXPLAIN) {
-        (void)direct_look(direct, &terms, request.type == REQUEST_CHECK, request.target, &candidate,
-                          &reply);
-        steps_set(ret, &reply);
+    if (look(direct, &terms, request.target, &explanation) < 0)
+        return -ENOMEM;
+    if (request.type == REQUEST_EXPLAIN) {
+        explanation_examine(&explanation, settings, request.recount, NULL);
+        steps_write(ret, &explanation, settings);
         return 0;
     }
-    if (explanation_begin(&explanation, settings, direct->limits, &terms, request.target) < 0)
-        return -ENOMEM;
-    explanation_answer(&explanation, settings, NULL);
-    explanation_examine(&explanation, settings, request.recount, NULL);
-    steps_write(ret, &explanation, settings);
+    steps_answer(&reply, &explanation, request.type == REQUEST_CHECK);
+    steps_set(ret, &reply);
     return 0;
 }

@@ -35,10 +35,10 @@ void direct_deinit(struct direct *direct);
 int direct_answer(const struct direct *direct, char *line, size_t length, struct steps *ret);
 
 /*
- * Answers about the target that text names, as the reply to `check`, or else to `usage`. Safe to
- * call from several threads at once. Returns 0 and in *ret_candidate which of the mailboxes of an
+ * Answers about the target that text names, as the reply to `check`. Safe to call from several
+ * threads at once. Returns 0 and in *ret_candidate which of the mailboxes of an
  * address was found (see target.h); or, if the reply is an error, a negative errno: that of the
  * mailbox's probe, if there was one.
  */
-int direct_look(const struct direct *direct, const struct target_terms *terms, bool check,
-                const char *text, size_t *ret_candidate, struct reply *reply);
+int direct_look(const struct direct *direct, const struct target_terms *terms, const char *text,
+                size_t *ret_candidate, struct reply *reply);

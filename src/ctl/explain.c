@@ -431,8 +431,7 @@ static void print_verdict(struct printer *printer)
         print_fits(printer);
     if (smtp)
         row(printer, "Exim replies", "%s%s", get(smtp, "reply"),
-            is(smtp, "logged", "yes") && printer->answer->status != ANSWER_OVER &&
-                    printer->answer->status != ANSWER_TOOLARGE
+            is(smtp, "logged", "yes") && !verdict_refuses((enum verdict)answer->status)
                 ? ", and logs why"
                 : "");
 }

@@ -205,7 +205,7 @@ static int exit_status(const struct answer *answers, size_t count)
     for (size_t i = 0; i < count; i++) {
         if (answers[i].status == ANSWER_ERROR)
             return EXIT_ERROR;
-        if (answers[i].status == ANSWER_OVER || answers[i].status == ANSWER_TOOLARGE)
+        if (verdict_refuses((enum verdict)answers[i].status))
             status = EXIT_DOES_NOT_FIT;
     }
     return status;

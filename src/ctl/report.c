@@ -136,7 +136,7 @@ static void look_at(struct report *report, const struct item *item)
         address_write(&address, text);
         target = text;
     }
-    r = direct_look(report->direct, &terms, true, target, &candidate, &reply);
+    r = direct_look(report->direct, &terms, target, &candidate, &reply);
     if (r == -ENOTDIR)
         return; /* nothing is there */
     if (name == REPORT_NAME_ADDRESS && candidate != item->template && r != -ENOMEM)

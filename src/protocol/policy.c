@@ -136,26 +136,18 @@ enum reason policy_parse(char *bytes, size_t length, struct request *ret, const 
     return REASON_NONE;
 }
 
-static void reply_action(struct reply *reply, const char *action, const char *text)
-{
-    int length = snprintf(reply->bytes, sizeof(reply->bytes), "action=%s%s\n\n", action, text);
-
-    reply->length = (size_t)length;
-}
-
 void policy_reply_dunno(struct reply *reply)
 {
-    reply_action(reply, "DUNNO", "");
+    reply->length = (size_t)snprintf(reply->bytes, sizeof(reply->bytes), "action=DUNNO\n\n");
 }
 
 void policy_reply_decision(struct reply *reply, const struct target_decision *decision)
 {
-    if (decision->usage->source == USAGE_NONE)
+    const char *code = verdict_smtp_code(decision->verdict);
+
+    if (!code || decision->usage->source == USAGE_NONE)
         policy_reply_dunno(reply);
-    else if (decision->verdict == VERDICT_OVER)
-        reply_action(reply, "452 4.2.2 ", verdict_text(VERDICT_OVER));
-    else if (decision->verdict == VERDICT_TOOLARGE)
-        reply_action(reply, "552 5.2.2 ", verdict_text(VERDICT_TOOLARGE));
     else
-        policy_reply_dunno(reply);
+        reply->length = (size_t)snprintf(reply->bytes, sizeof(reply->bytes), "action=%s %s\n\n",
+                                         code, verdict_text(decision->verdict));
 }

@@ -336,13 +336,11 @@ static void write_smtp(struct steps *steps, struct reply *line,
     bool is_error = explanation->reason != REASON_NONE;
     bool is_alias = !is_error && explanation->usage.source == USAGE_NONE &&
                     !target_is_path(&explanation->target);
+    const char *code = is_error || is_alias ? NULL : verdict_smtp_code(verdict);
     char smtp[128];
 
-    (void)snprintf(smtp, sizeof(smtp), "%s", "250 Accepted");
-    if (!is_error && !is_alias && verdict == VERDICT_OVER)
-        (void)snprintf(smtp, sizeof(smtp), "452 4.2.2 %s", verdict_text(verdict));
-    if (!is_error && !is_alias && verdict == VERDICT_TOOLARGE)
-        (void)snprintf(smtp, sizeof(smtp), "552 5.2.2 %s", verdict_text(verdict));
+    (void)snprintf(smtp, sizeof(smtp), "%s %s", code ? code : "250",
+                   code ? verdict_text(verdict) : "Accepted");
     begin(line, "smtp");
     reply_add_text(line, "reply", smtp);
     reply_add_text(line, "logged", is_error || (!is_alias && verdict != VERDICT_OK) ? "yes" : "no");

@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "protocol/words.h"
 
+#include <stddef.h>
+
 static const struct {
     const char *word;
     const char *text;
+    const char *smtp_code;
 } verdicts[VERDICT_COUNT_] = {
-    [VERDICT_OK] = {"ok", "Mailbox has room"},
-    [VERDICT_WARN] = {"warn", "Mailbox is nearly full"},
-    [VERDICT_OVER] = {"over", "Mailbox is full"},
-    [VERDICT_TOOLARGE] = {"toolarge", "Message is larger than the mailbox may ever be"},
+    [VERDICT_OK] = {"ok", "Mailbox has room", NULL},
+    [VERDICT_WARN] = {"warn", "Mailbox is nearly full", NULL},
+    [VERDICT_OVER] = {"over", "Mailbox is full", "452 4.2.2"},
+    [VERDICT_TOOLARGE] = {"toolarge", "Message is larger than the mailbox may ever be",
+                          "552 5.2.2"},
 };
 
 static const char *const reasons[REASON_COUNT_] = {
@@ -70,6 +74,11 @@ const char *verdict_to_string(enum verdict verdict)
 const char *verdict_text(enum verdict verdict)
 {
     return verdicts[verdict].text;
+}
+
+const char *verdict_smtp_code(enum verdict verdict)
+{
+    return verdicts[verdict].smtp_code;
 }
 
 const char *reason_to_string(enum reason reason)

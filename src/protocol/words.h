@@ -17,6 +17,9 @@
 const char *verdict_to_string(enum verdict verdict);
 const char *verdict_text(enum verdict verdict);
 
+/* The code and the enhanced code of the reply to RCPT, or NULL if the message fits. */
+const char *verdict_smtp_code(enum verdict verdict);
+
 /* reason= */
 const char *reason_to_string(enum reason reason);
 

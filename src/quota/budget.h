@@ -9,6 +9,12 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "system/clock.h"
+
+/* The most processor time and memory that any scan may cost. */
+#define BUDGET_CPU_USEC_MAX      (8 * USEC_PER_SEC)
+#define BUDGET_FOLDERS_BYTES_MAX ((size_t)8 * 1024 * 1024)
+
 struct confine;
 
 struct budget {

@@ -15,7 +15,7 @@
 static const struct budget modest_budget = {
     .entries_max = 200000,
     .cpu_usec_max = 500 * USEC_PER_MSEC,
-    .folders_bytes_max = 8 * 1024 * 1024,
+    .folders_bytes_max = BUDGET_FOLDERS_BYTES_MAX,
 };
 
 int explanation_begin(struct explanation *ret, const struct quota_settings *settings,
@@ -258,11 +258,6 @@ static void list_folders(struct explanation *explanation, const struct mailbox_s
                     folder_entry_path(entry), maildir_cache_directories(listed, i));
 }
 
-static bool refuses(enum verdict verdict)
-{
-    return verdict == VERDICT_OVER || verdict == VERDICT_TOOLARGE;
-}
-
 /* Counts for comparison, since the verdict did not require a count. */
 static void compare(struct explanation *explanation, const struct quota_settings *settings,
                     const struct mailbox_settings *mailbox_settings)
@@ -302,7 +297,7 @@ static bool found_nothing(const struct explanation *explanation)
 void explanation_examine(struct explanation *explanation, const struct quota_settings *settings,
                          bool recount, struct budget *budget)
 {
-    bool is_modest = !recount && !refuses(explanation->decision.verdict);
+    bool is_modest = !recount && !verdict_refuses(explanation->decision.verdict);
     struct mailbox_settings mailbox_settings = settings->mailbox;
     struct budget modest = modest_budget;
 

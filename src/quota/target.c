@@ -198,11 +198,6 @@ enum reason target_reason(const struct target *target, int error, const char **r
     return refuse(reason_from_errno(error), reason_text_from_errno(error), ret_why);
 }
 
-static bool refuses(enum verdict verdict)
-{
-    return verdict == VERDICT_OVER || verdict == VERDICT_TOOLARGE;
-}
-
 /* Decides by the limit that counts, but refuses only by the part of it that is sure. */
 static void decide(const struct usage *usage, const struct effective_limit *limit,
                    const struct verdict_policy *policy, struct target_decision *ret)
@@ -210,11 +205,11 @@ static void decide(const struct usage *usage, const struct effective_limit *limi
     ret->rule = usage->rule;
     ret->verdict =
         verdict_decide(usage->bytes, usage->messages, limit->limit, ret->size_bytes, policy);
-    if (!refuses(ret->verdict))
+    if (!verdict_refuses(ret->verdict))
         return;
     ret->verdict =
         verdict_decide(usage->bytes, usage->messages, limit->sure, ret->size_bytes, policy);
-    if (refuses(ret->verdict))
+    if (verdict_refuses(ret->verdict))
         return;
     ret->verdict = VERDICT_OK;
     ret->rule = USAGE_RULE_STALE_LIMIT;

@@ -57,6 +57,12 @@ bool verdict_is_over(uint64_t bytes, uint64_t messages, struct quota_limit limit
 enum verdict verdict_decide(uint64_t bytes, uint64_t messages, struct quota_limit limit,
                             uint64_t size, const struct verdict_policy *policy);
 
+/* Returns whether the verdict is that the message does not fit. */
+static inline bool verdict_refuses(enum verdict verdict)
+{
+    return verdict == VERDICT_OVER || verdict == VERDICT_TOOLARGE;
+}
+
 /*
  * Returns floor(100 * bytes / limit.bytes), UINT64_MAX where that is smaller, or 0 without a limit
  * in bytes. Messages play no part in it.

@@ -11,10 +11,6 @@
 #include "system/cleanup.h"
 #include "system/clock.h"
 
-/* The most that a count may cost, as in the last round of a scan. */
-#define CPU_USEC_MAX      (8 * USEC_PER_SEC)
-#define FOLDERS_BYTES_MAX (8 * 1024 * 1024)
-
 /* One explanation in the making. Until it is finished, what the thread uses is the thread's alone.
  */
 struct explain_job {
@@ -117,7 +113,8 @@ int explainer_new(sd_event *event, const struct quota_settings *settings, uint64
     explainer->settings = settings;
     explainer->pool = pool;
     explainer->cache = cache;
-    explainer->cpu_usec_max = timeout_usec / 2 < CPU_USEC_MAX ? timeout_usec / 2 : CPU_USEC_MAX;
+    explainer->cpu_usec_max =
+        timeout_usec / 2 < BUDGET_CPU_USEC_MAX ? timeout_usec / 2 : BUDGET_CPU_USEC_MAX;
     LIST_INIT(&explainer->jobs);
     r = deadline_queue_init(&explainer->deadlines, event, timeout_usec, on_deadline, explainer);
     if (r < 0)
@@ -168,7 +165,7 @@ int explainer_ask(struct explainer *explainer, struct explain_waiter *waiter,
     job->budget = (struct budget){
         .entries_max = UINT64_MAX,
         .cpu_usec_max = explainer->cpu_usec_max,
-        .folders_bytes_max = FOLDERS_BYTES_MAX,
+        .folders_bytes_max = BUDGET_FOLDERS_BYTES_MAX,
         .enter_device = on_enter_device,
         .userdata = job,
     };

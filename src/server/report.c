@@ -301,7 +301,7 @@ void report_answer(struct report *report, const struct report_entry *entry,
 {
     report_maildirsize(report, entry, decision->usage);
     report_upkeep(report, entry, decision->usage);
-    if (decision->verdict == VERDICT_OVER || decision->verdict == VERDICT_TOOLARGE)
+    if (verdict_refuses(decision->verdict))
         report_over(report, entry, decision);
     if (journal_debug(report->journal))
         report_debug(report, entry, decision);

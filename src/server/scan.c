@@ -35,15 +35,15 @@ static const struct {
     {.lane = LANE_SLOW,
      .budget = {.entries_max = UINT64_MAX,
                 .cpu_usec_max = 500 * USEC_PER_MSEC,
-                .folders_bytes_max = 8 * 1024 * 1024}},
+                .folders_bytes_max = BUDGET_FOLDERS_BYTES_MAX}},
     {.lane = LANE_SLOW,
      .budget = {.entries_max = UINT64_MAX,
                 .cpu_usec_max = 2 * USEC_PER_SEC,
-                .folders_bytes_max = 8 * 1024 * 1024}},
+                .folders_bytes_max = BUDGET_FOLDERS_BYTES_MAX}},
     {.lane = LANE_SLOW,
      .budget = {.entries_max = UINT64_MAX,
-                .cpu_usec_max = 8 * USEC_PER_SEC,
-                .folders_bytes_max = 8 * 1024 * 1024}},
+                .cpu_usec_max = BUDGET_CPU_USEC_MAX,
+                .folders_bytes_max = BUDGET_FOLDERS_BYTES_MAX}},
 };
 
 #define ROUNDS (sizeof(rounds) / sizeof(rounds[0]))
