@@ -10,7 +10,7 @@ from typing import Iterable
 SLOW_WAY = 'd/' * 450
 MESSAGES_PER_SLOWNESS = 6
 
-# The kernel follows so many links on one path, and no more.
+# The kernel follows at most this many links on one path.
 LINKS_MAX = 40
 
 

@@ -340,7 +340,7 @@ class PolicyFaultsTest(QuestionsTestCase):
                 texts = [text for priority, text in log.read() if priority != 'notice']
                 told = told or any(re.match('a client: |a policy client: |cannot accept', text)
                                    for text in texts)
-                # Of a client it is told once a minute, of a mailbox each time.
+                # There is an entry a minute about clients, and one each time about a mailbox.
                 if actions != [OVER, OVER] and fault.error not in (errno.ECONNRESET, errno.EPIPE):
                     self.assertTrue(told if None in actions else texts, f'{actions}: {texts}')
                 table.add(fault, ', '.join(map(str, actions)))

@@ -27,11 +27,11 @@
  *     D        the daemon stops, once all who came are answered
  *     Q        the daemon ends at once
  *
- * What must hold: no client is told more than one line (and steps before it, if it asked for an
- * explanation), and nothing behind it. Whoever stays is told one, in the form that its request has,
- * or is given up by the rules: the deadline, and making room for others. At the end there is no
- * connection, no descriptor, no memory left, and at no time there was more memory than the
- * connections explain.
+ * What must hold: no client receives more than one line (and steps before it, if it asked for an
+ * explanation), and nothing behind it. A client that stays receives one, in the form that its
+ * request has, or is given up by the rules: the deadline, and making room for others. At the end
+ * there is no connection, no descriptor, no memory left, and at no time there was more memory than
+ * the connections explain.
  */
 #include "fuzz.h"
 
@@ -398,7 +398,7 @@ static void send_run(struct client *client, size_t blocks, char byte)
         send_bytes(client, block, sizeof(block));
 }
 
-/* Takes the whole replies out of what Postfix was told. */
+/* Takes the whole replies out of what the client of Postfix has received. */
 static void take_replies(struct client *client)
 {
     size_t whole = client->told_length;
@@ -460,7 +460,7 @@ static void check_mailbox(const struct client *client, size_t length, const char
     free(path);
 }
 
-/* The line of pairs told[0..told_length) that a client was told is whole, and its own. */
+/* The line of pairs told[0..told_length) that a client received is whole, and its own. */
 static void check_pairs(const struct client *client, size_t length, const char *told,
                         size_t told_length)
 {

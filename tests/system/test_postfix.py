@@ -7,8 +7,8 @@ default a test expects no warning.
 
 import json
 import re
-import threading
 from collections import Counter
+from functools import partial
 from typing import Optional
 
 from harness import readme, smtp
@@ -18,6 +18,7 @@ from harness.mailboxes import Mailboxes
 from harness.postfix import Postfix, install
 from harness.scenario import LIMITS_FILE, Scenario
 from harness.service import POSTFIX_SOCKET, SERVICE, SOCKET, Service
+from harness.threads import Threads
 
 # Every block of code in the README's section, by a part of it.
 SECTION = 'Configure Postfix'
@@ -55,7 +56,7 @@ RESTARTS, KILLS = 50, 3
 REQUESTS = 20
 
 
-class Clients:
+class Clients(Threads):
     """Clients that name Joe, who has room, and Bob, who has not, until the block ends.
 
     The replies are counted by recipient and code.
@@ -65,19 +66,8 @@ class Clients:
         self.replies: Counter[tuple[str, int]] = Counter()
         self.lost: list[Exception] = []
         self._rounds = [0] * CLIENTS
-        self._end = threading.Event()
-        self._threads = [threading.Thread(target=self._ask, args=(number, server.session()))
-                         for number in range(CLIENTS)]
-
-    def __enter__(self) -> 'Clients':
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_exception) -> None:
-        self._end.set()
-        for thread in self._threads:
-            thread.join()
+        super().__init__(partial(self._ask, number, server.session())
+                         for number in range(CLIENTS))
 
     def wait_for_all(self) -> None:
         """Waits until each has got replies to what it has asked from now on."""
@@ -88,7 +78,7 @@ class Clients:
     def _ask(self, number: int, session: smtp.Session) -> None:
         try:
             with session:
-                while not self._end.is_set():
+                while not self.end.is_set():
                     session.mail_from(size=1000)
                     for address in (JOE, BOB):
                         self.replies[address, session.rcpt(address).code] += 1

@@ -14,6 +14,7 @@ import threading
 import time
 import unittest
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from subprocess import PIPE, STDOUT
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ from harness.mailboxes import SPOOL, Mailboxes
 from harness.network import Cable
 from harness.scenario import RELEASE_VARIABLE, DebianScenario, Scenario, is_long
 from harness.service import SERVICE, SOCKET, SOCKET_PATH, Service, answer_of
+from harness.threads import Threads
 
 ACCEPTED = '250 Accepted'
 FULL = '452 4.2.2 Mailbox is full'
@@ -444,7 +446,7 @@ class PostfixEdge(Site):
         wait_until(lambda: self.replies('full')[0] == '452 4.2.2', 'the store is asked again')
 
 
-class Load:
+class Load(Threads):
     """Threads on the edge that ask both stores, until the end of `with`."""
 
     def __init__(self, test: Stores, stores: tuple[Store, ...]):
@@ -453,24 +455,12 @@ class Load:
         self._test = test
         self._right = {store.name: 0 for store in stores}
         self._lock = threading.Lock()
-        self._end = threading.Event()
-        self._threads = [threading.Thread(target=self._run, args=(store, name, expected))
-                         for store in stores
-                         for name, expected in (('full', 'over'), ('room', 'ok'))]
-
-    def __enter__(self) -> 'Load':
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_exception) -> None:
-        self._end.set()
-        for thread in self._threads:
-            thread.join()
+        super().__init__(partial(self._run, store, name, expected) for store in stores
+                         for name, expected in (('full', 'over'), ('room', 'ok')))
 
     def _run(self, store: Store, name: str, expected: str) -> None:
         request = f'check size=1 quota= {name}{store.name[-1]}@quota.example'
-        while not self._end.is_set():
+        while not self.end.is_set():
             reply = self._test.ask(store, request)
             if not reply:
                 kind = 'without a reply'
@@ -484,7 +474,7 @@ class Load:
                 self._right[store.name] += kind == 'right'
                 if kind == 'wrong':
                     self.mistakes.append(f'{store.name}: {request}: {reply}')
-            self._end.wait(PAUSE_SECONDS)
+            self.end.wait(PAUSE_SECONDS)
 
     def wait_for_replies_of(self, store: Store) -> None:
         """Waits until a store has replied a few times more."""

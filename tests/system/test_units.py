@@ -67,7 +67,7 @@ class PostfixSocket(Scenario):
         self.container.run(['systemctl', 'stop', SOCKET, ACCEPT_SOCKET, POSTFIX_SOCKET])
 
     def assert_serves(self, exim: bool, postfix: bool) -> None:
-        """Fails unless those are served for whom there is a socket, and nobody else."""
+        """Fails unless the service replies on each socket that there is, and on no other."""
         with self.subTest(exim=exim, postfix=postfix):
             if exim:
                 self.assertIn('status=ok', self.service.ask('ping'))

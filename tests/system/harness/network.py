@@ -21,7 +21,7 @@ class Cable:
         self.mend()
 
     def cut(self) -> None:
-        """Lets no packet through. Nobody is told."""
+        """Drops all packets, without an error to either side."""
         self._set('down')
 
     def mend(self) -> None:
