@@ -91,8 +91,7 @@ int journal_open(enum journal_target target, const char *path, bool debug, struc
 void journal_start(struct journal *journal);
 
 /*
- * Releases the journal. Queued entries are written for at most a tenth of a second. NULL is
- * allowed.
+ * Releases the journal. Queued entries are written for at most two seconds. NULL is allowed.
  */
 void journal_close(struct journal *journal);
 void journal_closep(struct journal **journal);

@@ -20,8 +20,9 @@
 /* What may wait in the queue. */
 #define QUEUE_BYTES_MAX (256 * 1024)
 
-/* How long to wait for the queue to become empty. */
-#define PATIENCE_USEC (100 * USEC_PER_MSEC)
+/* How long to wait for the queue to become empty: at the end, and amid other work. */
+#define END_PATIENCE_USEC    (2 * USEC_PER_SEC)
+#define REOPEN_PATIENCE_USEC (100 * USEC_PER_MSEC)
 
 /* The thread's frames are shallow, but for a sanitizer's. */
 #define STACK_BYTES (128 * 1024)
@@ -228,10 +229,10 @@ static void attend(struct writer *writer)
     pthread_cond_signal(&writer->work);
 }
 
-/* Waits until nothing is left to write, or a little. Returns whether nothing is. With the lock. */
-static bool become_idle(struct writer *writer)
+/* Waits until nothing is left to write, or so long. Returns whether nothing is. With the lock. */
+static bool become_idle(struct writer *writer, uint64_t patience_usec)
 {
-    uint64_t until_usec = clock_usec(CLOCK_MONOTONIC) + PATIENCE_USEC;
+    uint64_t until_usec = clock_usec(CLOCK_MONOTONIC) + patience_usec;
     const struct timespec until = {
         .tv_sec = (time_t)(until_usec / USEC_PER_SEC),
         .tv_nsec = (long)(until_usec % USEC_PER_SEC * 1000),
@@ -323,7 +324,7 @@ void writer_reopen(struct writer *writer)
         STAILQ_INSERT_TAIL(&writer->queue, &writer->reopen, link);
     writer->is_reopening = true;
     attend(writer);
-    (void)become_idle(writer);
+    (void)become_idle(writer, REOPEN_PATIENCE_USEC);
     pthread_mutex_unlock(&writer->lock);
 }
 
@@ -334,7 +335,7 @@ bool writer_end(struct writer *writer)
     pthread_mutex_lock(&writer->lock);
     writer->is_started = true;
     attend(writer);
-    is_idle = become_idle(writer);
+    is_idle = become_idle(writer, END_PATIENCE_USEC);
     writer->is_ending = true;
     pthread_cond_signal(&writer->work);
     pthread_mutex_unlock(&writer->lock);

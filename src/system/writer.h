@@ -57,8 +57,8 @@ void writer_add(struct writer *writer, const char *bytes, size_t length);
 void writer_reopen(struct writer *writer);
 
 /*
- * Ends the writer, and closes its file. Entries in the queue are written for at most a tenth of a
- * second. Returns false if a write hangs: the thread continues until the process ends, and what
- * note() uses must not be released.
+ * Ends the writer, and closes its file. Entries in the queue are written for at most two seconds.
+ * Returns false if a write hangs: the thread continues until the process ends, and what note() uses
+ * must not be released.
  */
 bool writer_end(struct writer *writer);

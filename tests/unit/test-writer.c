@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +18,12 @@
 
 /* More than any queue holds, with the pipe. */
 #define MANY 20000
+
+/* What a queue holds, and the smallest pipe does not. */
+#define SOME 2000
+
+/* How long a busy disk may well take. */
+#define BUSY_MSEC 300
 
 static size_t note(enum writer_note note, uint64_t number, char *bytes, void *userdata)
 {
@@ -105,6 +113,43 @@ static void somebody_reads_a_pipe(void **state)
         assert_string_equal(line, expected);
     }
     assert_true(writer_end(writer));
+    assert_int_equal(fclose(file), 0);
+}
+
+/* A pipe, and how many lines were read from it. */
+struct late_reader {
+    int fd;
+    unsigned int lines;
+};
+
+static void *read_late(void *userdata)
+{
+    struct late_reader *reader = userdata;
+    char bytes[4096];
+    ssize_t n;
+
+    (void)poll(NULL, 0, BUSY_MSEC);
+    while ((n = read(reader->fd, bytes, sizeof(bytes))) > 0)
+        for (ssize_t i = 0; i < n; i++)
+            reader->lines += bytes[i] == '\n';
+    return NULL;
+}
+
+static void nothing_is_lost_at_the_end(void **state)
+{
+    struct writer *writer;
+    FILE *file = start_pipe(&writer);
+    struct late_reader reader = {.fd = fileno(file)};
+    pthread_t thread;
+
+    (void)state;
+    assert_return_code(fcntl(reader.fd, F_SETPIPE_SZ, 1), errno); /* as small as possible */
+    for (unsigned int i = 0; i < SOME; i++)
+        add(writer, i);
+    assert_int_equal(pthread_create(&thread, NULL, read_late, &reader), 0);
+    assert_true(writer_end(writer));
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(reader.lines, SOME);
     assert_int_equal(fclose(file), 0);
 }
 
@@ -270,6 +315,7 @@ int main(void)
             the_end_does_not_wait_for_ever), /* first: a child begins without threads */
         cmocka_unit_test(nobody_reads_a_pipe),
         cmocka_unit_test(somebody_reads_a_pipe),
+        cmocka_unit_test(nothing_is_lost_at_the_end),
         cmocka_unit_test(a_file_is_opened_again),
         cmocka_unit_test(datagrams),
         cmocka_unit_test(a_full_disk),
