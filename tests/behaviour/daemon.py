@@ -95,9 +95,12 @@ def wait_for(look: Callable[[], Found], what: str) -> Found:
 
 def settle(pid: int) -> None:
     """Waits until a daemon has written to its log what there is to be told, or hangs."""
-    deadline = time.monotonic() + 1
-    while _is_logging(pid) and time.monotonic() < deadline:
-        time.sleep(0.001)
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    quiet = 0
+    while quiet < 2 and time.monotonic() < deadline:  # a thread may begin during the first look
+        quiet = 0 if _is_logging(pid) else quiet + 1
+        if not quiet:
+            time.sleep(0.001)
 
 
 def _is_logging(pid: int) -> bool:
@@ -545,10 +548,11 @@ def _wait_until_ready(daemon: Daemon, notify: socket.socket) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
     ready = b''
     while b'READY=1' not in ready.split(b'\n'):
-        if daemon.process.wait(0) is not None:
+        ended = daemon.process.wait(0) is not None  # and may have been ready before
+        if select.select([notify], [], [], 0 if ended else 0.02)[0]:
+            ready = notify.recv(8192)
+        elif ended:
             raise AssertionError(f'it did not start: status {daemon.process.status}, '
                                  f'{daemon.stderr()!r}')
-        if time.monotonic() > deadline:
+        elif time.monotonic() > deadline:
             raise AssertionError(f'it was not ready within {PATIENCE_SECONDS} seconds')
-        if select.select([notify], [], [], 0.02)[0]:
-            ready = notify.recv(8192)
