@@ -21,7 +21,15 @@ class TimeoutTest(DaemonTestCase):
 
     def start_hasty(self, *options: str) -> Daemon:
         """Starts a daemon that soon gives up."""
-        return self.start('--timeout=300', '--on-error=defer', *options)
+        return self.start('--timeout=1000', '--on-error=defer', *options)
+
+    def send_in_time(self, daemon: Daemon, data: bytes) -> socket.socket:
+        """Connects and sends, before the time begins that the client has."""
+        daemon.process.pause()
+        client = self.connect(daemon)
+        client.sendall(data)
+        daemon.process.resume()
+        return client
 
     def test_silent_client(self):
         daemon = self.start_hasty()
@@ -47,9 +55,8 @@ class TimeoutTest(DaemonTestCase):
     def test_client_that_goes_on_and_on(self):
         # There is no gap as long as the time-out, and no end of the request either.
         daemon = self.start_hasty()
-        client = self.connect(daemon)
+        client = self.send_in_time(daemon, b'/')
         deadline = time.monotonic() + PATIENCE_SECONDS
-        client.sendall(b'/')
         while not select.select([client], [], [], 0.1)[0]:
             self.assertLess(time.monotonic(), deadline, 'it is never cut off')
             with contextlib.suppress(BrokenPipeError):  # cut off just now
@@ -62,9 +69,8 @@ class TimeoutTest(DaemonTestCase):
         daemon = self.start_hasty()
         clients = []
         for _ in range(20):
-            clients.append(self.connect(daemon))
-            send_and_be_read(clients[-1], b'/x')
-            self.assertEqual(daemon.ask('ping')[:9], b'status=ok')
+            clients.append(self.send_in_time(daemon, b'/x'))
+            self.assertEqual(read_all(self.send_in_time(daemon, b'ping\n'))[:9], b'status=ok')
         for client in clients:
             self.assertEqual(read_all(client), FULL_LINE)
         self.assertEqual(daemon.stats()['timeouts'], 0, 'those are of counts')
@@ -72,8 +78,7 @@ class TimeoutTest(DaemonTestCase):
     def test_client_that_takes_no_end(self):
         # It has its answer, and a request so long that the rest of it is waited for; not for ever.
         daemon = self.start_hasty('--max-connections=1')
-        client = self.connect(daemon)
-        client.sendall(bytes(10_000))
+        client = self.send_in_time(daemon, bytes(10_000))
         self.assertEqual(client.recv(100), FULL_LINE)
         self.assertEqual(client.recv(100), b'')
         wait_for(lambda: self.is_closed(client), 'the connection is closed')
@@ -238,7 +243,7 @@ class MaxConnectionsTest(DaemonTestCase):
     def test_descriptors_are_closed(self):
         # Whatever becomes of a connection, nothing is left of it.
         mailbox = make_maildir(self.root / 'joe', [1])
-        daemon = self.start('--max-connections=5', '--timeout=500')
+        daemon = self.start('--max-connections=5', '--timeout=2000')
         daemon.number(mailbox)
         before = len(open_files_but_roots(daemon.pid))
         for client in self.fill(daemon, 10):

@@ -240,13 +240,13 @@ class HostilePolicyTest(HostileTestCase):
         self.resist('endless', self.many())
 
     def test_garbage(self):
-        self.resist('garbage', self.few(), '--timeout=100')
+        self.resist('garbage', self.few(), '--timeout=1000')
 
     def test_100_megabytes(self):
         self.resist('huge', self.few())
 
     def test_replies_that_are_never_read(self):
-        self.resist('flood', self.few(), '--timeout=100')
+        self.resist('flood', self.few(), '--timeout=1000')
 
     def test_gone_at_every_stage(self):
         self.resist('leaver', self.few())

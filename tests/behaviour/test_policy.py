@@ -392,7 +392,7 @@ class StreamTest(PolicyTestCase):
 
     def test_client_that_does_not_read(self):
         # What it sends is not read on, its connection is closed in the end, and others are served.
-        daemon = self.start_policy('--timeout=300')
+        daemon = self.start_policy('--timeout=1000')
         client = self.client()
         client.connection.setblocking(False)
         sent, deadline = 0, time.monotonic() + PATIENCE_SECONDS
