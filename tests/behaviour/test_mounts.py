@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 from daemon import (SET_LISTEN_PID, Daemon, DaemonTestCase, connect, needs_root, open_files,
-                    passing, read_all, wait_for)
+                    passing, read_all, send_and_be_read, wait_for)
 from hangfs import HangFs, needs_hangfs
 from mailboxes import make_maildir
 
@@ -146,9 +146,11 @@ class OwnSocketTest(MountsTest):
     def test_renamed(self):
         daemon = self.start_inside()
         moved = self.folder / 'moved'
-        self.assertEqual(daemon.number(self.path), 123)
-        self.root.rename(moved)
-        self.assertEqual(daemon.number(self.path), 123)  # it is held
+        with daemon.connect() as client:
+            send_and_be_read(client, b'/')
+            self.assertEqual(daemon.number(self.path), 123)
+            self.root.rename(moved)
+            self.assertEqual(daemon.number(self.path), 123)  # it is held while somebody asks
         wait_for(lambda: not holds(daemon, moved), 'it lets go of the root')
         wait_for(lambda: daemon.usage(self.path).get('text') == GONE, 'the root is missed')
         make_maildir(self.path, [5])
