@@ -394,6 +394,7 @@ class IdleTest(PassedTest):
                     daemon.process.send(signal.SIGHUP)
                     wait_for(lambda: daemon.entries('error'), 'it is told')
                 client.close()
+                wait_for(lambda: daemon.entries('error'), 'it is told')
                 self.assertIsNone(daemon.process.wait(0.5))
                 [error] = daemon.entries('error')
                 self.assertIn('the old limits stay in force', error.text)

@@ -585,6 +585,7 @@ class RunningFaultsTest(StartingTestCase):
 
         def reload(limit: int) -> str:
             limits.write_text(f'joe@example.org: {limit}\n')
+            settle(daemon.pid)  # the log may still be opened again, after the last reload
             self.log.rename(f'{self.log}.1')
             daemon.process.send(signal.SIGHUP)
             wait_for(self.told_ready, 'it has reloaded')
