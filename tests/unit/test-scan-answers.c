@@ -344,7 +344,7 @@ static void what_is_known_before(void **state)
     struct fixture *fixture = *state;
 
     put_maildirsize(fixture, "m0", "\n1000 9\n");
-    make_scanner(fixture, (struct limits){4, 1000, 1000, 10 * SOON});
+    make_scanner(fixture, (struct limits){4, 1000, 1000, 40 * SOON});
     for (size_t i = 0; i < 2; i++) {
         fixture->askers[i].waiter.have_usage = true;
         fixture->askers[i].waiter.usage = known;
