@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The service as systemd's: restarts, kills, reloads, idle exits, the watchdog."""
 
+import contextlib
 import re
 import socket
 import time
+from typing import Iterator
 
 from harness import project
 from harness.container import wait_until
@@ -187,12 +189,12 @@ class Limits(ServiceScenario):
         self.assertEqual([self.limit_of(number) for number in range(3)], ['4096', '0', '6000'])
 
     def test_file_that_cannot_be_read_changes_nothing(self):
-        self.service.change(options=f'{self.options} --exit-idle-time=4s')
-        self.assertEqual(self.limit_of(1), '5000')
-        pid = self.service.main_pid()
-        self.container.run(['rm', self.file])
-
-        status, said = self.reload()
+        self.service.change(options=f'{self.options} --exit-idle-time=4s --timeout=60000')
+        with self.busy():
+            self.assertEqual(self.limit_of(1), '5000')
+            pid = self.service.main_pid()
+            self.container.run(['rm', self.file])
+            status, said = self.reload()
 
         self.assertNotEqual(status, 0)
         self.assertEqual(said, [f'exim-quotad: --limits={self.file}: cannot be opened: No such '
@@ -202,9 +204,18 @@ class Limits(ServiceScenario):
         self.assertEqual(self.container.unit(SERVICE, 'ActiveState', 'MainPID'),
                          {'ActiveState': 'active', 'MainPID': str(pid)})
 
-        self.container.put_file(self.file, 'user1@example.org: 7000\n')
-        self.assertEqual(self.reload()[0], 0)
+        with self.busy():
+            self.container.put_file(self.file, 'user1@example.org: 7000\n')
+            self.assertEqual(self.reload()[0], 0)
         self.assertEqual(self.limit_of(1), '7000')
+
+    @contextlib.contextmanager
+    def busy(self) -> Iterator[None]:
+        """Has the service wait for a client, so that it is not idle."""
+        with self.container.connect_unix(SOCKET_PATH) as client:
+            client.sendall(b'usage ')
+            self.service.ask('ping')  # it is accepted
+            yield
 
     def test_start_without_the_file(self):
         self.service.stop()
@@ -250,12 +261,14 @@ class Limits(ServiceScenario):
         self.assertEqual(self.service.main_pid(), pid)
 
     def test_other_options_while_a_client_is_slow(self):
+        options = f'{self.options} --timeout=60000'
+        self.service.change(options=options)
         self.assertEqual(self.limit_of(1), '5000')
         pid = self.service.main_pid()
         with self.container.connect_unix(SOCKET_PATH) as slow:
             slow.sendall(b'usage user1@')
             self.service.ask('ping')  # it is accepted
-            self.service.configure(f'{self.options} --default-quota=2G --grace=1M')
+            self.service.configure(f'{options} --default-quota=2G --grace=1M')
             reload = self.container.popen(['systemctl', 'reload', SERVICE])
             wait_until(lambda: 'have changed; ending' in self.journal('-t', 'exim-quotad'),
                        'it has read them')
@@ -303,7 +316,7 @@ class Failures(ServiceScenario):
     """A service that hangs, or cannot start."""
 
     def test_stopped_process_is_replaced_and_the_queue_answered(self):
-        self.service.change('[Service]\nWatchdogSec=1s\n')
+        self.service.change('[Service]\nWatchdogSec=3s\n')
         self.assertEqual(self.service.ask('/var/mail/vhosts/user1'), str(MESSAGE_BYTES))
         hung = self.service.main_pid()
 
