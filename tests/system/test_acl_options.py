@@ -101,7 +101,7 @@ class AclOptions(DebianScenario):
         self.container.put_file(OWN_SOCKETS, (f'silent: {SILENT_SOCKET}\nmute: {SILENT_SOCKET}\n'
                                               f'full: {SOCKET_PATH}\ntight: {SOCKET_PATH}\n'))
         self.configure(MAILBOX_CHECK_SOCKET='${lookup{$local_part}lsearch{%s}{$value}fail}'
-                       % OWN_SOCKETS, MAILBOX_CHECK_TIMEOUT='1s')
+                       % OWN_SOCKETS, MAILBOX_CHECK_TIMEOUT='3s')
         silent, mute, full, tight, unknown = (f'{name}@mbox.example' for name in (
             'silent', 'mute', 'full', 'tight', 'unknown'))
         for address in (silent, mute, full, unknown):

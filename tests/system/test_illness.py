@@ -93,7 +93,6 @@ class Illness(DebianScenario):
     """full@ holds more than its quota, tight@ has room for little, other@ for much."""
 
     limits = '*: 10000\n'
-    macros = {'MAILBOX_CHECK_TIMEOUT': '3s'}
 
     @classmethod
     def prepare(cls):

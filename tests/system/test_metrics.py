@@ -5,6 +5,7 @@ import json
 import re
 import socket
 import urllib.parse
+from functools import partial
 
 from harness import readme
 from harness.container import wait_until
@@ -199,4 +200,4 @@ class Metrics(Scenario):
         self.assertGreater(len(expressions), 8)
         for expression in expressions:
             asked = expression.replace('$__rate_interval', '1m').replace('$instance', '.*')
-            self.assertTrue(self._query(asked), asked)
+            wait_until(partial(self._query, asked), asked)

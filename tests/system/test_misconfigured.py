@@ -12,7 +12,7 @@ ACCEPTED = '250 Accepted'
 FULL = '452 4.2.2 Mailbox is full'
 JOURNAL_SECONDS, PAUSE_SECONDS = (30, 0.5) if is_long() else (6, 0.1)
 JOURNAL_LINES = 5
-RCPT_SECONDS = 2
+RCPT_SECONDS = 8  # Exim waits ten for a reply that does not come
 SENDERS = 4
 
 RIGHT = f'--mailbox={SPOOL}/%d/%n --default-quota=1K'

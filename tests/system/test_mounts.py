@@ -52,7 +52,7 @@ class Mounts(Scenario):
 
     def wait_for_answer(self, size: int) -> None:
         """Waits until joe has so many bytes: at once, but for queries that are being accepted."""
-        wait_until(lambda: self.service.ask(JOE) == str(size), f'{size} bytes are the answer', 5)
+        wait_until(lambda: self.service.ask(JOE) == str(size), f'{size} bytes are the answer')
 
     def assert_ended_well(self) -> None:
         """The service ends by itself, and not because it failed."""

@@ -220,7 +220,8 @@ class Package(PackageScenario):
             '/var/lib/apt/lists/*; systemctl restart exim4'), check=False)
         tested = self.container.run(
             'autopkgtest --ignore-restrictions=isolation-container '
-            f'{self.package().replace(".deb", ".changes")} -- null 2>&1', check=False, timeout=300)
+            f'{self.package().replace(".deb", ".changes")} -- null 2>&1', check=False,
+            timeout=COMPILE_SECONDS)
         print(tested.stdout)
         self.assertEqual(tested.returncode, 0)
         self.assertRegex(tested.stdout, r'smtp +PASS')

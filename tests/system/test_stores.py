@@ -133,7 +133,7 @@ class Site(Scenario):
 class Stores(Site, DebianScenario):
     """The mailboxes of the addresses fullN, tightN and roomN are those in store N."""
 
-    macros = {'MAILBOX_CHECK_TIMEOUT': '2s', **dict(
+    macros = {'MAILBOX_CHECK_TIMEOUT': '6s', **dict(
         line.split(' = ') for line in readme.block(RECIPE, 'MAILBOX_CHECK_').splitlines())}
     exim_files = {'conf.d/router/350_test_mailboxes': readme.block(RECIPE, 'manualroute'),
                   'conf.d/transport/40_test_mailboxes': readme.block(RECIPE, 'lmtp')}

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 PREFIX = 'exim-quotad-test-'
-REMOVE_SECONDS = 10
+REMOVE_SECONDS = 60
 
 
 class Cgroup:

@@ -24,9 +24,9 @@ from .namespace import Inside
 
 LAUNCH = Path(__file__).with_name('launch.py')
 
-BOOT_SECONDS = 120
-POWEROFF_SECONDS = 30
-RUN_SECONDS = 60
+BOOT_SECONDS = 300
+POWEROFF_SECONDS = 120
+RUN_SECONDS = 300
 
 _ENVIRONMENT = {
     'HOME': '/root',
@@ -315,7 +315,7 @@ class Container:
         return f'--since=@{time.time():.6f}'
 
 
-def wait_until(condition: Callable[[], Any], what: str, seconds: float = 30) -> Any:
+def wait_until(condition: Callable[[], Any], what: str, seconds: float = 60) -> Any:
     """Asks until the condition holds, and returns what it said; raises TimeoutError at the end."""
     deadline = time.monotonic() + seconds
     while True:

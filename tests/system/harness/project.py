@@ -13,7 +13,7 @@ from .container import Container
 
 SOURCES_INSIDE = '/usr/src/exim-quotad'
 BUILD_INSIDE = '/var/build/exim-quotad'
-COMPILE_SECONDS = 600
+COMPILE_SECONDS = 1800
 
 
 def setup_is_due(build_folder: Path) -> bool:
