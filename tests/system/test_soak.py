@@ -26,6 +26,7 @@ LIMITS_FILE = '/etc/exim-quotad/limits'
 
 SECONDS, LONG_SECONDS = 18, 30 * 60
 SAMPLE_SECONDS, LONG_SAMPLE_SECONDS = 0.5, 10
+SAMPLES_MIN = 9  # however busy the machine is
 PAUSE_SECONDS, LONG_PAUSE_SECONDS = 0.2, 2  # between a restart and a kill
 
 CLIENTS, MEMORY_CLIENTS = 4, 8
@@ -282,7 +283,7 @@ class Soak(MailScenario):
         chance = random.Random(f'{self.seed} reload')
         end = time.monotonic() + seconds
         samples = []
-        while time.monotonic() < end and not self.stop.is_set():
+        while (time.monotonic() < end or len(samples) < SAMPLES_MIN) and not self.stop.is_set():
             self.stop.wait(LONG_SAMPLE_SECONDS if is_long() else SAMPLE_SECONDS)
             samples.append(Sample(self.service.main_pid(), self.service.memory_kib(),
                                   self.service.descriptors()))
