@@ -264,7 +264,7 @@ class FlagsTest(DaemonTestCase):
         for number in range(self.MESSAGES):
             (mailbox / 'cur' / f'{number}.host,S=100:2,').touch()
         limit = 100 * self.MESSAGES
-        daemon = self.start()
+        daemon = self.start('--scan-timeout=60000')
         with running(CHANGE_FLAGS, mailbox / 'cur'):
             deadline, replies = time.monotonic() + self.SECONDS, []
             while time.monotonic() < deadline:

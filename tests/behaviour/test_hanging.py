@@ -19,7 +19,7 @@ NEAR = 100  # mailboxes of each kind on the disk, which are asked about in turn
 QUESTIONS = 2000
 CLIENTS = 8
 FAR = 32  # mailboxes on the file system that hangs
-SCAN_TIMEOUT_SECONDS = 1
+SCAN_TIMEOUT_SECONDS = 3
 
 
 @needs_hangfs
@@ -257,7 +257,7 @@ class MountedTest(DaemonTestCase):
 
     def test_with_the_device_number_of_one_in_memory(self):
         self.far.mkdir()
-        daemon = self.start('--scan-timeout=1000', '--user=0')
+        daemon = self.start(f'--scan-timeout={SCAN_TIMEOUT_SECONDS * 1000}', '--user=0')
         for _ in range(20):
             number = self.mount_tmpfs()
             for _ in range(3):  # the first tells that it may be read at once
@@ -284,7 +284,7 @@ class MountedTest(DaemonTestCase):
                 else:
                     make_maildir(self.far, [5])
                     write_maildirsize(self.far, '100S', '5 1')
-                daemon = self.start('--scan-timeout=1000', '--user=0')
+                daemon = self.start(f'--scan-timeout={SCAN_TIMEOUT_SECONDS * 1000}', '--user=0')
                 for _ in range(3):
                     self.assertEqual(daemon.number(self.far), 5)
                 (self.far / 'maildirsize').unlink()
