@@ -248,7 +248,7 @@ class ReloadTest(ConfigTestCase):
 
     def test_changed(self):
         self.write_options()
-        daemon = self.start_passed()
+        daemon = self.start_passed('--timeout=86400000')
         held = self.connect(daemon)
         send_and_be_read(held, b'usage ')
         self.write_options('grace = 5K')

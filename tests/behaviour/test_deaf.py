@@ -249,7 +249,7 @@ class NotifyTest(DeafTestCase):
         self.assert_ends_soon(daemon)
 
     def test_told_that_it_stops(self):
-        daemon = self.start(environment=self.notify_environment())
+        daemon = self.start('--timeout=86400000', environment=self.notify_environment())
         self.hear(b'READY=1')
         with daemon.connect() as client:
             wait_for(lambda: daemon.stats()['connections'] >= 1, 'it is accepted')

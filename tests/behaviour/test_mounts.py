@@ -131,7 +131,7 @@ class OwnSocketTest(MountsTest):
 
     def test_nothing_is_held_while_nobody_asks(self):
         self.mount(self.root)
-        daemon = self.start_inside()
+        daemon = self.start_inside('--timeout=86400000')
         for _ in range(3):
             wait_for(lambda: not holds(daemon, self.root), 'it lets go of the root')
             self.assertEqual(daemon.number(self.path), 7)
@@ -144,7 +144,7 @@ class OwnSocketTest(MountsTest):
         self.assertEqual(daemon.number(self.path), 123)
 
     def test_renamed(self):
-        daemon = self.start_inside()
+        daemon = self.start_inside('--timeout=86400000')
         moved = self.folder / 'moved'
         with daemon.connect() as client:
             send_and_be_read(client, b'/')
@@ -251,7 +251,8 @@ class CountingTest(MountsTest):
         self.assertEqual(read_all(client), b'55\n')
 
     def test_passed_socket(self):
-        daemon = self.start_inside_with_socket('--scan-timeout=60000', '--user=0')
+        daemon = self.start_inside_with_socket('--scan-timeout=60000', '--timeout=86400000',
+                                               '--user=0')
         client, late = self.ask_for_the_count(daemon), self.connect(daemon)
         wait_for(lambda: daemon.stats()['connections'] >= 3, 'both are accepted')
         self.mount(self.root)
