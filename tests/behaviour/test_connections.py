@@ -94,7 +94,8 @@ class TimeoutTest(DaemonTestCase):
         # The time-out is for the client's part, not for ours.
         bytes_, _ = make_slow_maildir(self.root / 'slow', self.root / 'beside', 200)
         daemon = self.start('--timeout=1', '--scan-timeout=60000')
-        self.assertEqual(daemon.number(self.root / 'slow'), bytes_)
+        client = self.send_in_time(daemon, bytes(self.root / 'slow') + b'\n')
+        self.assertEqual(read_all(client), b'%d\n' % bytes_)
 
     def is_closed(self, client: socket.socket) -> bool:
         """Says whether the other end is gone, by sending it a byte."""
