@@ -483,7 +483,8 @@ class Load(Threads):
 
 
 def _install_haproxy(container: Container) -> None:
-    container.run(f'cd {PACKAGES_FOLDER} && dpkg -i haproxy_*.deb '
+    container.run('rm -f /var/lib/man-db/auto-update;'  # which would take seconds
+                  f'cd {PACKAGES_FOLDER} && dpkg --force-unsafe-io -i haproxy_*.deb '
                   '$(ls libopentracing*.deb liblua*.deb libjemalloc*.deb 2>/dev/null)')
 
 
