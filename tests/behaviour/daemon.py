@@ -23,7 +23,7 @@ from typing import Callable, Mapping, NamedTuple, Optional, Sequence, TypeVar, U
 from mailboxes import make_maildir
 
 # How long anything may take before it counts as never happening. Nothing is asserted about less.
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 60
 
 # What every comparison reads as full: the answer of --on-error=defer.
 FULL = 9223372036854775807

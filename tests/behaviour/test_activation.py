@@ -371,7 +371,7 @@ class IdleTest(PassedTest):
             self.assertEqual(read_all(client), b'123\n')
 
     def test_not_while_a_count_hangs(self):
-        make_slow_maildir(self.root / 'slow', self.root / 'beside', 1000)
+        make_slow_maildir(self.root / 'slow', self.root / 'beside', 400)
         listener = self.listen_at('a')
         client = self.connect(listener.getsockname())  # before it could be idle
         client.sendall(bytes(self.root / 'slow') + b'\n')

@@ -149,7 +149,7 @@ class HangingTest(DaemonTestCase):
         """Waits until there is something to read for all, and returns when, since began."""
         waiting, took = set(clients), []
         while waiting:
-            ready = select.select(waiting, [], [], 30)[0]
+            ready = select.select(waiting, [], [], PATIENCE_SECONDS)[0]
             self.assertTrue(ready, f'{len(waiting)} are not answered')
             waiting -= set(ready)
             took += [time.monotonic() - began] * len(ready)
