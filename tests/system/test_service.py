@@ -332,6 +332,22 @@ class Failures(ServiceScenario):
         self.assertIn('Watchdog timeout', said)
         self.assert_socket_never_failed()
 
+    def test_reload_of_a_service_that_ends_meanwhile(self):
+        """As one does that was idle for long enough: nobody waits for it."""
+        first, *others = re.findall('(?m)^ExecReload=.*', self.container.run(
+            ['systemctl', 'cat', SERVICE]).stdout)
+        end = 'ExecReload=+sh -c \'kill $$MAINPID; while kill -0 $$MAINPID; do sleep 0.1; done\''
+        self.service.change('\n'.join(['[Service]', 'ExecReload=', first, end, *others, '']))
+        self.service.ask('ping')
+        ended = self.service.main_pid()
+
+        self.container.run(['systemctl', 'reload', SERVICE])
+
+        self.assertEqual(self.service.ask('/var/mail/vhosts/user1'), str(MESSAGE_BYTES))
+        self.assertNotIn(self.service.main_pid(), (0, ended))
+        self.assertEqual(self.container.unit(SERVICE, 'Result', 'NRestarts'),
+                         {'Result': 'success', 'NRestarts': '0'})
+
     def test_queue_outlives_starts_that_fail(self):
         failures, mended = 30, '/var/tmp/mended'
         self.service.change('[Service]\nRestartSec=20ms\n'
