@@ -32,7 +32,7 @@ def comparable(words: Sequence[str], ended: Ended) -> Ended:
         return ended._replace(stdout=re.sub(r'(?m) +[^ ]*$', '', ended.stdout))
     # A maildirsize that cannot be opened, here one that is not there, makes it count as well.
     stdout = re.sub(r'\b(maildirsize|scan|cache)\b', 'SOURCE', ended.stdout)
-    stdout = re.sub(r'(?m)written \S+ ago|^  Cache .*\n', '', stdout)
+    stdout = re.sub(r'(?m)written .*? ago|^  Cache .*\n', '', stdout)
     return ended._replace(stdout=re.sub(r'\b(missing|unreadable|trusted)\b', 'RULE', stdout))
 
 
