@@ -123,7 +123,7 @@ def run_unit_tests(report: Report, build: Build, root: Path, names: list[str]) -
     log.unlink(missing_ok=True)
     ran = subprocess.run(
         [*build.wrapper, 'meson', 'test', '-C', str(folder), '--no-rebuild',
-         '--timeout-multiplier=4', f'--num-processes={WORKERS}', *names],
+         f'--num-processes={WORKERS}', *names],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         errors='replace', check=False,
         env={**os.environ, **build.environment, 'CMOCKA_MESSAGE_OUTPUT': 'TAP'})
