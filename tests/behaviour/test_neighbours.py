@@ -282,7 +282,7 @@ class MemoryTest(BesideTestCase):
         """
         mailboxes = (self.make_mailboxes(self.MAILBOXES, 2690) +
                      self.make_mailboxes(8 * self.MAILBOXES, 135))
-        daemon = self.start(*options)
+        daemon = self.start('--scan-timeout=60000', *options)
         before_kib = held_kib(daemon)
         self.compare(f'row 7, {len(mailboxes)} mailboxes with many folders', daemon,
                      contextlib.nullcontext(), lambda: self.ask_for_all(daemon, mailboxes))
