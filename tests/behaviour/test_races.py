@@ -155,7 +155,8 @@ class EscapeTest(DaemonTestCase):
     def start_without_landlock(self, *options: str, wrapper: tuple = ()) -> Daemon:
         """Starts a daemon that has nothing but openat2 to keep it below its root."""
         command = without_calls.command(without_calls.LANDLOCK_CREATE_RULESET)
-        daemon = self.start('--on-error=defer', '--user=0', *options, wrapper=(*wrapper, *command))
+        daemon = self.start('--on-error=defer', '--user=0', '--scan-timeout=60000', *options,
+                            wrapper=(*wrapper, *command))
         self.assertIn('Landlock is unavailable', str(daemon.entries()))
         return daemon
 
