@@ -11,7 +11,12 @@
 #include "random.h"
 #include "system/cleanup.h"
 
+/* Each is counted, which takes a sanitizer's allocator long. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define MANY 10000
+#else
 #define MANY 100000
+#endif
 
 /* More than the 32 that a cache needs to keep any. */
 #define BOUND 40
