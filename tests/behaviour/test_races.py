@@ -20,7 +20,7 @@ from typing import Callable, Iterator, NamedTuple
 import without_calls
 from beside import BesideTestCase, running
 from daemon import (FULL, PATIENCE_SECONDS, Daemon, DaemonTestCase, is_long, needs_root,
-                    parse_pairs)
+                    parse_pairs, wait_for)
 from mailboxes import LINKS_MAX, make_chain, make_maildir, write_maildirsize
 
 OUTSIDE_BYTES = 10 ** 12
@@ -219,7 +219,7 @@ class RacesTest(EscapeTest):
     def race(self, daemon: Daemon, hammer: Hammer, target: Path) -> dict[str, int]:
         """Asks while the hammer goes on, and returns how often there was which answer.
 
-        It goes on for a while, and until the mailbox has been answered.
+        It goes on for a while, and until there was an answer of the mailbox and a blow.
         """
         outcomes: dict[str, int] = {}
         errors: list[BaseException] = []
@@ -228,7 +228,8 @@ class RacesTest(EscapeTest):
 
         def ask() -> None:
             try:
-                while not errors and time.monotonic() < (end if 'ok' in outcomes else last):
+                while not errors and time.monotonic() < (
+                        end if 'ok' in outcomes and hammer.count > 0 else last):
                     for question in bytes(target), b'usage ' + bytes(target):
                         outcome = self.assert_inside(daemon, question)
                         outcomes[outcome] = outcomes.get(outcome, 0) + 1
@@ -332,6 +333,7 @@ class RacesTest(EscapeTest):
                     umount(os.fsencode(box), MNT_DETACH))
 
         hammer = Hammer(once, enter)
+        wait_for(lambda: hammer.count > 0, 'it is mounted over')
         end = time.monotonic() + (LONG_SECONDS if is_long() else 8 * SECONDS)
         while time.monotonic() < end:
             self.questions += 1
