@@ -96,11 +96,11 @@ class FileTest(LogTest):
             daemon.usage(self.path)
             entries = daemon.entries('debug')[before:]
             self.assertEqual(len(entries), 2)
-            for entry in entries:
+            for entry, source in zip(entries, ('scan', 'scan|cache')):  # it may be old by then
                 self.assertRegex(entry.text, rf'^{self.path}: 123 bytes in 2 messages, ok; '
-                                             r'source=scan \(there is no maildirsize\), 2 files '
-                                             r'counted, 0 examined for their size, \d directories '
-                                             r'read, \d cached, \d+ us$')
+                                             rf'source=({source}) \(there is no maildirsize\), '
+                                             r'\d files counted, 0 examined for their size, '
+                                             r'\d directories read, \d cached, \d+ us$')
 
     def test_mailbox_over_its_limit(self):
         daemon = self.start('--default-quota=100')

@@ -55,8 +55,8 @@ class OneRootTest(PathTest):
         self.daemon = self.start('--on-error=defer')
 
     def test_maildir_and_mbox(self):
-        self.assert_size(self.daemon, self.joe, 123)
         self.assertEqual(self.daemon.usage(self.joe)['source'], 'scan')
+        self.assert_size(self.daemon, self.joe, 123)
         write_maildirsize(self.joe, '1000S', '77 1')
         self.assert_size(self.daemon, self.joe, 77)
         self.assertEqual(self.daemon.usage(self.joe)['source'], 'maildirsize')
