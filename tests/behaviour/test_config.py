@@ -330,28 +330,32 @@ class ReloadTest(ConfigTestCase):
     def test_no_end_when_idle_while_it_is_broken(self):
         """The next process could not answer."""
         self.write_options('exit-idle-time = 100ms')
-        daemon = self.start_passed()
+        client = self.connect(self.listener.getsockname())  # before it could be idle
+        daemon = self.start_passed('--timeout=86400000')
         self.write('nonsense')
+        client.close()
         self.assertIsNone(daemon.process.wait(1))
         self.assertEqual(self.limit(daemon), '1024')
         self.assertEqual(len(daemon.warnings_about(f'{self.config}:1')), 1)
-        self.write_options('exit-idle-time = 200ms')
-        self.reload(daemon)
+        with daemon.connect() as client:
+            send_and_be_read(client, b'usage ')
+            self.write_options('exit-idle-time = 200ms')
+            self.reload(daemon)
         self.assert_ended_well(daemon)
 
     def test_end_when_idle_once_it_is_mended(self):
         """No reload is needed for that."""
         self.write_options('exit-idle-time = 100ms')
-        daemon = self.start_passed()
         for file, mend in ((self.config, lambda: self.write_options('exit-idle-time = 100ms')),
                            (self.limits, lambda: self.set_limits('1K'))):
             with self.subTest(file=file.name):
+                client = self.connect(self.listener.getsockname())  # before it could be idle
+                daemon = self.start_passed('--timeout=86400000')
                 file.unlink()
+                client.close()
                 self.wait_until_told_of('cannot be used')
                 mend()
                 self.assert_ended_well(daemon)
-                daemon = self.start_passed()
-        self.stop(daemon)
 
     def wait_until_told_of(self, text: str) -> None:
         """Waits for a STATUS= with this in it."""
