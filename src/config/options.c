@@ -14,6 +14,7 @@
 #include "system/cleanup.h"
 #include "system/clock.h"
 #include "system/printable.h"
+#include "system/watch.h"
 
 static int read_socket(void *target, const char *value)
 {
@@ -117,6 +118,9 @@ static int read_on_error(void *target, const char *value)
     return 0;
 }
 
+/* More than any kernel grants a user. */
+#define WATCHES_MAX (UINT64_C(16) * 1024 * 1024)
+
 static int read_scan_threads(void *target, const char *value)
 {
     struct options *options = target;
@@ -144,6 +148,17 @@ static int read_cache_size(void *target, const char *value)
         return -EINVAL;
     options->settings.cache_bytes = (size_t)bytes;
     return 0;
+}
+
+static int read_watches(void *target, const char *value)
+{
+    struct options *options = target;
+    uint64_t number;
+    int r = option_value_range(value, 0, WATCHES_MAX, &number);
+
+    if (r == 0)
+        options->settings.watches_max = (size_t)number;
+    return r;
 }
 
 static int read_exit_idle_time(void *target, const char *value)
@@ -219,6 +234,9 @@ static const struct option_spec specs[] = {
      "how long a query waits for a mailbox (default: 5000)", .read = read_scan_timeout},
     {"cache-size", 0, "SIZE", "a size such as 512K or 16M, or 0",
      "size of the cache; 0 disables it (default: 16M)", .read = read_cache_size},
+    {"watches", 0, "NUMBER", "a number from 0 to 16777216",
+     "directories and files watched for changes, 0 for none (default: 65536)",
+     .read = read_watches},
     {"timeout", 't', "MSECS", OPTION_VALUE_MSECS,
      "how long a client may take for its request (default: 10000)", .read = read_timeout},
     {"max-connections", 'c', "NUMBER", "a number from 1 to 65536",
@@ -326,6 +344,7 @@ static struct options default_options(void)
                 .scan_threads = 4,
                 .scan_timeout_usec = 5000 * USEC_PER_MSEC,
                 .cache_bytes = (size_t)16 * 1024 * 1024,
+                .watches_max = watch_default_max(),
                 .quota = QUOTA_SETTINGS_DEFAULT,
             },
     };

@@ -37,4 +37,5 @@ struct settings {
     unsigned int scan_threads;
     uint64_t scan_timeout_usec;
     size_t cache_bytes; /* for all that is cached of mailboxes */
+    size_t watches_max; /* of inotify(7), for mailboxes; 0: none is watched */
 };

@@ -226,6 +226,12 @@ static void check_stray_folders(const struct mailbox *mailbox, const struct mail
     }
 }
 
+/* Whether sums that were counted then are too old to refuse a message. */
+static bool is_old(uint64_t since_usec)
+{
+    return clock_usec(CLOCK_MONOTONIC) - since_usec > MAILBOX_CACHED_USEC;
+}
+
 /*
  * Returns whether the usage comes from cached counts that are too old to refuse a message, and
  * might be used for that: by the verdict, or by a client that asks for the usage.
@@ -234,8 +240,29 @@ static bool is_too_old(const struct usage *usage, const struct mailbox_policy *p
                        const struct maildir_cache *cached)
 {
     return usage->count.directories_cached > 0 && cached &&
-           clock_usec(CLOCK_MONOTONIC) - cached->since_usec > MAILBOX_CACHED_USEC &&
-           !mailbox_fits(usage, policy);
+           is_old(cached->since_usec) && !mailbox_fits(usage, policy);
+}
+
+enum mailbox_probe mailbox_recall(const struct mailbox *mailbox,
+                                  const struct mailbox_settings *settings,
+                                  const struct mailbox_policy *policy, uint64_t now_usec,
+                                  const struct mailbox_sums *sums, struct usage *ret_usage)
+{
+    enum mailbox_probe probe = mailbox_decide(mailbox, settings, policy, now_usec, ret_usage);
+    struct maildir_count count = {.is_mailbox = true};
+    struct usage usage;
+
+    if (probe != MAILBOX_NEEDS_COUNT || !sums)
+        return probe;
+    count.bytes = sums->bytes;
+    count.messages = sums->messages;
+    count.directories_cached = sums->directories;
+    usage = usage_of_count(mailbox, &count, now_usec);
+    usage.rule = ret_usage->rule;
+    if ((sums->is_followed || is_old(sums->since_usec)) && !mailbox_fits(&usage, policy))
+        return MAILBOX_NEEDS_COUNT;
+    *ret_usage = usage;
+    return MAILBOX_ANSWERED;
 }
 
 static int count_messages(const struct mailbox *mailbox, const char *path,

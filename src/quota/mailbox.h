@@ -122,6 +122,24 @@ enum mailbox_probe mailbox_decide(const struct mailbox *mailbox,
                                   const struct mailbox_policy *policy, uint64_t now_usec,
                                   struct usage *ret_usage);
 
+/* What an earlier count found, and what events said since. */
+struct mailbox_sums {
+    uint64_t bytes;
+    uint64_t messages;
+    uint32_t directories;
+    uint64_t since_usec; /* when the first of them was read, by CLOCK_MONOTONIC */
+    bool is_followed;    /* events have changed the sums: they may be too high */
+};
+
+/*
+ * As mailbox_decide(), with the sums of an earlier count (NULL: there are none) in place of a new
+ * one. Sums that are old, or may be too high, refuse nothing: a count is needed then.
+ */
+enum mailbox_probe mailbox_recall(const struct mailbox *mailbox,
+                                  const struct mailbox_settings *settings,
+                                  const struct mailbox_policy *policy, uint64_t now_usec,
+                                  const struct mailbox_sums *sums, struct usage *ret_usage);
+
 /* Returns whether the policy's message fits by this usage, and the policy asks for nothing else. */
 bool mailbox_fits(const struct usage *usage, const struct mailbox_policy *policy);
 

@@ -13,6 +13,7 @@
 #include "server/explainer.h"
 #include "server/lookups.h"
 #include "server/report.h"
+#include "server/watched.h"
 #include "system/cleanup.h"
 #include "system/clock.h"
 #include "system/utf8.h"
@@ -42,6 +43,7 @@ struct query_service {
     bool listens;
     uint64_t started_usec;
     struct mailbox_nowait nowait;
+    struct watched *watched;
 };
 
 static enum filesystem_kind device_kind(dev_t device, void *userdata)
@@ -76,6 +78,10 @@ static int service_init(sd_event *event, struct query_service *service, size_t c
         .stuck_waiters_max = (connections_max + 1) / 2,
         .timeout_usec = settings->scan_timeout_usec,
     };
+    const struct watched_settings watched_settings = {
+        .mailbox = &settings->quota.mailbox,
+        .watches_max = settings->misconfigured ? 0 : settings->watches_max,
+    };
     int r;
 
     r = report_new(event, service->journal, &service->report);
@@ -100,8 +106,12 @@ static int service_init(sd_event *event, struct query_service *service, size_t c
                           service->nowait.cache, &service->explainer);
     if (r < 0)
         return r;
-    return scanner_new(event, &scanner_settings, service->fast, service->slow,
-                       service->nowait.cache, &service->devices, &service->scanner);
+    r = scanner_new(event, &scanner_settings, service->fast, service->slow, service->nowait.cache,
+                    &service->devices, &service->scanner);
+    if (r < 0)
+        return r;
+    return watched_new(&watched_settings, service->fast, service->nowait.cache, service->journal,
+                       &service->watched);
 }
 
 int query_service_new(sd_event *event, const struct settings *settings, size_t connections_max,
@@ -140,6 +150,7 @@ bool query_service_end(struct query_service *service)
         return false;
     if (service->scanner)
         scanner_free(service->scanner);
+    watched_free(service->watched);
     explainer_free(service->explainer);
     limits_store_free(service->limits);
     report_free(service->report);
@@ -251,15 +262,21 @@ enum outcome {
     OUTCOME_WAITS,   /* for a worker thread */
 };
 
-/* Probes the mailbox at path without waiting; *ret_device is what it would have to wait for. */
+/* Probes the mailbox at path, unless its usage is remembered, and does not wait; *ret_device is
+ * what it would have to wait for. */
 static enum outcome probe(struct query_service *service, struct query *query, const char *path,
                           dev_t *ret_device)
 {
     const struct quota_settings *settings = &service->settings->quota;
     _cleanup_(mailbox_close) struct mailbox mailbox = MAILBOX_NULL;
-    int r = mailbox_probe(&settings->mailbox, &query->target.policy, &service->nowait, path,
-                          clock_usec(CLOCK_REALTIME), &mailbox);
+    const struct mailbox_policy *policy = &query->target.policy;
+    uint64_t now_usec = clock_usec(CLOCK_REALTIME);
+    int r = MAILBOX_ANSWERED;
 
+    if (!watched_recall(service->watched, path, policy, now_usec, &mailbox.usage)) {
+        r = mailbox_probe(&settings->mailbox, policy, &service->nowait, path, now_usec, &mailbox);
+        watched_learn(service->watched, path, policy, r, &mailbox);
+    }
     query->waiter.have_usage = r == MAILBOX_ANSWERED;
     query->waiter.usage = mailbox.usage;
     *ret_device = mailbox.device;
@@ -429,6 +446,7 @@ static void answer_ping(struct reply *reply)
 static void answer_stats(struct query_service *service, struct reply *reply)
 {
     const struct scan_counters *scans = scanner_counters(service->scanner);
+    const struct watched_counters *watched = watched_counters(service->watched);
 
     reply_init(reply);
     reply_add_text(reply, "status", "ok");
@@ -442,6 +460,10 @@ static void answer_stats(struct query_service *service, struct reply *reply)
     reply_add_number(reply, "timeouts", scans->timeouts);
     reply_add_number(reply, "stuck", scanner_stuck(service->scanner));
     reply_add_number(reply, "mailboxes", cache_count(service->nowait.cache, CACHE_COUNT));
+    reply_add_number(reply, "watches", watched_count(service->watched));
+    reply_add_number(reply, "watch_hits", watched->hits);
+    reply_add_number(reply, "watch_invalidations", watched->invalidations);
+    reply_add_number(reply, "watch_overflows", watched->overflows);
     reply_add_number(reply, "uptime",
                      (clock_usec(CLOCK_MONOTONIC) - service->started_usec) / USEC_PER_SEC);
     reply_add_text(reply, "version", PROJECT_VERSION);
@@ -532,6 +554,11 @@ void query_cancel(struct query_service *service, struct query *query)
 const struct counters *query_counters(const struct query_service *service)
 {
     return &service->counters;
+}
+
+void query_suspend(struct query_service *service)
+{
+    watched_suspend(service->watched);
 }
 
 unsigned int query_stuck(struct query_service *service)

@@ -101,6 +101,10 @@ void query_cancel(struct query_service *service, struct query *query);
 /* Returns the counters, which stay the service's. */
 const struct counters *query_counters(const struct query_service *service);
 
+/* Is to be called before the roots are closed: nothing is answered from memory until they are open
+ * again, and the same ones. */
+void query_suspend(struct query_service *service);
+
 /* Returns whether a scan is under way, even if no query waits for it any longer. */
 bool query_is_busy(const struct query_service *service);
 

@@ -110,6 +110,13 @@ static void finish_if_done(struct server *server)
         sd_event_exit(server->event, 0);
 }
 
+/* Closes the roots. Returns whether any was open. */
+static bool release_roots(struct server *server)
+{
+    query_suspend(server->service);
+    return confine_release(server->settings->quota.mailbox.confine);
+}
+
 /* A connection was closed, or is at rest. */
 static void on_connection_idle(void *userdata)
 {
@@ -122,7 +129,7 @@ static void on_connection_idle(void *userdata)
     status_changed(server);
     if (server->let_go && connections_busy(server->connections) == 0) {
         server->let_go = false;
-        (void)confine_release(server->settings->quota.mailbox.confine);
+        (void)release_roots(server);
     }
     finish_if_done(server);
 }
@@ -184,7 +191,7 @@ static bool check_roots(struct server *server)
     server->must_go |= moved && systemd;
     if (!server->must_go) {
         server->let_go = !idle;
-        return (idle || moved) && confine_release(confine);
+        return (idle || moved) && release_roots(server);
     }
     if (!server->stopping && !must_stay(server))
         stop(server);

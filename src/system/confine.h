@@ -44,6 +44,12 @@ DEFINE_FREEP(confine)
  */
 int confine_add_root(struct confine *confine, const char *path);
 
+/*
+ * Returns how many bytes of path name its root, without a slash at the end (but for the root `/`);
+ * or -EXDEV if it lies below no root, or is one, or has a component `..`.
+ */
+ssize_t confine_root_length(const struct confine *confine, const char *path);
+
 /* Returns the number of roots, in the order in which they were added. */
 size_t confine_roots(const struct confine *confine);
 
@@ -56,6 +62,12 @@ int confine_root_fd(const struct confine *confine, size_t index);
  * they end. Returns whether any was open.
  */
 bool confine_release(struct confine *confine);
+
+/*
+ * Reopens, without waiting, the directories that confine_release() has closed. Returns whether all
+ * are open, and the same ones as before.
+ */
+bool confine_hold(struct confine *confine);
 
 /*
  * Checks, without waiting, where the names of the roots lead now. Returns the path (the set's own)

@@ -95,6 +95,20 @@ int confine_find(const struct confine *confine, const char *path, struct confine
     return ret->root ? 0 : -EXDEV;
 }
 
+ssize_t confine_root_length(const struct confine *confine, const char *path)
+{
+    struct confine_target target;
+    size_t length;
+    int r = confine_find(confine, path, &target);
+
+    if (r < 0)
+        return r;
+    if (strcmp(target.rest, ".") == 0 || confine_goes_up(target.rest))
+        return -EXDEV;
+    length = (size_t)(target.rest - path);
+    return (ssize_t)(length > 1 ? length - 1 : length);
+}
+
 int confine_openat2(int directory_fd, const char *path, int flags, uint64_t resolve)
 {
     /* open(2) adds O_LARGEFILE where it means anything, openat2 refuses it beside O_PATH. */
@@ -276,6 +290,7 @@ int confine_add_root(struct confine *confine, const char *path)
         r = identify(root.handle->fd, &root.identity);
     if (r < 0)
         return r;
+    root.held = root.identity;
     root.path = strdup(path);
     if (!root.path)
         return -ENOMEM;
@@ -316,6 +331,28 @@ bool confine_release(struct confine *confine)
         held |= handle != NULL;
     }
     return held;
+}
+
+bool confine_hold(struct confine *confine)
+{
+    bool same = true;
+
+    for (size_t i = 0; i < confine->roots_count; i++) {
+        struct confine_root *root = &confine->roots[i];
+        struct identity identity;
+        struct handle *handle;
+        int r = confine_handle_take(confine, root, true, &handle);
+
+        if (r < 0)
+            return false;
+        r = identify(handle->fd, &identity);
+        confine_handle_release(confine, handle);
+        if (r < 0)
+            return false;
+        same &= is_same(&identity, &root->held);
+        root->held = identity;
+    }
+    return same;
 }
 
 /* Opens the directory of a root without waiting. Any mount can make that fail for a moment. */

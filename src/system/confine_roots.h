@@ -27,6 +27,7 @@ struct confine_root {
     char *path;
     bool is_whole;            /* the root `/` */
     struct identity identity; /* where the name led when it was last checked */
+    struct identity held;     /* what it was when confine_hold() last saw it */
     struct handle *handle;    /* NULL: released; guarded by the set's lock */
 };
 

@@ -30,3 +30,21 @@ enum filesystem_kind filesystem_kind(int fd)
         return FILESYSTEM_UNKNOWN;
     }
 }
+
+bool filesystem_reports_changes(int fd)
+{
+    struct statfs fs;
+
+    if (fstatfs(fd, &fs) < 0)
+        return false;
+    switch ((unsigned long)fs.f_type) {
+    case TMPFS_MAGIC:
+    case BTRFS_SUPER_MAGIC:
+    case EXT4_SUPER_MAGIC:
+    case F2FS_SUPER_MAGIC:
+    case XFS_SUPER_MAGIC:
+        return true;
+    default:
+        return false;
+    }
+}

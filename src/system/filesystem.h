@@ -2,6 +2,8 @@
 /* What may be asked of a file system without waiting for it. */
 #pragma once
 
+#include <stdbool.h>
+
 enum filesystem_kind {
     FILESYSTEM_UNKNOWN, /* may be a server, or a program, that does not answer: never on the loop */
     FILESYSTEM_DISK,    /* a local disk: what is not in memory may take a while */
@@ -10,3 +12,10 @@ enum filesystem_kind {
 
 /* Returns the kind of the file system that fd (O_PATH suffices) is on. May wait for it. */
 enum filesystem_kind filesystem_kind(int fd);
+
+/*
+ * Returns whether every change of the file system that fd (O_PATH suffices) is on is made through
+ * this kernel's files and directories, so that inotify(7) reports it. ZFS does not: a rollback
+ * changes what is mounted. May wait for it.
+ */
+bool filesystem_reports_changes(int fd);
