@@ -28,6 +28,12 @@
 #define CHANGED_USEC     (2 * USEC_PER_SEC)
 #define UNWATCHABLE_USEC (60 * USEC_PER_SEC)
 
+/*
+ * The owner of a directory can make events as fast as the kernel makes them. A directory with more
+ * of them in a second is not watched any longer.
+ */
+#define EVENTS_MAX 10000
+
 /* Once a day it is read again, and with it what no event tells: whether anybody keeps its sums. */
 #define BELIEVED_USEC (24 * 3600 * USEC_PER_SEC)
 
@@ -41,6 +47,8 @@ struct known;
 struct eye {
     struct watch watch;
     enum admission_kind kind;
+    uint32_t events; /* in this second: */
+    uint64_t second;
     union {
         struct place *place; /* ADMISSION_WAY */
         struct known *known; /* any other kind */
@@ -207,23 +215,30 @@ static void delay(struct watched *watched, uint64_t id, uint64_t usec)
         slot->not_before_usec = clock_usec(CLOCK_MONOTONIC) + usec;
 }
 
-/* Removes a mailbox that has changed. */
-static void invalidate(struct watched *watched, struct known *known, const struct place *keep)
+/* Removes a mailbox because of an event, for so long at least. */
+static void invalidate(struct watched *watched, struct known *known, const struct place *keep,
+                       uint64_t usec)
 {
     watched->counters.invalidations++;
-    delay(watched, known->by_path.id, CHANGED_USEC);
+    delay(watched, known->by_path.id, usec);
     known_remove(watched, known, keep);
 }
 
-/* Removes all mailboxes at the place and below it, and the place itself. */
-static void invalidate_place(struct watched *watched, struct place *place)
+/* Removes a mailbox that has changed. */
+static void on_change(struct watched *watched, struct known *known)
+{
+    invalidate(watched, known, NULL, CHANGED_USEC);
+}
+
+/* Removes all mailboxes at the place and below it, and the place itself, for so long at least. */
+static void invalidate_place(struct watched *watched, struct place *place, uint64_t usec)
 {
     while (place->known || !LIST_EMPTY(&place->children)) {
         struct place *leaf = place;
 
         while (!leaf->known)
             leaf = LIST_FIRST(&leaf->children);
-        invalidate(watched, leaf->known, place);
+        invalidate(watched, leaf->known, place, usec);
     }
     prune(watched, place, NULL);
 }
@@ -251,13 +266,13 @@ static void on_way(struct watched *watched, struct place *place, const struct wa
         if (known && known->mailbox.kind == MAILBOX_MBOX && !(event->mask & WATCH_GONE))
             known->is_outdated = true;
         else
-            invalidate_place(watched, place);
+            invalidate_place(watched, place, CHANGED_USEC);
     } else if (known && (event->mask & NAME_EVENTS) && concerns(known, event)) {
-        invalidate(watched, known, NULL);
+        on_change(watched, known);
     } else if (!known && (event->mask & NAME_EVENTS)) {
         child = find_place(watched, place, event->name, strlen(event->name));
         if (child)
-            invalidate_place(watched, child);
+            invalidate_place(watched, child, CHANGED_USEC);
     }
 }
 
@@ -266,7 +281,7 @@ static void on_folder(struct watched *watched, struct known *known, const struct
     bool is_part = strcmp(event->name, "cur") == 0 || strcmp(event->name, "new") == 0;
 
     if (event->name[0] == '\0' || (is_part && (event->mask & NAME_EVENTS)))
-        invalidate(watched, known, NULL);
+        on_change(watched, known);
 }
 
 /* Adds a message to the sums, or takes it out. Returns whether that is possible. */
@@ -295,7 +310,7 @@ static void on_message(struct watched *watched, struct known *known,
     uint64_t bytes;
 
     if (event->name[0] == '\0') {
-        invalidate(watched, known, NULL);
+        on_change(watched, known);
         return;
     }
     if (event->name[0] == '.')
@@ -303,15 +318,26 @@ static void on_message(struct watched *watched, struct known *known,
     is_tagged = maildir_size_from_name(event->name, tag, &bytes);
     if (is_tagged ? (appears || goes) && !follow(&known->sums, appears, bytes)
                   : appears || goes || (event->mask & IN_MODIFY)) {
-        invalidate(watched, known, NULL);
+        on_change(watched, known);
         return;
     }
     if (event->mask & IN_MOVED_FROM) {
         if (watched->moving && watched->moving != known)
-            invalidate(watched, watched->moving, NULL);
+            on_change(watched, watched->moving);
         watched->moving = known;
         watched->moving_cookie = event->cookie;
     }
+}
+
+/* Whether there are more events than are worth their time. */
+static bool is_noisy(struct eye *eye)
+{
+    uint64_t second = clock_usec(CLOCK_MONOTONIC) / USEC_PER_SEC;
+
+    if (eye->second != second)
+        eye->events = 0;
+    eye->second = second;
+    return ++eye->events > EVENTS_MAX;
 }
 
 static void on_event(const struct watch_event *event, void *userdata)
@@ -319,6 +345,13 @@ static void on_event(const struct watch_event *event, void *userdata)
     struct watched *watched = userdata;
     struct eye *eye = container_of(event->watch, struct eye, watch);
 
+    if (is_noisy(eye)) {
+        if (eye->kind == ADMISSION_WAY)
+            invalidate_place(watched, eye->place, UNWATCHABLE_USEC);
+        else
+            invalidate(watched, eye->known, NULL, UNWATCHABLE_USEC);
+        return;
+    }
     /* The two events of a move follow each other. */
     if (watched->moving && event->cookie == watched->moving_cookie)
         watched->moving = NULL;
@@ -328,7 +361,7 @@ static void on_event(const struct watch_event *event, void *userdata)
         break;
     case ADMISSION_SUMS:
         if (event->mask & WATCH_GONE)
-            invalidate(watched, eye->known, NULL);
+            on_change(watched, eye->known);
         else
             eye->known->is_outdated = true;
         break;
@@ -392,14 +425,13 @@ static bool is_up_to_date(struct watched *watched)
         return false;
     /* Only one half of a move was there yet, of a message that may be counted nowhere. */
     if (watched->moving)
-        invalidate(watched, watched->moving, NULL);
+        on_change(watched, watched->moving);
     return true;
 }
 
 int watched_new(const struct watched_settings *settings, struct pool *pool,
                 const struct cache *cache, struct journal *journal, struct watched **ret)
 {
-    static const struct watch_callbacks callbacks = {.event = on_event, .lost = on_lost};
     _cleanup_(watched_freep) struct watched *watched = calloc(1, sizeof(*watched));
     int r;
 
@@ -420,10 +452,6 @@ int watched_new(const struct watched_settings *settings, struct pool *pool,
     watched->slots = calloc(watched->slots_count, sizeof(*watched->slots));
     if (!watched->slots)
         return -ENOMEM;
-    r = settings->watches_max > 0 ? watch_set_new(&callbacks, watched, &watched->set) : 0;
-    if (r < 0)
-        journal_log(journal, LOG_WARNING,
-                    "mailboxes are not watched, which costs time: inotify: %s", strerror(-r));
     *ret = steal_pointer(&watched);
     return 0;
 }
@@ -658,15 +686,30 @@ static size_t share(const struct watched *watched)
     return share < watched->watches_max ? share : watched->watches_max;
 }
 
+/* Makes the set of watches, when it is first needed. Returns 0 or a negative errno. */
+static int need_set(struct watched *watched)
+{
+    static const struct watch_callbacks callbacks = {.event = on_event, .lost = on_lost};
+    int r = watched->set ? 0 : watch_set_new(&callbacks, watched, &watched->set);
+
+    if (r < 0) {
+        watched->watches_max = 0;
+        journal_log(watched->journal, LOG_WARNING,
+                    "cannot watch mailboxes, so each query asks the file system: inotify: %s",
+                    strerror(-r));
+    }
+    return r;
+}
+
 /* Begins to watch the mailbox. Returns 0 or a negative errno. */
 static int attempt_start(struct watched *watched, const char *path, uint64_t id,
                          const struct mailbox_policy *policy, dev_t device)
 {
     _cleanup_(attempt_freep) struct attempt *attempt = calloc(1, sizeof(*attempt));
-    int r;
+    int r = need_set(watched);
 
-    if (!attempt)
-        return -ENOMEM;
+    if (r < 0 || !attempt)
+        return r < 0 ? r : -ENOMEM;
     attempt->job = (struct pool_job){
         .device = device,
         .work = on_attempt,
@@ -717,7 +760,7 @@ void watched_learn(struct watched *watched, const char *path, const struct mailb
         refresh(watched, probe, mailbox);
         return;
     }
-    if (!watched->set || watched->watches_max == 0)
+    if (watched->watches_max == 0)
         return;
     id = id_of_path(watched, path);
     slot = slot_of(watched, id);

@@ -40,8 +40,8 @@ struct watched_settings {
 
 /*
  * Makes it. settings->mailbox, the pool, for watching mailboxes for the first time, the cache, in
- * which counts are found, and journal stay the caller's and must outlive it. Where the system
- * allows no watches, that is logged, and nothing is watched. Returns 0 or a negative errno.
+ * which counts are found, and journal stay the caller's and must outlive it. Returns 0 or a
+ * negative errno.
  */
 int watched_new(const struct watched_settings *settings, struct pool *pool,
                 const struct cache *cache, struct journal *journal, struct watched **ret);
