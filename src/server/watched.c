@@ -13,6 +13,7 @@
 #include "system/clock.h"
 #include "system/confine.h"
 #include "system/hash_table.h"
+#include "system/mounts.h"
 #include "system/watch.h"
 
 /* No mailbox takes more than this part of all watches. */
@@ -108,7 +109,8 @@ struct watched {
     const struct cache *cache;
     struct journal *journal;
     struct hash_key key;
-    struct watch_set *set; /* NULL: nothing is watched */
+    struct mounts *mounts; /* NULL: there can be no watches */
+    struct watch_set *set;
     size_t watches_max;
     struct hash_table mailboxes;
     struct known_list mailboxes_list; /* who was asked about longest ago comes first */
@@ -407,21 +409,29 @@ static void forget(struct watched *watched)
     watch_set_clear(watched->set);
 }
 
-/* Makes sure that the roots are open, and the same as before. */
-static void resume(struct watched *watched)
+/* Makes sure that the roots are open, and the same as before. Returns whether they are. */
+static bool resume(struct watched *watched)
 {
     if (!watched->is_suspended)
-        return;
-    watched->is_suspended = false;
-    if (!confine_hold(watched->settings.mailbox->confine))
+        return true;
+    watched->is_suspended = !confine_hold(watched->settings.mailbox->confine);
+    if (watched->is_suspended)
         forget(watched);
+    return !watched->is_suspended;
+}
+
+/* Something was mounted or unmounted. Returns false if that may be on the way to a mailbox. */
+static bool on_mounts(void *userdata)
+{
+    struct watched *watched = userdata;
+
+    return resume(watched) && !mounts_changed(watched->mounts, watched->settings.mailbox->confine);
 }
 
 /* Returns whether all events until now are known, so that what is remembered is true. */
 static bool is_up_to_date(struct watched *watched)
 {
-    resume(watched);
-    if (!watch_set_read(watched->set))
+    if (!resume(watched) || !watch_set_read(watched->set))
         return false;
     /* Only one half of a move was there yet, of a message that may be counted nowhere. */
     if (watched->moving)
@@ -429,9 +439,18 @@ static bool is_up_to_date(struct watched *watched)
     return true;
 }
 
+/* There can be no watches. */
+static void do_without(struct watched *watched, int error)
+{
+    watched->watches_max = 0;
+    journal_log(watched->journal, LOG_WARNING,
+                "cannot watch mailboxes, so each query asks the file system: %s", strerror(-error));
+}
+
 int watched_new(const struct watched_settings *settings, struct pool *pool,
                 const struct cache *cache, struct journal *journal, struct watched **ret)
 {
+    struct watch_callbacks callbacks = {.event = on_event, .other = on_mounts, .lost = on_lost};
     _cleanup_(watched_freep) struct watched *watched = calloc(1, sizeof(*watched));
     int r;
 
@@ -452,6 +471,17 @@ int watched_new(const struct watched_settings *settings, struct pool *pool,
     watched->slots = calloc(watched->slots_count, sizeof(*watched->slots));
     if (!watched->slots)
         return -ENOMEM;
+    if (settings->watches_max > 0) {
+        r = mounts_new(&watched->mounts);
+        if (r < 0)
+            do_without(watched, r);
+    }
+    if (watched->mounts) {
+        callbacks.other_fd = mounts_fd(watched->mounts);
+        r = watch_set_new(&callbacks, watched, &watched->set);
+        if (r < 0)
+            return r;
+    }
     *ret = steal_pointer(&watched);
     return 0;
 }
@@ -473,6 +503,7 @@ void watched_free(struct watched *watched)
     attempt_free(watched->attempt);
     clear(watched);
     watch_set_free(watched->set);
+    mounts_free(watched->mounts);
     free(watched->slots);
     free(watched);
 }
@@ -686,30 +717,15 @@ static size_t share(const struct watched *watched)
     return share < watched->watches_max ? share : watched->watches_max;
 }
 
-/* Makes the set of watches, when it is first needed. Returns 0 or a negative errno. */
-static int need_set(struct watched *watched)
-{
-    static const struct watch_callbacks callbacks = {.event = on_event, .lost = on_lost};
-    int r = watched->set ? 0 : watch_set_new(&callbacks, watched, &watched->set);
-
-    if (r < 0) {
-        watched->watches_max = 0;
-        journal_log(watched->journal, LOG_WARNING,
-                    "cannot watch mailboxes, so each query asks the file system: inotify: %s",
-                    strerror(-r));
-    }
-    return r;
-}
-
 /* Begins to watch the mailbox. Returns 0 or a negative errno. */
 static int attempt_start(struct watched *watched, const char *path, uint64_t id,
                          const struct mailbox_policy *policy, dev_t device)
 {
     _cleanup_(attempt_freep) struct attempt *attempt = calloc(1, sizeof(*attempt));
-    int r = need_set(watched);
+    int r;
 
-    if (r < 0 || !attempt)
-        return r < 0 ? r : -ENOMEM;
+    if (!attempt)
+        return -ENOMEM;
     attempt->job = (struct pool_job){
         .device = device,
         .work = on_attempt,
@@ -722,11 +738,16 @@ static int attempt_start(struct watched *watched, const char *path, uint64_t id,
                        cache_find(watched->cache, CACHE_COUNT, path));
     if (r < 0)
         return r;
-    resume(watched);
+    if (!is_up_to_date(watched))
+        return -EAGAIN;
+    if (watched->mailboxes.count == 0)
+        (void)mounts_changed(watched->mounts, watched->settings.mailbox->confine);
     attempt->serial = last_known(watched, &attempt->admission, &attempt->admission.known);
     if (attempt->serial == UINT64_MAX)
         return -EEXIST;
     r = admission_begin(&attempt->admission, watched->set, share(watched));
+    if (r == -EMFILE || r == -ENFILE)
+        do_without(watched, r);
     if (r == 0)
         r = pool_submit(watched->pool, &attempt->job);
     if (r < 0)
@@ -774,7 +795,7 @@ void watched_learn(struct watched *watched, const char *path, const struct mailb
         return;
     r = attempt_start(watched, path, id, policy, mailbox->device);
     if (r < 0)
-        delay(watched, id, UNWATCHABLE_USEC);
+        delay(watched, id, r == -EAGAIN ? CHANGED_USEC : UNWATCHABLE_USEC);
 }
 
 void watched_suspend(struct watched *watched)

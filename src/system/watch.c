@@ -24,8 +24,7 @@
 #define TAKEN (-1)
 
 struct watch_set {
-    int fd;
-    int mounts_fd;
+    int fd; /* -1: there is no watch yet, or again */
     struct watch_callbacks callbacks;
     void *userdata;
     struct hash_table watches;
@@ -35,31 +34,15 @@ struct watch_set {
     size_t strangers_count;       /* may be more, which are not known then */
 };
 
-/* Opens what is polled. Returns 0 or -errno. */
-static int open_all(struct watch_set *set)
-{
-    set->fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-    if (set->fd < 0)
-        return -errno;
-    set->mounts_fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
-    return set->mounts_fd < 0 ? -errno : 0;
-}
-
 int watch_set_new(const struct watch_callbacks *callbacks, void *userdata, struct watch_set **ret)
 {
     struct watch_set *set = calloc(1, sizeof(*set));
-    int r;
 
     if (!set)
         return -ENOMEM;
-    set->mounts_fd = -1;
+    set->fd = -1;
     set->callbacks = *callbacks;
     set->userdata = userdata;
-    r = open_all(set);
-    if (r < 0) {
-        watch_set_free(set);
-        return r;
-    }
     *ret = set;
     return 0;
 }
@@ -76,7 +59,6 @@ void watch_set_free(struct watch_set *set)
         return;
     hash_table_clear(&set->watches, keep);
     closep(&set->fd);
-    closep(&set->mounts_fd);
     free(set);
 }
 
@@ -86,15 +68,14 @@ void watch_set_clear(struct watch_set *set)
     hash_table_clear(&set->watches, keep);
     /* The kernel removes all watches of an instance at once, and its events with them. */
     closep(&set->fd);
-    set->fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+    set->fd = -1;
 }
 
-/* Something was missed: all that was known is lost. Returns whether it can begin again. */
-static bool begin_again(struct watch_set *set)
+/* Something was missed: all that was known is lost. */
+static void lose_all(struct watch_set *set)
 {
     watch_set_clear(set);
     set->callbacks.lost(set->userdata);
-    return set->fd >= 0;
 }
 
 static void note_stranger(struct watch_set *set, int number)
@@ -150,20 +131,19 @@ static int read_events(struct watch_set *set)
 bool watch_set_read(struct watch_set *set)
 {
     struct pollfd fds[] = {
-        {.fd = set->mounts_fd, .events = POLLPRI},
         {.fd = set->fd, .events = POLLIN},
+        {.fd = set->callbacks.other_fd, .events = POLLPRI},
     };
     int r = poll(fds, 2, 0);
 
-    if (r == 0 && set->fd >= 0)
+    if (r == 0)
         return true;
-    if (r <= 0 || fds[0].revents != 0 || set->fd < 0)
-        return begin_again(set);
-    r = 1;
+    if (r > 0 && fds[1].revents != 0 && !set->callbacks.other(set->userdata))
+        r = -EIO;
     for (int i = 0; i < READS_MAX && r > 0; i++)
         r = read_events(set);
     if (r < 0)
-        return begin_again(set);
+        lose_all(set);
     return r == 0;
 }
 
@@ -181,24 +161,26 @@ size_t watch_set_count(const struct watch_set *set)
 
 int watch_batch_begin(struct watch_set *set, size_t max, struct watch_batch *ret)
 {
-    int *numbers = calloc(max, sizeof(*numbers));
+    _cleanup_(freep) int *numbers = calloc(max, sizeof(*numbers));
+    int fd;
+
+    if (!numbers)
+        return -ENOMEM;
+    if (set->fd < 0)
+        set->fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+    if (set->fd < 0)
+        return -errno;
     /* The set may begin again with another instance before the batch ends. */
-    int fd = fcntl(set->fd, F_DUPFD_CLOEXEC, 0);
-
-    if (!numbers || fd < 0) {
-        int error = numbers ? errno : ENOMEM;
-
-        closep(&fd);
-        free(numbers);
-        return -error;
-    }
+    fd = fcntl(set->fd, F_DUPFD_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
     set->has_batch = true;
     set->strangers_count = 0;
     *ret = (struct watch_batch){
         .set = set,
         .fd = fd,
         .generation = set->generation,
-        .numbers = numbers,
+        .numbers = steal_pointer(&numbers),
         .max = max,
     };
     return 0;

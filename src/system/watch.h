@@ -8,8 +8,8 @@
  * meanwhile. Everything else is for the event loop alone.
  *
  * Nothing wakes the event loop: events wait in the kernel until watch_set_read() is called. If
- * there are too many for it, or if file systems were mounted or unmounted, the set begins again
- * without any watch.
+ * there are too many for it, or if the caller says so when something else has happened, the set
+ * begins again without any watch.
  */
 #pragma once
 
@@ -18,6 +18,7 @@
 #include <stdint.h>
 #include <sys/inotify.h>
 
+#include "system/cleanup.h"
 #include "system/hash_table.h"
 
 /* What of a directory is watched: its names, and what it is itself. */
@@ -52,15 +53,20 @@ struct watch_callbacks {
     /* Handles an event. It may remove watches. */
     void (*event)(const struct watch_event *event, void *userdata);
 
+    /* Called when poll(2) reports POLLPRI for other_fd. Returns false if all watches are void. */
+    bool (*other)(void *userdata);
+    int other_fd;
+
     /* All watches are gone, without a call of watch_set_remove(). */
     void (*lost)(void *userdata);
 };
 
-/* Makes a set. Returns 0 and *ret, or a negative errno: -EMFILE if the user has too many. */
+/* Makes a set. inotify(7) is asked only with its first batch. Returns 0 and *ret, or -ENOMEM. */
 int watch_set_new(const struct watch_callbacks *callbacks, void *userdata, struct watch_set **ret);
 
 /* Releases the set. Watches that are in it stay the caller's, and mean nothing. NULL is allowed. */
 void watch_set_free(struct watch_set *set);
+DEFINE_FREEP(watch_set)
 
 /*
  * Hands all events until now to event(), or calls lost(). Returns whether that was possible: if
@@ -87,7 +93,10 @@ struct watch_batch {
     size_t max;
 };
 
-/* Begins a batch of at most max watches, the only one at a time. Returns 0 or a negative errno. */
+/*
+ * Begins a batch of at most max watches, the only one at a time. Returns 0, or a negative errno,
+ * such as -EMFILE if the user has too many sets.
+ */
 int watch_batch_begin(struct watch_set *set, size_t max, struct watch_batch *ret);
 
 /*
