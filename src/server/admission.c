@@ -227,7 +227,9 @@ static int watch_mailbox(struct admission *admission, const struct mailbox_setti
     if (mailbox->kind != (is_directory ? MAILBOX_MAILDIR : MAILBOX_MBOX) || mailbox->is_unsure ||
         mailbox->is_suspect || mailbox->path_length != strlen(admission->path))
         return -EOPNOTSUPP;
-    if (mailbox_decide(mailbox, settings, &admission->policy, now_usec, &usage) == MAILBOX_ANSWERED)
+    if (mailbox->kind == MAILBOX_MBOX || (mailbox->maildirsize_state == USAGE_RULE_TRUSTED &&
+                                          mailbox_decide(mailbox, settings, &admission->policy,
+                                                         now_usec, &usage) == MAILBOX_ANSWERED))
         return 0;
     return count(admission, settings, now_usec);
 }

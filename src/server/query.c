@@ -446,7 +446,7 @@ static void answer_ping(struct reply *reply)
 static void answer_stats(struct query_service *service, struct reply *reply)
 {
     const struct scan_counters *scans = scanner_counters(service->scanner);
-    const struct watched_counters *watched = watched_counters(service->watched);
+    const struct watched_counters watched = watched_counters(service->watched);
 
     reply_init(reply);
     reply_add_text(reply, "status", "ok");
@@ -461,9 +461,9 @@ static void answer_stats(struct query_service *service, struct reply *reply)
     reply_add_number(reply, "stuck", scanner_stuck(service->scanner));
     reply_add_number(reply, "mailboxes", cache_count(service->nowait.cache, CACHE_COUNT));
     reply_add_number(reply, "watches", watched_count(service->watched));
-    reply_add_number(reply, "watch_hits", watched->hits);
-    reply_add_number(reply, "watch_invalidations", watched->invalidations);
-    reply_add_number(reply, "watch_overflows", watched->overflows);
+    reply_add_number(reply, "watch_hits", watched.hits);
+    reply_add_number(reply, "watch_invalidations", watched.invalidations);
+    reply_add_number(reply, "watch_overflows", watched.overflows);
     reply_add_number(reply, "uptime",
                      (clock_usec(CLOCK_MONOTONIC) - service->started_usec) / USEC_PER_SEC);
     reply_add_text(reply, "version", PROJECT_VERSION);

@@ -74,5 +74,5 @@ void watched_suspend(struct watched *watched);
 /* Returns how many watches there are. */
 size_t watched_count(const struct watched *watched);
 
-/* Returns the counters, which stay its own. */
-const struct watched_counters *watched_counters(const struct watched *watched);
+/* Returns the counters. */
+struct watched_counters watched_counters(const struct watched *watched);

@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "server/watched_store.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "system/cleanup.h"
+#include "system/clock.h"
+
+/* Watches for each path that is known to have been asked about. */
+#define WATCHES_PER_SLOT 4
+
+/* Returns the id of the place called name[0..length) in the parent; of a root, if that is NULL. */
+static uint64_t id_of_place(const struct store *store, const struct place *parent, const char *name,
+                            size_t length)
+{
+    char bytes[sizeof(uint64_t) + PATH_MAX];
+    uint64_t id = parent ? parent->by_name.id : 0;
+
+    memcpy(bytes, &id, sizeof(id));
+    memcpy(bytes + sizeof(id), name, length);
+    return hash_bytes(&store->key, bytes, sizeof(id) + length);
+}
+
+static struct place *find_place(const struct store *store, const struct place *parent,
+                                const char *name, size_t length)
+{
+    struct hash_entry *found =
+        hash_table_find(&store->places, id_of_place(store, parent, name, length));
+
+    return found ? container_of(found, struct place, by_name) : NULL;
+}
+
+/* Returns the name of a directory of the way, or the path of its root. */
+static const char *name_in_way(const struct admission *admission, size_t number, size_t *ret_length)
+{
+    size_t from = number == 0 ? 0 : admission->ends[number - 1];
+
+    from += number > 0 && admission->path[from] == '/';
+    *ret_length = admission->ends[number] - from;
+    return admission->path + from;
+}
+
+static void place_remove(struct store *store, struct place *place)
+{
+    hash_table_remove(&store->places, &place->by_name);
+    if (place->parent)
+        LIST_REMOVE(place, link);
+    if (place->is_watched)
+        watch_set_remove(store->set, &place->eye.watch);
+    free(place);
+}
+
+/* Removes places that no longer lead anywhere, from this one upwards, but never the one to keep. */
+static void prune(struct store *store, struct place *place, const struct place *keep)
+{
+    while (place && place != keep && LIST_EMPTY(&place->children) && !place->known) {
+        struct place *parent = place->parent;
+
+        place_remove(store, place);
+        place = parent;
+    }
+}
+
+/* Removes the mailbox, and places that led to no other one, but not the one to keep. */
+static void remove_but(struct store *store, struct known *known, const struct place *keep)
+{
+    struct place *place = known->place;
+
+    if (store->refreshed == known)
+        store->refreshed = NULL;
+    if (store->moving == known)
+        store->moving = NULL;
+    hash_table_remove(&store->mailboxes, &known->by_path);
+    TAILQ_REMOVE(&store->mailboxes_list, known, link);
+    for (size_t i = 0; i < known->eyes_count; i++)
+        watch_set_remove(store->set, &known->eyes[i].watch);
+    if (place) {
+        place->known = NULL;
+        prune(store, place, keep);
+    }
+    free(known);
+}
+
+static struct slot *slot_of(const struct store *store, uint64_t id)
+{
+    return &store->slots[id & (store->slots_count - 1)];
+}
+
+static void free_known(struct hash_entry *entry)
+{
+    free(container_of(entry, struct known, by_path));
+}
+
+static void free_place(struct hash_entry *entry)
+{
+    free(container_of(entry, struct place, by_name));
+}
+
+void store_clear(struct store *store)
+{
+    hash_table_clear(&store->mailboxes, free_known);
+    hash_table_clear(&store->places, free_place);
+    TAILQ_INIT(&store->mailboxes_list);
+    store->refreshed = store->moving = NULL;
+}
+
+int store_init(struct store *store, const struct mailbox_settings *settings, size_t watches_max)
+{
+    *store = (struct store){
+        .settings = settings,
+        .watches_max = watches_max,
+        .slots_count = 1,
+    };
+    TAILQ_INIT(&store->mailboxes_list);
+    while (store->slots_count < watches_max / WATCHES_PER_SLOT)
+        store->slots_count *= 2;
+    store->slots = calloc(store->slots_count, sizeof(*store->slots));
+    return store->slots ? hash_key_init(&store->key) : -ENOMEM;
+}
+
+void store_deinit(struct store *store)
+{
+    store_clear(store);
+    watch_set_free(store->set);
+    free(store->slots);
+}
+
+uint64_t store_id(const struct store *store, const char *path)
+{
+    return hash_bytes(&store->key, path, strlen(path));
+}
+
+struct known *store_find(const struct store *store, uint64_t id)
+{
+    struct hash_entry *found = hash_table_find(&store->mailboxes, id);
+
+    return found ? container_of(found, struct known, by_path) : NULL;
+}
+
+struct place *store_place(const struct store *store, const struct place *parent, const char *name)
+{
+    return find_place(store, parent, name, strlen(name));
+}
+
+void store_remove(struct store *store, struct known *known)
+{
+    remove_but(store, known, NULL);
+}
+
+void store_delay(struct store *store, uint64_t id, uint64_t usec)
+{
+    struct slot *slot = slot_of(store, id);
+
+    if (slot->id == id)
+        slot->not_before_usec = clock_usec(CLOCK_MONOTONIC) + usec;
+}
+
+bool store_is_asked_again(struct store *store, uint64_t id)
+{
+    struct slot *slot = slot_of(store, id);
+
+    if (slot->id == id)
+        return clock_usec(CLOCK_MONOTONIC) >= slot->not_before_usec;
+    *slot = (struct slot){.id = id};
+    return false;
+}
+
+/* Removes a mailbox because of an event, but not the place to keep. */
+static void invalidate(struct store *store, struct known *known, const struct place *keep,
+                       uint64_t usec)
+{
+    store->invalidations++;
+    store_delay(store, known->by_path.id, usec);
+    remove_but(store, known, keep);
+}
+
+void store_invalidate(struct store *store, struct known *known, uint64_t usec)
+{
+    invalidate(store, known, NULL, usec);
+}
+
+void store_invalidate_place(struct store *store, struct place *place, uint64_t usec)
+{
+    while (place->known || !LIST_EMPTY(&place->children)) {
+        struct place *leaf = place;
+
+        while (!leaf->known)
+            leaf = LIST_FIRST(&leaf->children);
+        invalidate(store, leaf->known, place, usec);
+    }
+    prune(store, place, NULL);
+}
+
+void store_make_room(struct store *store, size_t more)
+{
+    while (!TAILQ_EMPTY(&store->mailboxes_list) &&
+           watch_set_count(store->set) + store->mailboxes.count + more > store->watches_max)
+        remove_but(store, TAILQ_FIRST(&store->mailboxes_list), NULL);
+}
+
+/* Adds a place on the way, and takes over its watch, the next one of the batch, if it has one. */
+static struct place *add_place(struct store *store, struct admission *admission, size_t number,
+                               struct place *parent, size_t *next)
+{
+    struct place *place = calloc(1, sizeof(*place));
+    const char *name;
+    size_t length;
+
+    if (!place)
+        return NULL;
+    name = name_in_way(admission, number, &length);
+    LIST_INIT(&place->children);
+    place->by_name.id = id_of_place(store, parent, name, length);
+    place->serial = ++store->serial;
+    place->parent = parent;
+    place->eye = (struct eye){.kind = ADMISSION_WAY, .place = place};
+    if (hash_table_add(&store->places, &place->by_name) < 0) {
+        free(place);
+        return NULL;
+    }
+    if (parent)
+        LIST_INSERT_HEAD(&parent->children, place, link);
+    if (*next < admission->batch.count && admission->kinds[*next] == ADMISSION_WAY) {
+        if (watch_batch_take(&admission->batch, *next, &place->eye.watch) < 0) {
+            place_remove(store, place);
+            return NULL;
+        }
+        place->is_watched = true;
+        ++*next;
+    }
+    return place;
+}
+
+/*
+ * Makes the places of the way. Those that exist and are known need no watch of the batch. Returns
+ * the last one, where the mailbox is to be, or NULL.
+ */
+static struct place *add_way(struct store *store, struct admission *admission, size_t *next)
+{
+    struct place *place = NULL;
+
+    for (size_t i = 0; i < admission->depth; i++) {
+        struct place *parent = place;
+        size_t length;
+        const char *name = name_in_way(admission, i, &length);
+
+        place = find_place(store, parent, name, length);
+        if (!place)
+            place = add_place(store, admission, i, parent, next);
+        if (!place) {
+            prune(store, parent, NULL);
+            return NULL;
+        }
+    }
+    return place;
+}
+
+int store_add(struct store *store, struct admission *admission, uint64_t id, uint64_t until_usec)
+{
+    struct watch_batch *batch = &admission->batch;
+    struct known *known;
+    size_t next = 0;
+
+    known = calloc(1, sizeof(*known) + batch->count * sizeof(known->eyes[0]));
+    if (!known)
+        return -ENOMEM;
+    known->by_path.id = id;
+    known->mailbox = admission->mailbox;
+    known->sums = admission->sums;
+    known->is_counted = admission->is_counted;
+    known->until_usec = until_usec;
+    if (hash_table_add(&store->mailboxes, &known->by_path) < 0) {
+        free(known);
+        return -ENOMEM;
+    }
+    TAILQ_INSERT_TAIL(&store->mailboxes_list, known, link);
+    known->place = add_way(store, admission, &next);
+    if (known->place)
+        known->place->known = known;
+    while (known->place && next < batch->count) {
+        struct eye *eye = &known->eyes[known->eyes_count];
+
+        *eye = (struct eye){.kind = admission->kinds[next], .known = known};
+        if (watch_batch_take(batch, next++, &eye->watch) < 0)
+            break;
+        known->eyes_count++;
+    }
+    if (known->place && next == batch->count)
+        return 0;
+    remove_but(store, known, NULL);
+    return -EEXIST;
+}
+
+uint64_t store_last_known(const struct store *store, const struct admission *admission,
+                          size_t *ret_known)
+{
+    const struct place *place = NULL;
+    uint64_t serial = 0;
+
+    for (*ret_known = 0; *ret_known < admission->depth; ++*ret_known) {
+        size_t length;
+        const char *name = name_in_way(admission, *ret_known, &length);
+
+        place = find_place(store, place, name, length);
+        if (!place)
+            return serial;
+        if (place->known)
+            return UINT64_MAX;
+        serial = place->serial;
+    }
+    return UINT64_MAX; /* the way goes on, to other mailboxes */
+}
