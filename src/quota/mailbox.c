@@ -254,6 +254,10 @@ enum mailbox_probe mailbox_recall(const struct mailbox *mailbox,
 
     if (probe != MAILBOX_NEEDS_COUNT || !sums)
         return probe;
+    if (sums->is_sure && ret_usage->rule == USAGE_RULE_OVER && is_fresh(mailbox, now_usec)) {
+        ret_usage->rule = USAGE_RULE_TRUSTED;
+        return MAILBOX_ANSWERED;
+    }
     count.bytes = sums->bytes;
     count.messages = sums->messages;
     count.directories_cached = sums->directories;

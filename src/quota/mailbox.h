@@ -129,11 +129,13 @@ struct mailbox_sums {
     uint32_t directories;
     uint64_t since_usec; /* when the first of them was read, by CLOCK_MONOTONIC */
     bool is_followed;    /* events have changed the sums: they may be too high */
+    bool is_sure;        /* mailbox_probe() believed a fresh maildirsize; nothing changed since */
 };
 
 /*
  * As mailbox_decide(), with the sums of an earlier count (NULL: there are none) in place of a new
- * one. Sums that are old, or may be too high, refuse nothing: a count is needed then.
+ * one. Sums that are old, or may be too high, refuse nothing: a count is needed then. A
+ * maildirsize that says "over" is believed while it is fresh, as by mailbox_probe().
  */
 enum mailbox_probe mailbox_recall(const struct mailbox *mailbox,
                                   const struct mailbox_settings *settings,

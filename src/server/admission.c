@@ -175,7 +175,8 @@ static int count(struct admission *admission, const struct mailbox_settings *set
                  uint64_t now_usec)
 {
     struct mailbox *mailbox = &admission->mailbox;
-    struct usage usage;
+    struct usage usage, by_sums;
+    bool is_sure;
     int r;
 
     if (settings->count_everything || settings->maildir.layout != MAILDIR_LAYOUT_MAILDIRPP)
@@ -192,12 +193,20 @@ static int count(struct admission *admission, const struct mailbox_settings *set
     }
     if (usage.count.directories_read > 0)
         return -EAGAIN;
+    /* Whether maildirsize is to be believed depends on what is watched only now. */
+    mailbox_close(mailbox);
+    r = mailbox_probe(settings, &admission->policy, NULL, admission->path, now_usec, mailbox);
+    if (r < 0)
+        return r;
+    is_sure = r == MAILBOX_ANSWERED && mailbox_decide(mailbox, settings, &admission->policy,
+                                                      now_usec, &by_sums) == MAILBOX_NEEDS_COUNT;
     admission->is_counted = true;
     admission->sums = (struct mailbox_sums){
         .bytes = usage.count.bytes,
         .messages = usage.count.messages,
         .directories = usage.count.directories_cached,
         .since_usec = admission->cached->since_usec,
+        .is_sure = is_sure,
     };
     return 0;
 }

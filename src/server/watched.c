@@ -291,6 +291,7 @@ static void refresh(struct watched *watched, int probe, const struct mailbox *ma
         mailbox->kind == known->mailbox.kind && !mailbox->is_suspect && !mailbox->is_unsure) {
         known->mailbox = *mailbox;
         known->mailbox.fd = -1;
+        known->sums.is_sure = false;
     } else {
         store_remove(&watched->store, known);
     }

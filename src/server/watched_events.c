@@ -109,6 +109,7 @@ static void on_message(struct store *store, struct known *known, const struct wa
         on_change(store, known);
         return;
     }
+    known->sums.is_sure &= !(event->mask & NAME_EVENTS);
     if (event->name[0] == '.')
         return;
     is_tagged = maildir_size_from_name(event->name, tag, &bytes);
