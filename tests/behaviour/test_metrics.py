@@ -90,7 +90,10 @@ class MetricsTest(CtlTestCase):
         self.assertEqual(found['exim_quotad_queries_total'], stats['queries'] + 1)
         for name, key in (('scans_total', 'scans'), ('cache_hits_total', 'cache_hits'),
                           ('shared_queries_total', 'shared'), ('timeouts_total', 'timeouts'),
-                          ('stuck_scans', 'stuck'), ('cached_mailboxes', 'mailboxes')):
+                          ('stuck_scans', 'stuck'), ('cached_mailboxes', 'mailboxes'),
+                          ('watches', 'watches'), ('watch_hits_total', 'watch_hits'),
+                          ('watch_invalidations_total', 'watch_invalidations'),
+                          ('watch_overflows_total', 'watch_overflows')):
             self.assertEqual(found[f'exim_quotad_{name}'], stats[key], name)
         self.assertEqual(
             {name: value for name, value in found.items() if 'verdict' in name},

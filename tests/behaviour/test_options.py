@@ -53,6 +53,7 @@ OPTIONS = (
     Option('--scan-threads', ('0', '65', *NUMBERS), 'a number from 1 to 64'),
     Option('--scan-timeout', MILLISECONDS, 'milliseconds from 1 to 86400000'),
     Option('--cache-size', ('', 'x', '-1', '1KK', '1.5G', '16MB', '9999999999T'), 'a size such as'),
+    Option('--watches', ('16777217', *NUMBERS), 'a number from 0 to 16777216'),
     Option('--exit-idle-time', ('', '0', '0s', '-1', '1d', 's', '1.5s', '1 s', 'inf', 'never',
                                 '1ss', '99999999999999999999', '9300000000000s',
                                 '9223372036854775807h'), '500ms, 30s, 10min or 2h'),
