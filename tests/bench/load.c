@@ -3,12 +3,13 @@
  * Asks as Exim does, by many clients at once, and checks every answer: a connection a question,
  * written whole, half-closed, and read to its end.
  *
- *     load [-m] SOCKET QUESTIONS CLIENTS COUNT [THINK]
+ *     load [-bm] SOCKET QUESTIONS CLIENTS COUNT [THINK]
  *
  * QUESTIONS is a file of lines, each a question, a tab and the answer that it must get; they are
  * asked in turn. It ends after COUNT answers, or, where COUNT is 0, when standard input ends. THINK
- * is how many milliseconds a client waits after an answer on average. With -m questions and answers
- * have many lines: a vertical tab stands for a line feed in them.
+ * is how many milliseconds a client waits after an answer on average. With -b, answers need only
+ * begin as the file says. With -m, questions and answers have many lines: a vertical tab stands for
+ * a line feed in them.
  *
  * It needs nothing but the C library. It prints one line:
  *
@@ -59,6 +60,7 @@ struct load {
     size_t questions_count;
     uint64_t count; /* 0: until it is told to stop */
     uint64_t think_usec;
+    bool beginnings; /* of answers are known, no more */
     atomic_uint_fast64_t next;
     atomic_bool stop;
     atomic_uint shown;
@@ -210,6 +212,13 @@ static int make_socket(void)
     return fd;
 }
 
+static bool is_right(const struct load *load, const struct question *question, const char *answer)
+{
+    return load->beginnings
+               ? strncmp(answer, question->answer, strcspn(question->answer, "\n")) == 0
+               : strcmp(answer, question->answer) == 0;
+}
+
 static void ask(struct client *client, const struct question *question)
 {
     char answer[ANSWER_BYTES_MAX];
@@ -226,7 +235,7 @@ static void ask(struct client *client, const struct question *question)
         client->failed++;
         return;
     }
-    if (strcmp(answer, question->answer) != 0) {
+    if (!is_right(client->load, question, answer)) {
         client->wrong++;
         show(client->load, question, "wrong answer: ", answer);
         return;
@@ -334,7 +343,7 @@ static uint64_t number(const char *text, uint64_t least, uint64_t most)
 
 __attribute__((noreturn)) static void fail_usage(void)
 {
-    fputs("usage: load [-m] SOCKET QUESTIONS CLIENTS COUNT [THINK]\n", stderr);
+    fputs("usage: load [-bm] SOCKET QUESTIONS CLIENTS COUNT [THINK]\n", stderr);
     exit(EXIT_USAGE);
 }
 
@@ -346,10 +355,13 @@ int main(int argc, char **argv)
     size_t count;
     int status, c;
 
-    while ((c = getopt(argc, argv, "m")) >= 0) {
-        if (c != 'm')
+    while ((c = getopt(argc, argv, "bm")) >= 0) {
+        if (c == 'b')
+            load.beginnings = true;
+        else if (c == 'm')
+            many_lines = true;
+        else
             fail_usage();
-        many_lines = true;
     }
     argc -= optind;
     argv += optind;

@@ -40,8 +40,9 @@ def measure(bench: Bench, booted: Booted, results: Results) -> None:
             f'refusals, {figures.count(MANY_FULL)} mailboxes, each refusal logged': (
                 service, booted.load('many', mail.full_questions(full))),
         }
-        for server, load in servers.values():
-            load.ask_all(server.address, CLIENTS)
+        for name, (server, load) in servers.items():
+            load.warm_up(server.address, CLIENTS, lambda name=name: (
+                '' if name == BARE else booted.service.ask('stats')))
         measured = in_turn(bench.plan.rounds, {
             name: functools.partial(bench.sample, server, load, CLIENTS)
             for name, (server, load) in servers.items()})

@@ -29,7 +29,7 @@ def measure(bench: Bench, results: Results) -> None:
         for number, (name, load) in enumerate(loads.items()):
             # Each has a server of its own, which so remembers refusals of its own alone.
             ours = running.enter_context(bench.start_quotad(f'quotad-{number}'))
-            load.ask_all(ours.address, CLIENTS)
+            load.warm_up(ours.address, CLIENTS, functools.partial(ours.ask, 'stats'))
             contestants[name] = functools.partial(bench.sample, ours, load, CLIENTS)
         measured = in_turn(bench.plan.rounds, contestants)
     results.sections.append(_section(measured))

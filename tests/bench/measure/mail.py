@@ -6,7 +6,7 @@ import random
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterable, Sequence
+from typing import Iterable, Sequence, Union
 
 BYTES = 500  # what the bare server says, too
 LIMIT_BYTES = 1000000
@@ -38,6 +38,8 @@ class Mailbox:
     messages: int = 1
     bytes: int = BYTES
     limit: int = LIMIT_BYTES
+    source: str = 'maildirsize'  # and rule: what an answer says
+    rule: str = 'trusted'
 
     @property
     def domain(self) -> str:
@@ -52,14 +54,14 @@ class Mailbox:
         return f'{self.root}/{self.domain}/user{self.number}'
 
 
-def group(root: Path, name: str, count: int, **more: int) -> list[Mailbox]:
+def group(root: Path, name: str, count: int, **more: Union[int, str]) -> list[Mailbox]:
     """Returns the mailboxes of a group, made or not; more is what Mailbox may have."""
     return [Mailbox(root, name, number, **more) for number in range(count)]
 
 
 def full(root: Path, count: int) -> list[Mailbox]:
-    """Returns mailboxes over their limit, made or not."""
-    return group(root, 'full', count, limit=FULL_LIMIT_BYTES)
+    """Returns mailboxes over their limit, made or not, whose messages are counted."""
+    return group(root, 'full', count, limit=FULL_LIMIT_BYTES, source='cache', rule='over')
 
 
 def make_summed(mailboxes: Iterable[Mailbox]) -> None:
@@ -77,29 +79,44 @@ def make_summed(mailboxes: Iterable[Mailbox]) -> None:
 def make_whole(mailboxes: Iterable[Mailbox]) -> None:
     """Makes mailboxes whose maildirsize is younger than the rest of them.
 
-    One line in it is believed for a while even where it says that the mailbox is full. Those that
-    are there are made anew.
+    Those that are over their limit have a message, since it is counted. Those that are there are
+    made anew.
     """
     for mailbox in mailboxes:
         for leaf in ('cur', 'new', 'tmp'):
             os.makedirs(f'{mailbox.path}/{leaf}', exist_ok=True)
+            if leaf == 'cur' and mailbox.rule == 'over':
+                _write(f'{mailbox.path}/cur/{message_name(mailbox.bytes)}', '')
             os.utime(f'{mailbox.path}/{leaf}', (1, 1))
         _write(f'{mailbox.path}/maildirsize', _maildirsize(mailbox))
 
 
 def _maildirsize(mailbox: Mailbox) -> str:
-    """Returns what is in the file: a line for each message."""
+    """Returns what is in the file: a line for each message, and more if it is to be counted."""
     last = mailbox.bytes - mailbox.messages + 1
-    return f'{mailbox.limit}S\n' + '1 1\n' * (mailbox.messages - 1) + f'{last} 1\n'
+    return (f'{mailbox.limit}S\n' + '1 1\n' * (mailbox.messages - 1) + f'{last} 1\n' +
+            '0 0\n' * (mailbox.rule == 'over'))
 
 
 def make_counted(mailboxes: Iterable[Mailbox], folders: Sequence[str]) -> None:
     """Makes mailboxes without a maildirsize: one message, and folders of these names, empty."""
     for mailbox in mailboxes:
         for folder in ('', *folders):
-            for leaf in ('cur', 'new'):
+            for leaf in ('cur', 'new', *([] if folder else ['tmp'])):
                 os.makedirs(f'{mailbox.path}/{folder}/{leaf}')
-        _write(f'{mailbox.path}/cur/1.M1P1.mx,S={BYTES},W={BYTES}:2,S', '')
+        _write(f'{mailbox.path}/cur/{message_name(mailbox.bytes)}', '')
+
+
+def make_mboxes(mailboxes: Iterable[Mailbox]) -> None:
+    """Makes a file of each mailbox."""
+    for mailbox in mailboxes:
+        os.makedirs(os.path.dirname(mailbox.path), exist_ok=True)
+        _write(mailbox.path, 'x' * mailbox.bytes)
+
+
+def message_name(size: int, number: int = 1) -> str:
+    """Returns the name of a message in `cur` that says how large it is."""
+    return f'{number}.M1P1.mx,S={size},W={size}:2,S'
 
 
 def write_limits(file: Path, mailboxes: Iterable[Mailbox]) -> None:
@@ -146,7 +163,7 @@ def _room(mailbox: Mailbox) -> str:
 def _verdict(mailbox: Mailbox, status: str, text: str) -> str:
     return (f'status={status} bytes={mailbox.bytes} messages={mailbox.messages} '
             f'limit={mailbox.limit} message_limit=0 percent={100 * mailbox.bytes // mailbox.limit} '
-            f'source=maildirsize rule=trusted limit_from=file mailbox={mailbox.path} '
+            f'source={mailbox.source} rule={mailbox.rule} limit_from=file mailbox={mailbox.path} '
             f'text="{text}"')
 
 

@@ -38,7 +38,7 @@ def measure(bench: Bench, results: Results) -> None:
                    bare_threads: (many, loads[PATH]), CHECK: (ours, loads[CHECK]),
                    ADDRESS: (ours, loads[ADDRESS])}
         for server, load in servers.values():
-            load.ask_all(server.address, CLIENTS[-1])
+            load.warm_up(server.address, CLIENTS[2], functools.partial(server.ask, 'stats'))
         measured = {clients: in_turn(bench.plan.rounds, {
             name: functools.partial(bench.sample, server, load, clients)
             for name, (server, load) in servers.items()}) for clients in CLIENTS}
