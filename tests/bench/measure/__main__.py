@@ -27,10 +27,12 @@ import disk  # noqa: E402
 import flatness  # noqa: E402
 import machine  # noqa: E402
 import memory  # noqa: E402
+import million  # noqa: E402
 import postfix  # noqa: E402
 import rcpt  # noqa: E402
 import table  # noqa: E402
 import throughput  # noqa: E402
+import watched  # noqa: E402
 from bench import FULL, QUICK, Bench  # noqa: E402
 from figures import CannotMeasure  # noqa: E402
 from harness import image, places  # noqa: E402
@@ -42,6 +44,8 @@ SUBJECTS = {
     'flatness': 'the same over other mailboxes',
     'calls': 'system calls per query',
     'memory': 'resident memory',
+    'watched': 'queries about watched mailboxes of each kind, and with deliveries',
+    'million': 'a query after a delivery into a mailbox with a million messages',
     'counting': 'what counting a mailbox costs',
     'confined': 'the service as its unit runs it, with refusals in the journal',
     'rcpt': "what a check adds to an SMTP RCPT: ours, Exim's and Dovecot's",
@@ -53,6 +57,8 @@ HERE = {
     'flatness': flatness.measure,
     'calls': calls.measure,
     'memory': memory.measure,
+    'watched': watched.measure,
+    'million': million.measure,
     'counting': counting.measure,
 }
 IN_A_CONTAINER = {

@@ -32,16 +32,19 @@ class Plan:
     spread: Sequence[int]  # numbers of mailboxes
     cached: int  # mailboxes that need counting
     folders: Sequence[str]  # in each of them
+    watched: int  # mailboxes of each kind
+    million: int  # messages in the mailbox that gets more
     strace_questions: int
     scan_options: Sequence[str]
     starts: int  # of a service that is not running
 
 
 FULL = Plan(rounds=7, seconds=1.0, spread=(1, 5000, 100000), cached=10000,
-            folders=mail.FOLDERS, strace_questions=5000,
+            folders=mail.FOLDERS, watched=1000, million=1000000, strace_questions=5000,
             scan_options=('--rounds=3', '--million'), starts=30)
 QUICK = Plan(rounds=3, seconds=0.2, spread=(1, 1000, 10000), cached=2000, folders=(),
-             strace_questions=1000, scan_options=('--rounds=1', '--messages=20000'), starts=5)
+             watched=100, million=20000, strace_questions=1000,
+             scan_options=('--rounds=1', '--messages=20000'), starts=5)
 
 
 @dataclass(frozen=True)
@@ -71,11 +74,11 @@ class Bench:
         mail.write_limits(self.limits, mailboxes)
         return mailboxes
 
-    def load(self, name: str, answers: Sequence[tuple[str, str]]) -> Load:
-        """Returns a load of these questions, which are kept under the name."""
+    def load(self, name: str, answers: Sequence[tuple[str, str]], *options: str) -> Load:
+        """Returns a load of these questions, which are kept under the name, with options of it."""
         file = self.folder / f'{name}.questions'
         file.write_text(questions_file(answers), 'utf-8')
-        return Load([str(self.programs / 'tests/bench/load')], file, len(answers))
+        return Load([str(self.programs / 'tests/bench/load'), *options], file, len(answers))
 
     def sample(self, running: Running, load: Load, clients: int) -> Sample:
         """Returns what a stretch of load on the server shows, once it has got used to it."""

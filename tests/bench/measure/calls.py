@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """System calls per query, as strace counts them."""
 
+import functools
 import re
 import signal
 import subprocess
@@ -32,21 +33,24 @@ def measure(bench: Bench, results: Results) -> None:
     with bench.start_bare(1) as bare, bench.start_quotad() as ours:
         for name, server, load in (('bare, one thread', bare, path), ('`/path`', ours, path),
                                    ('`check size=N user@domain`', ours, address)):
-            load.ask_all(server.address, CLIENTS[-1])
+            load.warm_up(server.address, CLIENTS[-1], functools.partial(server.ask, 'stats'))
             for clients in CLIENTS:
-                calls = _count(bench, server, load, clients)
+                calls = count(bench, server, load, clients)
                 section.rows.append((name, str(clients), f'{sum(calls.values()):.2f}',
-                                     ', '.join(f'{call} {number:.2f}'
-                                               for call, number in calls.items()
-                                               if number >= 0.01)))
+                                     listed(calls)))
     section.notes.append('Under strace the server is slow, and more questions wait for it than '
                          'than usual.')
     results.sections.append(section)
 
 
-def _count(bench: Bench, server: Server, load: Load, clients: int) -> dict[str, float]:
+def listed(calls: dict[str, float]) -> str:
+    """Returns what the calls are, in words."""
+    return ', '.join(f'{call} {number:.2f}' for call, number in calls.items() if number >= 0.01)
+
+
+def count(bench: Bench, server: Server, load: Load, clients: int) -> dict[str, float]:
     """Returns the number of each call for each question, the most frequent first."""
-    count = bench.plan.strace_questions
+    questions = bench.plan.strace_questions
     printed = bench.folder / 'strace'
     printed.unlink(missing_ok=True)
     attached = bench.folder / 'strace.stderr'
@@ -55,10 +59,10 @@ def _count(bench: Bench, server: Server, load: Load, clients: int) -> dict[str, 
             stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr) as strace:
         try:
             _wait_until_attached(strace, attached)
-            load.ask(server.address, clients, count)
+            load.ask(server.address, clients, questions)
         finally:
             strace.send_signal(signal.SIGINT)
-    calls = {name: int(number) / count
+    calls = {name: int(number) / questions
              for number, name in _ROW.findall(printed.read_text('utf-8', 'replace'))
              if name != 'total'}
     if not calls:

@@ -32,7 +32,7 @@ def folder(where: Optional[Path]) -> Iterator[tuple[Path, str]]:
                 # Lazily: what was killed a moment ago may still be there.
                 subprocess.run(['umount', '--lazy', str(mounted)], check=False)
         else:
-            yield made, _file_system(made)
+            yield made, file_system(made)
     finally:
         # Much faster than Python, where there is much to remove.
         subprocess.run(['rm', '-rf', '--one-file-system', str(made)], check=False)
@@ -56,7 +56,8 @@ def _succeeds(*command: str) -> bool:
         return False
 
 
-def _file_system(made: Path) -> str:
+def file_system(made: Path) -> str:
+    """Returns the name of the file system that a folder is on."""
     found = subprocess.run(['findmnt', '--noheadings', '--output=FSTYPE', f'--target={made}'],
                            stdout=subprocess.PIPE, text=True, check=False).stdout.strip()
     return found or 'an unknown file system'

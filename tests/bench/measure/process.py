@@ -43,6 +43,11 @@ def resident_kib(pid: int) -> int:
         raise CannotMeasure(f'the memory of process {pid} cannot be read: {error}') from error
 
 
+def kernel_kib() -> int:
+    """Returns how much memory the kernel has that it cannot do without, watches among it."""
+    return int(_status(Path('/proc/meminfo'))['SUnreclaim'].split()[0])
+
+
 def _status(file: Path) -> dict[str, str]:
     lines = file.read_text('utf-8', 'replace').splitlines()
     return {name: value.strip() for name, _, value in (line.partition(':') for line in lines)}
