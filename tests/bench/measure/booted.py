@@ -23,7 +23,8 @@ from load import Load, questions_file
 
 PROGRAMS = '/var/tmp'
 LIMITS = '/etc/exim-quotad/limits'
-OPTIONS = f'--mailbox={SPOOL}/{mail.TEMPLATE} --limits={LIMITS}'
+# (What lies above is on an overlay, on which nothing is watched.)
+OPTIONS = f'--root={SPOOL} --mailbox={SPOOL}/{mail.TEMPLATE} --limits={LIMITS}'
 BARE_SOCKET = '/run/bare'
 BARE_UNIT = 'bare.service'
 

@@ -40,19 +40,20 @@ def measure(bench: Bench, booted: Booted, results: Results) -> None:
             f'refusals, {figures.count(MANY_FULL)} mailboxes, each refusal logged': (
                 service, booted.load('many', mail.full_questions(full))),
         }
-        for name, (server, load) in servers.items():
-            load.warm_up(server.address, CLIENTS, lambda name=name: (
-                '' if name == BARE else booted.service.ask('stats')))
+        shares = {name: load.warm_up(server.address, CLIENTS, lambda name=name: (
+            '' if name == BARE else booted.service.ask('stats')))
+                  for name, (server, load) in servers.items()}
         measured = in_turn(bench.plan.rounds, {
             name: functools.partial(bench.sample, server, load, CLIENTS)
             for name, (server, load) in servers.items()})
     section = Section(f'As the unit runs it, in a container of {booted.release}, '
                       f'{CLIENTS} clients', (
-                          'question', 'queries/s', 'of the bare', 'p50', 'p99',
+                          'question', 'from memory', 'queries/s', 'of the bare', 'p50', 'p99',
                           'CPU per query', 'of the bare'))
     for name, samples in measured.items():
         section.rows.append((
-            name, figures.count(median_of(samples, lambda s: s.rate)),
+            name, '' if name == BARE else f'{shares[name]:.1%}',
+            figures.count(median_of(samples, lambda s: s.rate)),
             _of(samples, measured[BARE], lambda s: s.rate),
             *(figures.usec(median_of(samples, value)) for value in (
                 lambda s: s.p50, lambda s: s.p99, lambda s: s.processor)),
