@@ -159,6 +159,7 @@ bool watched_recall(struct watched *watched, const char *path, const struct mail
                     uint64_t now_usec, struct usage *ret)
 {
     struct store *store = &watched->store;
+    struct mailbox mailbox = MAILBOX_NULL;
     struct known *known;
     uint64_t id;
 
@@ -178,8 +179,9 @@ bool watched_recall(struct watched *watched, const char *path, const struct mail
         store->refreshed = known;
         return false;
     }
+    memcpy(&mailbox, known->facts, FACTS_BYTES);
     if (clock_usec(CLOCK_MONOTONIC) < known->until_usec &&
-        mailbox_recall(&known->mailbox, store->settings, policy, now_usec,
+        mailbox_recall(&mailbox, store->settings, policy, now_usec,
                        known->is_counted ? &known->sums : NULL, ret) == MAILBOX_ANSWERED) {
         watched->counters.hits++;
         return true;
@@ -222,8 +224,7 @@ static void on_attempted(struct pool_job *job)
         error = store_add(&watched->store, admission, attempt->id,
                           attempt->started_usec + BELIEVED_USEC);
     if (error < 0)
-        store_delay(&watched->store, attempt->id,
-                    error == -EAGAIN ? CHANGED_USEC : UNWATCHABLE_USEC);
+        store_delay(&watched->store, attempt->id, error == -EAGAIN ? CHANGED_SEC : UNWATCHABLE_SEC);
 }
 
 static void on_attempt(struct pool_job *job)
@@ -288,9 +289,8 @@ static void refresh(struct watched *watched, int probe, const struct mailbox *ma
     struct known *known = steal_pointer(&watched->store.refreshed);
 
     if ((probe == MAILBOX_ANSWERED || probe == MAILBOX_NEEDS_COUNT) &&
-        mailbox->kind == known->mailbox.kind && !mailbox->is_suspect && !mailbox->is_unsure) {
-        known->mailbox = *mailbox;
-        known->mailbox.fd = -1;
+        mailbox->kind == known->kind && !mailbox->is_suspect && !mailbox->is_unsure) {
+        memcpy(known->facts, mailbox, FACTS_BYTES);
         known->sums.is_sure = false;
     } else {
         store_remove(&watched->store, known);
@@ -315,7 +315,7 @@ void watched_learn(struct watched *watched, const char *path, const struct mailb
         return;
     r = attempt_start(watched, path, id, policy, mailbox->device);
     if (r < 0)
-        store_delay(&watched->store, id, r == -EAGAIN ? CHANGED_USEC : UNWATCHABLE_USEC);
+        store_delay(&watched->store, id, r == -EAGAIN ? CHANGED_SEC : UNWATCHABLE_SEC);
 }
 
 void watched_suspend(struct watched *watched)

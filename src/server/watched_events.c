@@ -19,7 +19,7 @@
 /* Removes a mailbox that has changed. */
 static void on_change(struct store *store, struct known *known)
 {
-    store_invalidate(store, known, CHANGED_USEC);
+    store_invalidate(store, known, CHANGED_SEC);
 }
 
 void watched_settle(struct store *store)
@@ -48,16 +48,16 @@ static void on_way(struct store *store, struct place *place, const struct watch_
     struct place *child = NULL;
 
     if (event->name[0] == '\0') {
-        if (known && known->mailbox.kind == MAILBOX_MBOX && !(event->mask & WATCH_GONE))
+        if (known && known->kind == MAILBOX_MBOX && !(event->mask & WATCH_GONE))
             known->is_outdated = true;
         else
-            store_invalidate_place(store, place, CHANGED_USEC);
+            store_invalidate_place(store, place, CHANGED_SEC);
     } else if (known && (event->mask & NAME_EVENTS) && concerns(known, event)) {
         on_change(store, known);
     } else if (!known && (event->mask & NAME_EVENTS)) {
         child = store_place(store, place, event->name);
         if (child)
-            store_invalidate_place(store, child, CHANGED_USEC);
+            store_invalidate_place(store, child, CHANGED_SEC);
     }
 }
 
@@ -125,7 +125,7 @@ static void on_message(struct store *store, struct known *known, const struct wa
 /* Whether there are more events than are worth their time. */
 static bool is_noisy(struct eye *eye)
 {
-    uint64_t second = clock_usec(CLOCK_MONOTONIC) / USEC_PER_SEC;
+    uint16_t second = (uint16_t)(clock_usec(CLOCK_MONOTONIC) / USEC_PER_SEC);
 
     if (eye->second != second)
         eye->events = 0;
@@ -139,9 +139,9 @@ void watched_on_event(struct store *store, const struct watch_event *event)
 
     if (is_noisy(eye)) {
         if (eye->kind == ADMISSION_WAY)
-            store_invalidate_place(store, eye->place, UNWATCHABLE_USEC);
+            store_invalidate_place(store, eye->place, UNWATCHABLE_SEC);
         else
-            store_invalidate(store, eye->known, UNWATCHABLE_USEC);
+            store_invalidate(store, eye->known, UNWATCHABLE_SEC);
         return;
     }
     /* The two events of a move follow each other. */

@@ -9,9 +9,6 @@
 #include "system/cleanup.h"
 #include "system/clock.h"
 
-/* Watches for each path that is known to have been asked about. */
-#define WATCHES_PER_SLOT 4
-
 /* Returns the id of the place called name[0..length) in the parent; of a root, if that is NULL. */
 static uint64_t id_of_place(const struct store *store, const struct place *parent, const char *name,
                             size_t length)
@@ -84,9 +81,21 @@ static void remove_but(struct store *store, struct known *known, const struct pl
     free(known);
 }
 
+/* Returns the first of the slots that the mailbox with that id may be in. */
+static struct slot *slots_of(const struct store *store, uint64_t id)
+{
+    return &store->slots[id & (store->slots_count - 1) & ~(uint64_t)(SLOTS_EACH - 1)];
+}
+
+/* Returns the slot that the mailbox with that id is in, or NULL. */
 static struct slot *slot_of(const struct store *store, uint64_t id)
 {
-    return &store->slots[id & (store->slots_count - 1)];
+    struct slot *slots = slots_of(store, id);
+
+    for (size_t i = 0; i < SLOTS_EACH; i++)
+        if (slots[i].tag == (uint32_t)(id >> 32))
+            return &slots[i];
+    return NULL;
 }
 
 static void free_known(struct hash_entry *entry)
@@ -112,10 +121,10 @@ int store_init(struct store *store, const struct mailbox_settings *settings, siz
     *store = (struct store){
         .settings = settings,
         .watches_max = watches_max,
-        .slots_count = 1,
+        .slots_count = SLOTS_EACH,
     };
     TAILQ_INIT(&store->mailboxes_list);
-    while (store->slots_count < watches_max / WATCHES_PER_SLOT)
+    while (store->slots_count < watches_max)
         store->slots_count *= 2;
     store->slots = calloc(store->slots_count, sizeof(*store->slots));
     return store->slots ? hash_key_init(&store->key) : -ENOMEM;
@@ -150,46 +159,53 @@ void store_remove(struct store *store, struct known *known)
     remove_but(store, known, NULL);
 }
 
-void store_delay(struct store *store, uint64_t id, uint64_t usec)
+static uint32_t now_sec(void)
+{
+    return (uint32_t)(clock_usec(CLOCK_MONOTONIC) / USEC_PER_SEC);
+}
+
+void store_delay(struct store *store, uint64_t id, unsigned int sec)
 {
     struct slot *slot = slot_of(store, id);
 
-    if (slot->id == id)
-        slot->not_before_usec = clock_usec(CLOCK_MONOTONIC) + usec;
+    if (slot)
+        slot->not_before_sec = now_sec() + sec;
 }
 
 bool store_is_asked_again(struct store *store, uint64_t id)
 {
-    struct slot *slot = slot_of(store, id);
+    const struct slot *slot = slot_of(store, id);
 
-    if (slot->id == id)
-        return clock_usec(CLOCK_MONOTONIC) >= slot->not_before_usec;
-    *slot = (struct slot){.id = id};
+    if (slot)
+        return now_sec() >= slot->not_before_sec;
+    slots_of(store, id)[store->next_slot++ % SLOTS_EACH] = (struct slot){
+        .tag = (uint32_t)(id >> 32),
+    };
     return false;
 }
 
 /* Removes a mailbox because of an event, but not the place to keep. */
 static void invalidate(struct store *store, struct known *known, const struct place *keep,
-                       uint64_t usec)
+                       unsigned int sec)
 {
     store->invalidations++;
-    store_delay(store, known->by_path.id, usec);
+    store_delay(store, known->by_path.id, sec);
     remove_but(store, known, keep);
 }
 
-void store_invalidate(struct store *store, struct known *known, uint64_t usec)
+void store_invalidate(struct store *store, struct known *known, unsigned int sec)
 {
-    invalidate(store, known, NULL, usec);
+    invalidate(store, known, NULL, sec);
 }
 
-void store_invalidate_place(struct store *store, struct place *place, uint64_t usec)
+void store_invalidate_place(struct store *store, struct place *place, unsigned int sec)
 {
     while (place->known || !LIST_EMPTY(&place->children)) {
         struct place *leaf = place;
 
         while (!leaf->known)
             leaf = LIST_FIRST(&leaf->children);
-        invalidate(store, leaf->known, place, usec);
+        invalidate(store, leaf->known, place, sec);
     }
     prune(store, place, NULL);
 }
@@ -268,7 +284,8 @@ int store_add(struct store *store, struct admission *admission, uint64_t id, uin
     if (!known)
         return -ENOMEM;
     known->by_path.id = id;
-    known->mailbox = admission->mailbox;
+    memcpy(known->facts, &admission->mailbox, FACTS_BYTES);
+    known->kind = admission->mailbox.kind;
     known->sums = admission->sums;
     known->is_counted = admission->is_counted;
     known->until_usec = until_usec;

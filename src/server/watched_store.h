@@ -16,8 +16,8 @@
 #include "system/watch.h"
 
 /* For how long a mailbox that has changed, or cannot be watched, is not tried again. */
-#define CHANGED_USEC     (2 * USEC_PER_SEC)
-#define UNWATCHABLE_USEC (60 * USEC_PER_SEC)
+#define CHANGED_SEC     3
+#define UNWATCHABLE_SEC 60
 
 struct place;
 struct known;
@@ -26,8 +26,8 @@ struct known;
 struct eye {
     struct watch watch;
     enum admission_kind kind;
-    uint32_t events; /* in this second: */
-    uint64_t second;
+    uint16_t events; /* in this second: */
+    uint16_t second;
     union {
         struct place *place; /* ADMISSION_WAY */
         struct known *known; /* any other kind */
@@ -48,13 +48,17 @@ struct place {
     struct known *known; /* the mailbox that is here; there are no children then */
 };
 
+/* What is kept of a struct mailbox: all that the rules need. */
+#define FACTS_BYTES offsetof(struct mailbox, usage)
+
 /* A watched mailbox. */
 struct known {
     struct hash_entry by_path;
     TAILQ_ENTRY(known) link;
     struct place *place;
-    struct mailbox mailbox;
+    _Alignas(struct mailbox) char facts[FACTS_BYTES];
     struct mailbox_sums sums;
+    enum mailbox_kind kind;
     uint64_t until_usec; /* when it is to be read again */
     bool is_counted;
     bool is_outdated; /* maildirsize or the mbox must be read again */
@@ -64,11 +68,14 @@ struct known {
 
 TAILQ_HEAD(known_list, known);
 
-/* A path that was asked about, by its hash. */
+/* A path that was asked about, by part of its id. */
 struct slot {
-    uint64_t id;
-    uint64_t not_before_usec;
+    uint32_t tag;
+    uint32_t not_before_sec; /* by CLOCK_MONOTONIC */
 };
+
+/* Slots that a path may be in. */
+#define SLOTS_EACH 4
 
 struct store {
     const struct mailbox_settings *settings;
@@ -80,7 +87,8 @@ struct store {
     struct hash_table places;
     uint64_t serial; /* of the place that was made last */
     struct slot *slots;
-    size_t slots_count;      /* a power of two */
+    size_t slots_count;      /* a power of two, and of SLOTS_EACH or more */
+    size_t next_slot;        /* which of those that a path may be in is replaced next */
     struct known *refreshed; /* is read again now */
     struct known *moving;    /* a message has left it, and may appear in it again */
     uint32_t moving_cookie;
@@ -115,10 +123,10 @@ int store_add(struct store *store, struct admission *admission, uint64_t id, uin
 void store_remove(struct store *store, struct known *known);
 
 /* Removes a mailbox because of an event; for that long at least it is not watched again. */
-void store_invalidate(struct store *store, struct known *known, uint64_t usec);
+void store_invalidate(struct store *store, struct known *known, unsigned int sec);
 
 /* Removes all mailboxes at the place and below it, and the place itself, likewise. */
-void store_invalidate_place(struct store *store, struct place *place, uint64_t usec);
+void store_invalidate_place(struct store *store, struct place *place, unsigned int sec);
 
 /* Returns the place called name in another one, or NULL. */
 struct place *store_place(const struct store *store, const struct place *parent, const char *name);
@@ -140,4 +148,4 @@ uint64_t store_last_known(const struct store *store, const struct admission *adm
 bool store_is_asked_again(struct store *store, uint64_t id);
 
 /* Does not watch the mailbox with that id, that somebody asks about, for that long. */
-void store_delay(struct store *store, uint64_t id, uint64_t usec);
+void store_delay(struct store *store, uint64_t id, unsigned int sec);
