@@ -220,6 +220,18 @@ static int watch_maildirsize(struct admission *admission, int mailbox_fd)
     return watch_fd(admission, fd, ADMISSION_SUMS, WATCH_FILE);
 }
 
+/* Whether the directory at path may be a folder, of a mailbox that may appear above it. */
+static bool may_be_folder(const char *path, int fd)
+{
+    _cleanup_(closep) int file_fd = -1;
+    const char *slash = strrchr(path, '/');
+
+    if (!slash || slash[1] != '.')
+        return false;
+    file_fd = open_name(fd, "maildirfolder");
+    return file_fd != -ENOENT;
+}
+
 /* Reads the mailbox, which is watched, and watches what is in it as far as that matters. */
 static int watch_mailbox(struct admission *admission, const struct mailbox_settings *settings,
                          int fd, bool is_directory)
@@ -229,6 +241,8 @@ static int watch_mailbox(struct admission *admission, const struct mailbox_setti
     struct usage usage;
     int r = is_directory ? watch_maildirsize(admission, fd) : 0;
 
+    if (is_directory && may_be_folder(admission->path, fd))
+        return -EOPNOTSUPP;
     if (r == 0)
         r = mailbox_probe(settings, &admission->policy, NULL, admission->path, now_usec, mailbox);
     if (r < 0)
