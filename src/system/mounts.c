@@ -47,6 +47,13 @@ int mounts_fd(const struct mounts *mounts)
     return fileno(mounts->file);
 }
 
+/* Where something is mounted, as seen from a directory. */
+enum side {
+    SIDE_ELSEWHERE,
+    SIDE_ABOVE, /* or there */
+    SIDE_BELOW,
+};
+
 /* Whether the path is that of the directory, or of one above it. */
 static bool leads_to(const char *path, size_t length, const char *directory)
 {
@@ -54,8 +61,8 @@ static bool leads_to(const char *path, size_t length, const char *directory)
            (directory[length] == '\0' || directory[length] == '/' || length == 1);
 }
 
-/* Whether something mounted at path[0..length) concerns the root that fd is open on. */
-static bool concerns_root(const char *path, size_t length, int fd)
+/* Returns on which side of the root that fd is open on path[0..length) is. */
+static enum side side_of_root(const char *path, size_t length, int fd)
 {
     char link[64], root[PATH_MAX];
     ssize_t root_length;
@@ -63,15 +70,20 @@ static bool concerns_root(const char *path, size_t length, int fd)
     (void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
     root_length = readlink(link, root, sizeof(root) - 1);
     if (root_length < 0)
-        return true;
+        return SIDE_BELOW;
     root[root_length] = '\0';
-    return leads_to(path, length, root) ||
-           ((size_t)root_length <= length && strncmp(root, path, (size_t)root_length) == 0 &&
-            (root_length == 1 || length == (size_t)root_length || path[root_length] == '/'));
+    if (leads_to(path, length, root))
+        return SIDE_ABOVE;
+    return (size_t)root_length < length && strncmp(root, path, (size_t)root_length) == 0 &&
+                   (root_length == 1 || path[root_length] == '/')
+               ? SIDE_BELOW
+               : SIDE_ELSEWHERE;
 }
 
-static bool concerns(const char *line, const struct confine *roots)
+/* Returns on which side of the roots is what a line tells of: below one, if it is. */
+static enum side side_of(const char *line, const struct confine *roots)
 {
+    enum side side = SIDE_ELSEWHERE;
     size_t length;
 
     for (int i = 0; i < FIELDS_BEFORE; i++)
@@ -79,15 +91,19 @@ static bool concerns(const char *line, const struct confine *roots)
     length = strcspn(line, " ");
     /* What is written there in octal is not worth reading. */
     if (memchr(line, '\\', length))
-        return true;
-    for (size_t i = 0; i < confine_roots(roots); i++)
-        if (concerns_root(line, length, confine_root_fd(roots, i)))
-            return true;
-    return false;
+        return SIDE_BELOW;
+    for (size_t i = 0; i < confine_roots(roots); i++) {
+        enum side one = side_of_root(line, length, confine_root_fd(roots, i));
+
+        if (one > side)
+            side = one;
+    }
+    return side;
 }
 
-/* Returns 0 and the digest, or -errno. */
-static int read_digest(struct mounts *mounts, const struct confine *roots, uint64_t *ret)
+/* Returns 0, the digest, and whether anything is mounted below a root; or -errno. */
+static int read_digest(struct mounts *mounts, const struct confine *roots, uint64_t *ret,
+                       bool *ret_below)
 {
     _cleanup_(freep) char *line = NULL;
     struct {
@@ -96,12 +112,17 @@ static int read_digest(struct mounts *mounts, const struct confine *roots, uint6
     size_t room = 0;
     ssize_t length;
 
+    *ret_below = false;
     rewind(mounts->file);
-    while ((length = getline(&line, &room, mounts->file)) > 0)
-        if (concerns(line, roots)) {
+    while ((length = getline(&line, &room, mounts->file)) > 0) {
+        enum side side = side_of(line, roots);
+
+        *ret_below |= side == SIDE_BELOW;
+        if (side != SIDE_ELSEWHERE) {
             pair.line = hash_bytes(&mounts->key, line, (size_t)length);
             pair.before = hash_bytes(&mounts->key, &pair, sizeof(pair));
         }
+    }
     *ret = pair.before;
     return feof(mounts->file) ? 0 : -EIO;
 }
@@ -109,10 +130,15 @@ static int read_digest(struct mounts *mounts, const struct confine *roots, uint6
 bool mounts_changed(struct mounts *mounts, const struct confine *roots)
 {
     uint64_t before = mounts->digest;
+    bool has_below;
 
-    if (read_digest(mounts, roots, &mounts->digest) < 0) {
+    if (read_digest(mounts, roots, &mounts->digest, &has_below) < 0) {
         mounts->digest = 0;
         return true;
     }
-    return mounts->digest != before;
+    /*
+     * What is mounted in place of something else may have the same line: the kernel gives the
+     * numbers of mounts again. At and above a root, that root tells.
+     */
+    return mounts->digest != before || has_below;
 }

@@ -24,6 +24,7 @@ int mounts_fd(const struct mounts *mounts);
 
 /*
  * Returns whether the mounts that concern the roots, which must be open, are others than when this
- * was called last, or cannot be told. For the root `/`, each mount does.
+ * was called last, or cannot be told. Below a root, one may look like another: if there is any,
+ * each call says that they have changed. For the root `/`, each mount does.
  */
 bool mounts_changed(struct mounts *mounts, const struct confine *roots);
