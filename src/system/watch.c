@@ -140,8 +140,11 @@ bool watch_set_read(struct watch_set *set)
         return true;
     if (r > 0 && fds[1].revents != 0 && !set->callbacks.other(set->userdata))
         r = -EIO;
-    for (int i = 0; i < READS_MAX && r > 0; i++)
+    for (int i = 0; i < READS_MAX && r > 0; i++) {
         r = read_events(set);
+        if (r == 0 && i == 0 && fds[0].revents != 0)
+            r = -EIO; /* there were some */
+    }
     if (r < 0)
         lose_all(set);
     return r == 0;
@@ -196,7 +199,7 @@ int watch_batch_add(struct watch_batch *batch, int fd, uint32_t mask)
     (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
     number = inotify_add_watch(batch->fd, path, mask | IN_MASK_CREATE);
     if (number < 0)
-        return -errno;
+        return errno == ENOENT ? -EIO : -errno; /* it is there, but /proc is not */
     batch->numbers[batch->count++] = number;
     return 0;
 }

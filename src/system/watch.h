@@ -102,7 +102,7 @@ int watch_batch_begin(struct watch_set *set, size_t max, struct watch_batch *ret
 /*
  * Watches what fd (O_PATH suffices) is open on, on any thread. Returns 0, and the watch is the next
  * one of the batch; -EEXIST if it is being watched already, by this name or another; -E2BIG if the
- * batch is full; -ENOSPC if the user has too many watches; or another negative errno.
+ * batch is full; -ENOSPC if the user has too many watches; or another negative errno, but -ENOENT.
  */
 int watch_batch_add(struct watch_batch *batch, int fd, uint32_t mask);
 
