@@ -63,8 +63,8 @@ static void on_lost(void *userdata)
 
 static void forget(struct watched *watched)
 {
+    watch_set_clear(watched->store.set); /* before what its watches are embedded in */
     store_clear(&watched->store);
-    watch_set_clear(watched->store.set);
 }
 
 /* Makes sure that the roots are open, and the same as before. Returns whether they are. */

@@ -132,8 +132,9 @@ int store_init(struct store *store, const struct mailbox_settings *settings, siz
 
 void store_deinit(struct store *store)
 {
+    watch_set_free(store->set); /* before what its watches are embedded in */
+    store->set = NULL;
     store_clear(store);
-    watch_set_free(store->set);
     free(store->slots);
 }
 
