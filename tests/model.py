@@ -285,7 +285,7 @@ def without_free_text(reply: bytes) -> bytes:
     """Puts stars for what cannot be told beforehand: texts of errors, the version, counters."""
     reply = re.sub(rb'\A(status=error reason=[a-z-]+ text=)'
                    rb'"(?:[^"\\\0-\x1f\x7f]|\\["\\]|\\[0-7]{3})+"\n\Z', rb'\1*\n', reply)
-    reply = re.sub(rb'\A(status=ok )queries=[0-9]+(?: [a-z_]+=[0-9]+){10}'
+    reply = re.sub(rb'\A(status=ok )queries=[0-9]+(?: [a-z_]+=[0-9]+){14}'
                    rb' version=[0-9.]+ misconfigured=0'
                    rb'(?: [a-z]+=[a-z0-9-]+:[0-9]+(?:,[a-z0-9-]+:[0-9]+)*){3}'
                    rb' latency_sum=[0-9]+\n\Z',

@@ -72,6 +72,7 @@ class Setting(NamedTuple):
     excluded: tuple[str, ...]
     size_tag: Optional[str]
     cache_size: Optional[int]
+    watches: Optional[int]  # 0: none
 
 
 def write(path: Path, size: int) -> None:
@@ -462,6 +463,7 @@ def any_setting(number: int, store: Store, chance: random.Random) -> Setting:
         layout=layout,
         size_tag=maybe(0.5, 'S', 'W', 'W'),
         cache_size=maybe(1 if number % 10 == 3 else 0.1, 0),
+        watches=maybe(0.4, 0),
     )
 
 

@@ -234,9 +234,9 @@ class MemoryTest(DaemonTestCase):
         shutil.rmtree(cls.settled)
 
     def start_settled(self, *options: str) -> Daemon:
-        """Starts a daemon on these mailboxes."""
+        """Starts a daemon on these mailboxes, which watches none."""
         wait_for(lambda: time.monotonic() > self.settled_at, 'the mailboxes are old enough')
-        return self.start(*options, root=self.settled)
+        return self.start('--watches=0', *options, root=self.settled)
 
     def sources(self, daemon: Daemon, *names: str) -> list[str]:
         """Asks about each mailbox, and returns where the answers come from."""

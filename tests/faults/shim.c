@@ -18,6 +18,7 @@
 #include <grp.h>
 #include <limits.h>
 #include <link.h>
+#include <poll.h>
 #include <pthread.h>
 #include <pwd.h>
 #include <stdarg.h>
@@ -100,6 +101,12 @@
     F(setsockopt, ENOMEM)                                                                          \
     F(shutdown, ENOTCONN)
 
+#define WATCHES(F)                                                                                 \
+    F(inotify_init1, EMFILE, ENFILE, ENOMEM)                                                       \
+    F(inotify_add_watch, ENOMEM, ENOSPC, EACCES, EINVAL, EEXIST, ENOENT)                           \
+    F(inotify_rm_watch, EINVAL)                                                                    \
+    F(poll, EINTR, ENOMEM)
+
 #define OTHERS(F)                                                                                  \
     F(epoll_create1, EMFILE, ENFILE, ENOMEM)                                                       \
     F(epoll_ctl, ENOMEM, ENOSPC)                                                                   \
@@ -126,7 +133,7 @@
     F(setresgid, EPERM)                                                                            \
     F(kill, EPERM)
 
-#define ALL(F) MEMORY(F) FILES(F) SOCKETS(F) OTHERS(F)
+#define ALL(F) MEMORY(F) FILES(F) SOCKETS(F) WATCHES(F) OTHERS(F)
 
 #define ENUMERATE(name, ...) F_##name,
 enum function { ALL(ENUMERATE) FUNCTIONS_COUNT };
@@ -495,6 +502,15 @@ PLAIN(setsockopt, setsockopt, int,
       (int fd, int level, int option, const void *value, socklen_t length), fd, level, option,
       value, length)
 PLAIN(shutdown, shutdown, int, (int fd, int how), fd, how)
+
+/* Watches. */
+PLAIN(inotify_init1, inotify_init1, int, (int flags), flags)
+PLAIN(inotify_add_watch, inotify_add_watch, int, (int fd, const char *path, uint32_t mask), fd,
+      path, mask)
+PLAIN(inotify_rm_watch, inotify_rm_watch, int, (int fd, int number), fd, number)
+PLAIN(poll, poll, int, (struct pollfd * fds, nfds_t count, int timeout), fds, count, timeout)
+PLAIN(poll, __poll_chk, int, (struct pollfd * fds, nfds_t count, int timeout, size_t size), fds,
+      count, timeout, size)
 
 /* Others. */
 PLAIN(epoll_create1, epoll_create1, int, (int flags), flags)
