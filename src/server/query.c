@@ -271,17 +271,20 @@ static enum outcome probe(struct query_service *service, struct query *query, co
     _cleanup_(mailbox_close) struct mailbox mailbox = MAILBOX_NULL;
     const struct mailbox_policy *policy = &query->target.policy;
     uint64_t now_usec = clock_usec(CLOCK_REALTIME);
+    bool recalled = watched_recall(service->watched, path, policy, now_usec, &mailbox.usage);
     int r = MAILBOX_ANSWERED;
 
-    if (!watched_recall(service->watched, path, policy, now_usec, &mailbox.usage)) {
+    if (!recalled) {
         r = mailbox_probe(&settings->mailbox, policy, &service->nowait, path, now_usec, &mailbox);
-        watched_learn(service->watched, path, policy, r, &mailbox);
+        watched_refresh(service->watched, r, &mailbox);
     }
     query->waiter.have_usage = r == MAILBOX_ANSWERED;
     query->waiter.usage = mailbox.usage;
     *ret_device = mailbox.device;
     if (r == MAILBOX_WOULD_BLOCK || r == MAILBOX_NEEDS_COUNT)
         return OUTCOME_WAITS;
+    if (r == MAILBOX_ANSWERED && !recalled)
+        watched_note(service->watched, path, policy, mailbox.device);
     if (target_goes_on(&query->target, settings, r < 0 ? r : 0, mailbox.usage.source))
         return OUTCOME_NOTHING;
     /* A worker thread finds out, once a day, whether anybody keeps the maildirsize. */
@@ -339,6 +342,9 @@ static void on_scan_done(struct scan_waiter *waiter, const struct scan_result *r
     struct query *query = container_of(waiter, struct query, waiter);
     struct query_service *service = waiter->userdata;
 
+    /* Not before: what hangs once is not to hang twice. */
+    if (result->error == 0 && !result->late)
+        watched_note(service->watched, result->path, waiter->policy, result->device);
     if (target_goes_on(&query->target, &service->settings->quota, result->error,
                        result->usage.source)) {
         query->target.candidate++;

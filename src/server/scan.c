@@ -183,6 +183,7 @@ static struct scan_result scan_result(const struct scan *scan)
         .counted = scan->counted,
         .usage = scan->usage,
         .path = scan->path,
+        .device = scan->mailbox.device,
         .detail = scan->mailbox.detail[0] != '\0' ? scan->mailbox.detail : NULL,
     };
 }

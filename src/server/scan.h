@@ -31,6 +31,7 @@ struct scan_result {
     bool counted;       /* the messages were counted */
     struct usage usage; /* if error is 0 */
     const char *path;   /* of the mailbox; valid during the call */
+    dev_t device;       /* that it is on, unless it is late */
     const char *detail; /* more about the error, or NULL; valid during the call */
 };
 

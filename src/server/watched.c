@@ -283,11 +283,12 @@ static int attempt_start(struct watched *watched, const char *path, uint64_t id,
     return 0;
 }
 
-/* Takes over what was read again of a mailbox after it had changed. */
-static void refresh(struct watched *watched, int probe, const struct mailbox *mailbox)
+void watched_refresh(struct watched *watched, int probe, const struct mailbox *mailbox)
 {
     struct known *known = steal_pointer(&watched->store.refreshed);
 
+    if (!known)
+        return;
     if ((probe == MAILBOX_ANSWERED || probe == MAILBOX_NEEDS_COUNT) &&
         mailbox->kind == known->kind && !mailbox->is_suspect && !mailbox->is_unsure) {
         memcpy(known->facts, mailbox, FACTS_BYTES);
@@ -297,25 +298,22 @@ static void refresh(struct watched *watched, int probe, const struct mailbox *ma
     }
 }
 
-void watched_learn(struct watched *watched, const char *path, const struct mailbox_policy *policy,
-                   int probe, const struct mailbox *mailbox)
+void watched_note(struct watched *watched, const char *path, const struct mailbox_policy *policy,
+                  dev_t device)
 {
+    struct store *store = &watched->store;
     uint64_t id;
     int r;
 
-    if (watched->store.refreshed) {
-        refresh(watched, probe, mailbox);
+    if (store->watches_max == 0)
         return;
-    }
-    if (watched->store.watches_max == 0)
+    id = store_id(store, path);
+    if (store_find(store, id) || !store_is_asked_again(store, id) || watched->attempt ||
+        clock_usec(CLOCK_MONOTONIC) < watched->pause_until_usec)
         return;
-    id = store_id(&watched->store, path);
-    if (!store_is_asked_again(&watched->store, id) || watched->attempt ||
-        clock_usec(CLOCK_MONOTONIC) < watched->pause_until_usec || store_find(&watched->store, id))
-        return;
-    r = attempt_start(watched, path, id, policy, mailbox->device);
+    r = attempt_start(watched, path, id, policy, device);
     if (r < 0)
-        store_delay(&watched->store, id, r == -EAGAIN ? CHANGED_SEC : UNWATCHABLE_SEC);
+        store_delay(store, id, r == -EAGAIN ? CHANGED_SEC : UNWATCHABLE_SEC);
 }
 
 void watched_suspend(struct watched *watched)

@@ -53,17 +53,20 @@ DEFINE_FREEP(watched)
 /*
  * Answers a query about the mailbox at path (normalised) from memory. Returns whether that was
  * possible, and the usage. If not, and mailbox_probe() is called without waiting for anything in
- * between, watched_learn() is to be called with its result.
+ * between, watched_refresh() is to be called with its result.
  */
 bool watched_recall(struct watched *watched, const char *path, const struct mailbox_policy *policy,
                     uint64_t now_usec, struct usage *ret);
 
+/* Takes over what mailbox_probe() returned and found, if that is why it was called. */
+void watched_refresh(struct watched *watched, int probe, const struct mailbox *mailbox);
+
 /*
- * Notes a query that was not answered from memory, and what mailbox_probe() returned and found. It
- * may begin to watch the mailbox.
+ * Notes a query about the mailbox at path, which is on that device and was answered. It may begin
+ * to watch the mailbox.
  */
-void watched_learn(struct watched *watched, const char *path, const struct mailbox_policy *policy,
-                   int probe, const struct mailbox *mailbox);
+void watched_note(struct watched *watched, const char *path, const struct mailbox_policy *policy,
+                  dev_t device);
 
 /*
  * The roots are going to be closed: nothing is answered from memory until they are open again, and

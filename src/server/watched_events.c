@@ -2,6 +2,7 @@
 #include "server/watched_events.h"
 
 #include <string.h>
+#include <strings.h>
 
 #include "quota/size.h"
 #include "system/cleanup.h"
@@ -28,24 +29,27 @@ void watched_settle(struct store *store)
         on_change(store, store->moving);
 }
 
+static bool is_part(const char *name)
+{
+    return strcasecmp(name, "cur") == 0 || strcasecmp(name, "new") == 0;
+}
+
 /* Whether what happened to a name in a mailbox may concern its usage. */
 static bool concerns(const struct known *known, const struct watch_event *event)
 {
     static const char *const files[] = {"maildirsize", "maildirfolder"};
 
     for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
-        if (strcmp(event->name, files[i]) == 0)
+        if (strcasecmp(event->name, files[i]) == 0)
             return true;
     /* Mail servers make and rename files of their own here all the time. */
     return known->is_counted &&
-           ((event->mask & IN_ISDIR) || event->name[0] == '.' || strcmp(event->name, "cur") == 0 ||
-            strcmp(event->name, "new") == 0);
+           ((event->mask & IN_ISDIR) || event->name[0] == '.' || is_part(event->name));
 }
 
 static void on_way(struct store *store, struct place *place, const struct watch_event *event)
 {
     struct known *known = place->known;
-    struct place *child = NULL;
 
     if (event->name[0] == '\0') {
         if (known && known->kind == MAILBOX_MBOX && !(event->mask & WATCH_GONE))
@@ -55,17 +59,14 @@ static void on_way(struct store *store, struct place *place, const struct watch_
     } else if (known && (event->mask & NAME_EVENTS) && concerns(known, event)) {
         on_change(store, known);
     } else if (!known && (event->mask & NAME_EVENTS)) {
-        child = store_place(store, place, event->name);
-        if (child)
-            store_invalidate_place(store, child, CHANGED_SEC);
+        store_invalidate_name(store, place, event->name, event->mask & (IN_CREATE | IN_MOVED_TO),
+                              CHANGED_SEC);
     }
 }
 
 static void on_folder(struct store *store, struct known *known, const struct watch_event *event)
 {
-    bool is_part = strcmp(event->name, "cur") == 0 || strcmp(event->name, "new") == 0;
-
-    if (event->name[0] == '\0' || (is_part && (event->mask & NAME_EVENTS)))
+    if (event->name[0] == '\0' || (is_part(event->name) && (event->mask & NAME_EVENTS)))
         on_change(store, known);
 }
 

@@ -53,7 +53,8 @@ static void place_remove(struct store *store, struct place *place)
 /* Removes places that no longer lead anywhere, from this one upwards, but never the one to keep. */
 static void prune(struct store *store, struct place *place, const struct place *keep)
 {
-    while (place && place != keep && LIST_EMPTY(&place->children) && !place->known) {
+    while (place && place != keep && LIST_EMPTY(&place->children) && LIST_EMPTY(&place->missing) &&
+           !place->known) {
         struct place *parent = place->parent;
 
         place_remove(store, place);
@@ -150,11 +151,6 @@ struct known *store_find(const struct store *store, uint64_t id)
     return found ? container_of(found, struct known, by_path) : NULL;
 }
 
-struct place *store_place(const struct store *store, const struct place *parent, const char *name)
-{
-    return find_place(store, parent, name, strlen(name));
-}
-
 void store_remove(struct store *store, struct known *known)
 {
     remove_but(store, known, NULL);
@@ -199,15 +195,36 @@ void store_invalidate(struct store *store, struct known *known, unsigned int sec
     invalidate(store, known, NULL, sec);
 }
 
-void store_invalidate_place(struct store *store, struct place *place, unsigned int sec)
+/* Removes all mailboxes at the place and below it, and the place itself, but not the one to keep.
+ */
+static void invalidate_below(struct store *store, struct place *place, const struct place *keep,
+                             unsigned int sec)
 {
-    while (place->known || !LIST_EMPTY(&place->children)) {
+    while (place->known || !LIST_EMPTY(&place->children) || !LIST_EMPTY(&place->missing)) {
         struct place *leaf = place;
 
         while (!leaf->known)
-            leaf = LIST_FIRST(&leaf->children);
+            leaf = LIST_EMPTY(&leaf->missing) ? LIST_FIRST(&leaf->children)
+                                              : LIST_FIRST(&leaf->missing);
         invalidate(store, leaf->known, place, sec);
     }
+    prune(store, place, keep);
+}
+
+void store_invalidate_place(struct store *store, struct place *place, unsigned int sec)
+{
+    invalidate_below(store, place, NULL, sec);
+}
+
+void store_invalidate_name(struct store *store, struct place *place, const char *name, bool appears,
+                           unsigned int sec)
+{
+    struct place *child = find_place(store, place, name, strlen(name));
+
+    if (child)
+        invalidate_below(store, child, place, sec);
+    while (appears && (child = LIST_FIRST(&place->missing)))
+        invalidate_below(store, child, place, sec);
     prune(store, place, NULL);
 }
 
@@ -225,11 +242,13 @@ static struct place *add_place(struct store *store, struct admission *admission,
     struct place *place = calloc(1, sizeof(*place));
     const char *name;
     size_t length;
+    bool is_there;
 
     if (!place)
         return NULL;
     name = name_in_way(admission, number, &length);
     LIST_INIT(&place->children);
+    LIST_INIT(&place->missing);
     place->by_name.id = id_of_place(store, parent, name, length);
     place->serial = ++store->serial;
     place->parent = parent;
@@ -238,9 +257,10 @@ static struct place *add_place(struct store *store, struct admission *admission,
         free(place);
         return NULL;
     }
+    is_there = *next < admission->batch.count && admission->kinds[*next] == ADMISSION_WAY;
     if (parent)
-        LIST_INSERT_HEAD(&parent->children, place, link);
-    if (*next < admission->batch.count && admission->kinds[*next] == ADMISSION_WAY) {
+        LIST_INSERT_HEAD(is_there ? &parent->children : &parent->missing, place, link);
+    if (is_there) {
         if (watch_batch_take(&admission->batch, *next, &place->eye.watch) < 0) {
             place_remove(store, place);
             return NULL;

@@ -44,6 +44,7 @@ struct place {
     bool is_watched;
     struct place *parent; /* NULL: it is a root */
     struct place_list children;
+    struct place_list missing; /* children that are not there */
     LIST_ENTRY(place) link;
     struct known *known; /* the mailbox that is here; there are no children then */
 };
@@ -128,8 +129,12 @@ void store_invalidate(struct store *store, struct known *known, unsigned int sec
 /* Removes all mailboxes at the place and below it, and the place itself, likewise. */
 void store_invalidate_place(struct store *store, struct place *place, unsigned int sec);
 
-/* Returns the place called name in another one, or NULL. */
-struct place *store_place(const struct store *store, const struct place *parent, const char *name);
+/*
+ * Removes what depends on a name in a place, likewise. If the name appears, that is everything that
+ * is missing in the place: where case is folded, one name stands for another.
+ */
+void store_invalidate_name(struct store *store, struct place *place, const char *name, bool appears,
+                           unsigned int sec);
 
 /* Removes the mailboxes that were asked about longest ago until there is room for more watches. */
 void store_make_room(struct store *store, size_t more);

@@ -140,9 +140,11 @@ bool watch_set_read(struct watch_set *set)
         return true;
     if (r > 0 && fds[1].revents != 0 && !set->callbacks.other(set->userdata))
         r = -EIO;
+    if (r > 0 && fds[0].revents == 0)
+        return true;
     for (int i = 0; i < READS_MAX && r > 0; i++) {
         r = read_events(set);
-        if (r == 0 && i == 0 && fds[0].revents != 0)
+        if (r == 0 && i == 0)
             r = -EIO; /* there were some */
     }
     if (r < 0)
