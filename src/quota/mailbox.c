@@ -239,8 +239,8 @@ static bool is_old(uint64_t since_usec)
 static bool is_too_old(const struct usage *usage, const struct mailbox_policy *policy,
                        const struct maildir_cache *cached)
 {
-    return usage->count.directories_cached > 0 && cached &&
-           is_old(cached->since_usec) && !mailbox_fits(usage, policy);
+    return usage->count.directories_cached > 0 && cached && is_old(cached->since_usec) &&
+           !mailbox_fits(usage, policy);
 }
 
 enum mailbox_probe mailbox_recall(const struct mailbox *mailbox,

@@ -140,11 +140,15 @@ def open_files(pid: int) -> list[str]:
 
 
 def open_files_but_roots(pid: int) -> list[str]:
-    """Returns those of a daemon that are no root, which it lets go of while nobody asks."""
+    """Returns those of a daemon that come and go with its clients.
+
+    It lets go of its roots while nobody asks, and opens inotify when it first watches something.
+    """
     arguments = os.fsdecode(Path(f'/proc/{pid}/cmdline').read_bytes()).split('\0')
     roots = {os.path.realpath(each.partition('=')[2]) for each in arguments
              if each.startswith('--root=')}
-    return [each for each in open_files(pid) if each not in roots]
+    return [each for each in open_files(pid)
+            if each not in roots and each != 'anon_inode:inotify']
 
 
 def to_bytes(request: Request) -> bytes:
