@@ -186,7 +186,11 @@ bool watched_recall(struct watched *watched, const char *path, const struct mail
         watched->counters.hits++;
         return true;
     }
-    store_remove(store, known); /* it is to be read, or counted, again */
+    /* It is to be read, or counted, again. */
+    if (known->sums.is_followed)
+        store_invalidate(store, known, CHANGED_SEC);
+    else
+        store_remove(store, known);
     return false;
 }
 
