@@ -64,7 +64,8 @@ I386 = Build(
     is_foreign=True,
     # These take long, and are about time, load and calls that fail, which is the same everywhere.
     left_out=('test_changes.py', 'test_faults.py', 'test_hanging.py', 'test_hostile.py',
-              'test_mounts.py', 'test_neighbours.py', 'test_races.py'))
+              'test_mounts.py', 'test_neighbours.py', 'test_races.py', 'test_watch_faults.py',
+              'test_watches.py'))
 
 
 def make_i386_image() -> None:

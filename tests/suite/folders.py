@@ -24,9 +24,9 @@ LONG_FILE_SECONDS = 4 * 60 * 60
 ALONE = ('test_races.py',)
 
 # What takes longest, and therefore begins first, in this order.
-FIRST = ('test_package.py', 'test_neighbours.py', 'test_recipes.py', 'test_service.py',
-         'test_misconfigured.py', 'test_soak.py', 'test_hostile.py', 'test_answers.py',
-         'test_faults.py', 'test_mounts.py', 'test_counting.py', 'test_model.py',
+FIRST = ('test_package.py', 'test_faults.py', 'test_neighbours.py', 'test_recipes.py',
+         'test_service.py', 'test_misconfigured.py', 'test_soak.py', 'test_hostile.py',
+         'test_answers.py', 'test_mounts.py', 'test_counting.py', 'test_model.py',
          'test_hanging.py', 'test_matrix.py')
 
 
