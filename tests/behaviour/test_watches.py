@@ -32,7 +32,7 @@ PATIENT = ('--scan-timeout=60000', '--timeout=86400000')
 # After that a mailbox is tried again that has changed, or that could not be watched.
 CHANGED_SECONDS, UNWATCHABLE_SECONDS = 3, 61
 
-QUERIES, QUERIES_LONG = 6000, 100_000
+QUERIES, QUERIES_LONG = 4000, 100_000
 QUERIES_A_STORE = 1000
 ROUNDS_MAX = 2  # of questions between changes
 
@@ -555,7 +555,7 @@ class WhoIsWatchedTest(WatchedTestCase):
         for mailbox in mailboxes:
             self.watch(daemon, mailbox)
         before = daemon.stats()
-        for number in range(10_000):
+        for number in range(5_000):
             reply = daemon.ask(f'check nobody-{number}@a.example')
             self.assertTrue(reply.startswith(b'status=ok bytes=0 '), reply)
         for number, mailbox in enumerate(mailboxes):
