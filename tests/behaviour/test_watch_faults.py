@@ -10,6 +10,7 @@ from clock import Clock, needs_clock
 from daemon import Daemon, settle
 from faults import Faults, Table
 from mailboxes import make_maildir, write_maildirsize
+from watch_store import skip_unless_watched
 
 
 @needs_clock
@@ -72,6 +73,7 @@ class WatchFaultsTest(common.QuestionsTestCase):
 
     def go_through(self, kind: str) -> None:
         """Lets each call fail that is met, one after the other."""
+        skip_unless_watched(self.folder)
         self.clock = Clock(self)
         self.clock.advance(1000)
         faults, table = self.faults(), Table(f'watches of {kind}')

@@ -21,7 +21,7 @@ from daemon import (Daemon, DaemonTestCase, Request, is_long, needs_root, open_f
                     wait_for)
 from hangfs import HangFs, needs_hangfs
 from mailboxes import make_maildir, write_maildirsize
-from watch_store import DOMAINS, KINDS, SIZES, WatchStore
+from watch_store import DOMAINS, KINDS, SIZES, WatchStore, skip_unless_watched
 
 # Files are always that old to the service, so that it counts where sums say "over".
 AHEAD_SECONDS = 1000
@@ -221,6 +221,7 @@ class DifferencesTest(DaemonTestCase):
         return root
 
     def test_on_disk(self):
+        skip_unless_watched(self.folder)
         self.go_through(self.make_root, 0, (QUERIES_LONG if is_long() else QUERIES) // 2)
 
     def test_in_memory(self):
@@ -232,6 +233,10 @@ class DifferencesTest(DaemonTestCase):
 @needs_clock
 class WatchedTestCase(DaemonTestCase):
     """A service for which time goes on faster, so that it watches what it is asked about twice."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        skip_unless_watched(self.folder)
 
     # What others mount makes a service forget what it knows.
     wrapper: Sequence[str] = ('/usr/bin/unshare', '--mount', '--propagation=private')

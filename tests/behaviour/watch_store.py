@@ -8,6 +8,8 @@ import os
 import random
 import re
 import shutil
+import subprocess
+import unittest
 from collections import Counter
 from pathlib import Path
 from typing import Callable, Optional
@@ -22,6 +24,9 @@ FOLDERS = ('.Sent', '.Drafts', '.a.b', '.Trash')
 SIZES = (0, 1, 10, 100, 1000, 5000)
 HEADERS = ('0S', '3000S', '10000S', '20C', '5000S,30C', '')
 MOUNTS_MAX = 3
+
+# As stat(1) calls those on which mailboxes are watched.
+WATCHED_FILE_SYSTEMS = ('btrfs', 'ext2/ext3', 'f2fs', 'tmpfs', 'xfs')
 
 Change = Callable[['WatchStore'], None]
 
@@ -50,6 +55,14 @@ def usual(function: Change) -> Change:
     """Notes one that happens all the time."""
     USUAL.append(function.__name__)
     return kind(function)
+
+
+def skip_unless_watched(folder: Path) -> None:
+    """Skips a test in a folder where no mailbox is watched: in a container, for example."""
+    kind = subprocess.run(['stat', '-f', '-c', '%T', str(folder)], stdout=subprocess.PIPE,
+                          text=True, check=True).stdout.strip()
+    if kind not in WATCHED_FILE_SYSTEMS:
+        raise unittest.SkipTest(f'no mailbox is watched on {kind}')
 
 
 class WatchStore:
