@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 
@@ -405,4 +406,16 @@ unsigned int pool_stuck(struct pool *pool, dev_t device, uint64_t after_usec)
     count = waited_on(pool, device, after_usec);
     pthread_mutex_unlock(&pool->lock);
     return count;
+}
+
+unsigned int pool_slow_threads(unsigned int threads)
+{
+    unsigned int processors = 1;
+    cpu_set_t set;
+
+    if (sched_getaffinity(0, sizeof(set), &set) == 0)
+        processors = (unsigned int)CPU_COUNT(&set);
+    if (threads >= processors)
+        threads = processors - 1;
+    return threads > 0 ? threads : 1;
 }

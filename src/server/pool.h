@@ -83,3 +83,10 @@ unsigned int pool_stuck(struct pool *pool, dev_t device, uint64_t after_usec);
 
 /* Returns how many of that number of threads one device may occupy. */
 unsigned int pool_device_share(unsigned int threads);
+
+/*
+ * Returns how many of that number of threads may count large mailboxes: one processor is left to
+ * the other threads. A lower priority (setpriority(2)) is not enough: the kernel does not preempt a
+ * thread that is resolving a long path.
+ */
+unsigned int pool_slow_threads(unsigned int threads);

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +15,7 @@
 #include "server/watched.h"
 #include "system/cleanup.h"
 #include "system/clock.h"
+#include "system/confine.h"
 #include "system/utf8.h"
 
 /* Scans that wait for a thread. Each takes a few hundred bytes, and its client a connection. */
@@ -53,23 +53,6 @@ static enum filesystem_kind device_kind(dev_t device, void *userdata)
     return devices_kind(&service->devices, device);
 }
 
-/*
- * Returns how many threads count large mailboxes: one processor is left to the other threads. A
- * lower priority (setpriority(2)) is not enough: the kernel does not preempt a thread that is
- * resolving a long path.
- */
-static unsigned int slow_threads(const struct settings *settings)
-{
-    unsigned int threads = settings->scan_threads, processors = 1;
-    cpu_set_t set;
-
-    if (sched_getaffinity(0, sizeof(set), &set) == 0)
-        processors = (unsigned int)CPU_COUNT(&set);
-    if (threads >= processors)
-        threads = processors - 1;
-    return threads > 0 ? threads : 1;
-}
-
 static int service_init(sd_event *event, struct query_service *service, size_t connections_max)
 {
     const struct settings *settings = service->settings;
@@ -94,7 +77,7 @@ static int service_init(sd_event *event, struct query_service *service, size_t c
     service->nowait.userdata = service;
     r = pool_new(event, settings->scan_threads, QUEUE_MAX, &service->fast);
     if (r == 0)
-        r = pool_new(event, slow_threads(settings), QUEUE_MAX, &service->slow);
+        r = pool_new(event, pool_slow_threads(settings->scan_threads), QUEUE_MAX, &service->slow);
     if (r == 0)
         r = pool_new(event, ASIDE_THREADS, QUEUE_MAX, &service->aside);
     if (r < 0)
@@ -562,9 +545,10 @@ const struct counters *query_counters(const struct query_service *service)
     return &service->counters;
 }
 
-void query_suspend(struct query_service *service)
+bool query_release_roots(struct query_service *service)
 {
     watched_suspend(service->watched);
+    return confine_release(service->settings->quota.mailbox.confine);
 }
 
 unsigned int query_stuck(struct query_service *service)

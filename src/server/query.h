@@ -101,9 +101,11 @@ void query_cancel(struct query_service *service, struct query *query);
 /* Returns the counters, which stay the service's. */
 const struct counters *query_counters(const struct query_service *service);
 
-/* Is to be called before the roots are closed: nothing is answered from memory until they are open
- * again, and the same ones. */
-void query_suspend(struct query_service *service);
+/*
+ * Closes the roots, see confine_release(). Nothing is answered from memory until they are open
+ * again, and the same directories. Returns whether any was open.
+ */
+bool query_release_roots(struct query_service *service);
 
 /* Returns whether a scan is under way, even if no query waits for it any longer. */
 bool query_is_busy(const struct query_service *service);

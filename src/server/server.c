@@ -110,13 +110,6 @@ static void finish_if_done(struct server *server)
         sd_event_exit(server->event, 0);
 }
 
-/* Closes the roots. Returns whether any was open. */
-static bool release_roots(struct server *server)
-{
-    query_suspend(server->service);
-    return confine_release(server->settings->quota.mailbox.confine);
-}
-
 /* A connection was closed, or is at rest. */
 static void on_connection_idle(void *userdata)
 {
@@ -129,7 +122,7 @@ static void on_connection_idle(void *userdata)
     status_changed(server);
     if (server->let_go && connections_busy(server->connections) == 0) {
         server->let_go = false;
-        (void)release_roots(server);
+        (void)query_release_roots(server->service);
     }
     finish_if_done(server);
 }
@@ -191,7 +184,7 @@ static bool check_roots(struct server *server)
     server->must_go |= moved && systemd;
     if (!server->must_go) {
         server->let_go = !idle;
-        return (idle || moved) && release_roots(server);
+        return (idle || moved) && query_release_roots(server->service);
     }
     if (!server->stopping && !must_stay(server))
         stop(server);
