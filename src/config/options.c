@@ -118,9 +118,6 @@ static int read_on_error(void *target, const char *value)
     return 0;
 }
 
-/* More than any kernel grants a user. */
-#define WATCHES_MAX (UINT64_C(16) * 1024 * 1024)
-
 static int read_scan_threads(void *target, const char *value)
 {
     struct options *options = target;
@@ -149,6 +146,9 @@ static int read_cache_size(void *target, const char *value)
     options->settings.cache_bytes = (size_t)bytes;
     return 0;
 }
+
+/* More than any kernel grants a user. */
+#define WATCHES_MAX (UINT64_C(16) * 1024 * 1024)
 
 static int read_watches(void *target, const char *value)
 {

@@ -33,6 +33,13 @@ struct budget {
     uint64_t cpu_start_usec;
 };
 
+/* What a first attempt may cost, so that mailboxes wait little for each other. */
+#define BUDGET_SMALL                                                                               \
+    {                                                                                              \
+        .entries_max = 20000, .cpu_usec_max = 10 * USEC_PER_MSEC,                                  \
+        .folders_bytes_max = (size_t)1024 * 1024,                                                  \
+    }
+
 /* Resets what was spent. Called on the scanning thread. */
 void budget_start(struct budget *budget);
 

@@ -63,10 +63,11 @@ struct mailbox {
     struct maildirsize maildirsize;
     uint64_t maildirsize_mtime_usec; /* since the epoch, as the next */
     uint64_t maildirsize_ctime_usec;
-    bool is_unsure;  /* only a count can show that it is a mailbox (--layout=fs) */
-    bool is_suspect; /* `new` or `cur` changed more than MAILBOX_UNKEPT_USEC after maildirsize */
-    bool is_unkept;  /* and a message has arrived since; only a probe that may wait finds it out */
-    enum usage_rule rule;                  /* MAILBOX_NEEDS_COUNT: what makes a count necessary */
+    bool may_be_folder; /* it has `maildirfolder`, so a mailbox above it might own it */
+    bool is_unsure;     /* only a count can show that it is a mailbox (--layout=fs) */
+    bool is_suspect;    /* `new` or `cur` changed more than MAILBOX_UNKEPT_USEC after maildirsize */
+    bool is_unkept; /* and a message has arrived since; only a probe that may wait finds it out */
+    enum usage_rule rule;                  /* what makes a count necessary, or would if unsure */
     struct usage usage;                    /* MAILBOX_ANSWERED */
     char detail[MAILBOX_DETAIL_BYTES_MAX]; /* -EMEDIUMTYPE: what was seen; empty: no more to say */
 };

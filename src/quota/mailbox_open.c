@@ -334,6 +334,7 @@ static int go_to_parent(struct opener *opener, const char *path, size_t parent_l
     char text[PATH_MAX];
     int r = has_name(opener, mailbox, "maildirfolder");
 
+    mailbox->may_be_folder = r != 0;
     if (r <= 0)
         return r == -EACCES ? 0 : r;
     if (opener->nowait)

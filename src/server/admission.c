@@ -14,11 +14,6 @@
 #include "system/confine.h"
 #include "system/filesystem.h"
 
-/* What it may cost; a mailbox that costs more is not watched. */
-#define ENTRIES_MAX      20000
-#define CPU_USEC_MAX     (10 * USEC_PER_MSEC)
-#define FOLDER_BYTES_MAX ((size_t)1024 * 1024)
-
 /* Finds where each directory of the path ends, from its root on. */
 static int find_ends(struct admission *admission)
 {
@@ -170,43 +165,57 @@ static int watch_folders(struct admission *admission, int mailbox_fd)
     return r;
 }
 
+/* Whether maildirsize says "over", be it believed or not. */
+static bool is_over(const struct mailbox *mailbox)
+{
+    return mailbox->rule == USAGE_RULE_OVER;
+}
+
+/* Counts the mailbox, or makes sure that it is still as it was counted. */
+static int count_once(struct admission *admission, const struct mailbox_settings *settings,
+                      uint64_t now_usec, struct maildir_count *ret)
+{
+    struct usage usage;
+    int r = mailbox_count(&admission->mailbox, admission->path, settings, &admission->policy,
+                          now_usec, &admission->cached, &usage);
+
+    if (r < 0)
+        return r;
+    *ret = usage.count;
+    return ret->left_out > 0 || ret->stray_folders > 0 ? -EOPNOTSUPP : 0;
+}
+
 /* Counts the mailbox, watches what was counted, and makes sure that it is still so. */
 static int count(struct admission *admission, const struct mailbox_settings *settings,
                  uint64_t now_usec)
 {
     struct mailbox *mailbox = &admission->mailbox;
-    struct usage usage, by_sums;
-    bool is_sure;
+    struct maildir_count counted;
     int r;
 
     if (settings->count_everything || settings->maildir.layout != MAILDIR_LAYOUT_MAILDIRPP)
         return -EOPNOTSUPP;
-    for (int i = 0; i < 2; i++) {
-        r = mailbox_count(mailbox, admission->path, settings, &admission->policy, now_usec,
-                          &admission->cached, &usage);
-        if (r == 0 && (usage.count.left_out > 0 || usage.count.stray_folders > 0))
-            r = -EOPNOTSUPP;
-        if (r == 0 && i == 0)
-            r = watch_folders(admission, mailbox->fd);
-        if (r < 0)
-            return r;
-    }
-    if (usage.count.directories_read > 0)
+    r = count_once(admission, settings, now_usec, &counted);
+    if (r == 0)
+        r = watch_folders(admission, mailbox->fd);
+    if (r == 0)
+        r = count_once(admission, settings, now_usec, &counted);
+    if (r < 0)
+        return r;
+    if (counted.directories_read > 0)
         return -EAGAIN;
     /* Whether maildirsize is to be believed depends on what is watched only now. */
     mailbox_close(mailbox);
     r = mailbox_probe(settings, &admission->policy, NULL, admission->path, now_usec, mailbox);
     if (r < 0)
         return r;
-    is_sure = r == MAILBOX_ANSWERED && mailbox_decide(mailbox, settings, &admission->policy,
-                                                      now_usec, &by_sums) == MAILBOX_NEEDS_COUNT;
     admission->is_counted = true;
     admission->sums = (struct mailbox_sums){
-        .bytes = usage.count.bytes,
-        .messages = usage.count.messages,
-        .directories = usage.count.directories_cached,
+        .bytes = counted.bytes,
+        .messages = counted.messages,
+        .directories = counted.directories_cached,
         .since_usec = admission->cached->since_usec,
-        .is_sure = is_sure,
+        .is_sure = r == MAILBOX_ANSWERED && is_over(mailbox),
     };
     return 0;
 }
@@ -220,39 +229,24 @@ static int watch_maildirsize(struct admission *admission, int mailbox_fd)
     return watch_fd(admission, fd, ADMISSION_SUMS, WATCH_FILE);
 }
 
-/* Whether the directory at path may be a folder, of a mailbox that may appear above it. */
-static bool may_be_folder(const char *path, int fd)
-{
-    _cleanup_(closep) int file_fd = -1;
-    const char *slash = strrchr(path, '/');
-
-    if (!slash || slash[1] != '.')
-        return false;
-    file_fd = open_name(fd, "maildirfolder");
-    return file_fd != -ENOENT;
-}
-
 /* Reads the mailbox, which is watched, and watches what is in it as far as that matters. */
 static int watch_mailbox(struct admission *admission, const struct mailbox_settings *settings,
                          int fd, bool is_directory)
 {
     struct mailbox *mailbox = &admission->mailbox;
     uint64_t now_usec = clock_usec(CLOCK_REALTIME);
-    struct usage usage;
     int r = is_directory ? watch_maildirsize(admission, fd) : 0;
 
-    if (is_directory && may_be_folder(admission->path, fd))
-        return -EOPNOTSUPP;
     if (r == 0)
         r = mailbox_probe(settings, &admission->policy, NULL, admission->path, now_usec, mailbox);
     if (r < 0)
         return r;
     if (mailbox->kind != (is_directory ? MAILBOX_MAILDIR : MAILBOX_MBOX) || mailbox->is_unsure ||
-        mailbox->is_suspect || mailbox->path_length != strlen(admission->path))
+        mailbox->is_suspect || mailbox->may_be_folder ||
+        mailbox->path_length != strlen(admission->path))
         return -EOPNOTSUPP;
     if (mailbox->kind == MAILBOX_MBOX || (mailbox->maildirsize_state == USAGE_RULE_TRUSTED &&
-                                          mailbox_decide(mailbox, settings, &admission->policy,
-                                                         now_usec, &usage) == MAILBOX_ANSWERED))
+                                          r == MAILBOX_ANSWERED && !is_over(mailbox)))
         return 0;
     return count(admission, settings, now_usec);
 }
@@ -279,11 +273,7 @@ static int work(struct admission *admission, const struct mailbox_settings *sett
 void admission_work(struct admission *admission)
 {
     struct mailbox_settings settings = *admission->settings;
-    struct budget budget = {
-        .entries_max = ENTRIES_MAX,
-        .cpu_usec_max = CPU_USEC_MAX,
-        .folders_bytes_max = FOLDER_BYTES_MAX,
-    };
+    struct budget budget = BUDGET_SMALL; /* a mailbox that costs more is not watched */
 
     settings.maildir.budget = &budget;
     budget_start(&budget);

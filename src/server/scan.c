@@ -28,10 +28,7 @@ static const struct {
     enum lane lane;
     struct budget budget;
 } rounds[] = {
-    {.lane = LANE_FAST,
-     .budget = {.entries_max = 20000,
-                .cpu_usec_max = 10 * USEC_PER_MSEC,
-                .folders_bytes_max = 1024 * 1024}},
+    {.lane = LANE_FAST, .budget = BUDGET_SMALL},
     {.lane = LANE_SLOW,
      .budget = {.entries_max = UINT64_MAX,
                 .cpu_usec_max = 500 * USEC_PER_MSEC,

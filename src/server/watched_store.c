@@ -232,7 +232,7 @@ void store_make_room(struct store *store, size_t more)
 {
     while (!TAILQ_EMPTY(&store->mailboxes_list) &&
            watch_set_count(store->set) + store->mailboxes.count + more > store->watches_max)
-        remove_but(store, TAILQ_FIRST(&store->mailboxes_list), NULL);
+        store_remove(store, TAILQ_FIRST(&store->mailboxes_list));
 }
 
 /* Adds a place on the way, and takes over its watch, the next one of the batch, if it has one. */
@@ -328,7 +328,7 @@ int store_add(struct store *store, struct admission *admission, uint64_t id, uin
     }
     if (known->place && next == batch->count)
         return 0;
-    remove_but(store, known, NULL);
+    store_remove(store, known);
     return -EEXIST;
 }
 

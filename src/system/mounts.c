@@ -54,11 +54,11 @@ enum side {
     SIDE_BELOW,
 };
 
-/* Whether the path is that of the directory, or of one above it. */
-static bool leads_to(const char *path, size_t length, const char *directory)
+/* Whether a path is that of the directory at above, or of something below it. */
+static bool is_within(const char *path, size_t length, const char *above, size_t above_length)
 {
-    return strncmp(path, directory, length) == 0 &&
-           (directory[length] == '\0' || directory[length] == '/' || length == 1);
+    return above_length <= length && memcmp(path, above, above_length) == 0 &&
+           (above_length == length || above_length == 1 || path[above_length] == '/');
 }
 
 /* Returns on which side of the root that fd is open on path[0..length) is. */
@@ -68,16 +68,12 @@ static enum side side_of_root(const char *path, size_t length, int fd)
     ssize_t root_length;
 
     (void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-    root_length = readlink(link, root, sizeof(root) - 1);
+    root_length = readlink(link, root, sizeof(root));
     if (root_length < 0)
         return SIDE_BELOW;
-    root[root_length] = '\0';
-    if (leads_to(path, length, root))
+    if (is_within(root, (size_t)root_length, path, length))
         return SIDE_ABOVE;
-    return (size_t)root_length < length && strncmp(root, path, (size_t)root_length) == 0 &&
-                   (root_length == 1 || path[root_length] == '/')
-               ? SIDE_BELOW
-               : SIDE_ELSEWHERE;
+    return is_within(path, length, root, (size_t)root_length) ? SIDE_BELOW : SIDE_ELSEWHERE;
 }
 
 /* Returns on which side of the roots is what a line tells of: below one, if it is. */
@@ -86,8 +82,10 @@ static enum side side_of(const char *line, const struct confine *roots)
     enum side side = SIDE_ELSEWHERE;
     size_t length;
 
-    for (int i = 0; i < FIELDS_BEFORE; i++)
-        line += strcspn(line, " ") + (line[strcspn(line, " ")] == ' ');
+    for (int i = 0; i < FIELDS_BEFORE; i++) {
+        line += strcspn(line, " ");
+        line += *line == ' ';
+    }
     length = strcspn(line, " ");
     /* What is written there in octal is not worth reading. */
     if (memchr(line, '\\', length))

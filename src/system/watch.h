@@ -18,7 +18,6 @@
 #include <stdint.h>
 #include <sys/inotify.h>
 
-#include "system/cleanup.h"
 #include "system/hash_table.h"
 
 /* What of a directory is watched: its names, and what it is itself. */
@@ -66,7 +65,6 @@ int watch_set_new(const struct watch_callbacks *callbacks, void *userdata, struc
 
 /* Releases the set. Watches that are in it stay the caller's, and mean nothing. NULL is allowed. */
 void watch_set_free(struct watch_set *set);
-DEFINE_FREEP(watch_set)
 
 /*
  * Hands all events until now to event(), or calls lost(). Returns whether that was possible: if

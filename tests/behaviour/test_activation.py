@@ -392,9 +392,9 @@ class IdleTest(PassedTest):
                 limits.unlink()
                 if reloads:
                     daemon.process.send(signal.SIGHUP)
-                    wait_for(lambda: daemon.entries('error'), 'it is told')
+                    wait_for(lambda: daemon.entries('error'), 'it is logged')
                 client.close()
-                wait_for(lambda: daemon.entries('error'), 'it is told')
+                wait_for(lambda: daemon.entries('error'), 'it is logged')
                 self.assertIsNone(daemon.process.wait(0.5))
                 [error] = daemon.entries('error')
                 self.assertIn('the old limits stay in force', error.text)
