@@ -14,6 +14,9 @@ PASSED = 'passed'
 FAILED = 'failed'
 SKIPPED = 'skipped'
 
+# How much of a failure is printed once more at the end: the last lines say why.
+SHOWN_AGAIN_LINES = 60
+
 
 class Failure(Exception):
     """A check that failed; its text, which may have many lines, says why."""
@@ -41,7 +44,7 @@ class Report:
         self._stream = stream
         self._lock = threading.Lock()
         self._counts = {PASSED: 0, FAILED: 0, SKIPPED: 0}
-        self._failed: list[str] = []
+        self._failed: list[tuple[str, str]] = []  # names, and what was printed of them
         self._start = time.monotonic()
 
     @contextlib.contextmanager
@@ -84,19 +87,23 @@ class Report:
         for text in (result.output, result.why):
             if text.strip():
                 lines.append(textwrap.indent(text.rstrip('\n'), ' ' * 8 + '| ', lambda _: True))
+        text = '\n'.join(lines)
         with self._lock:
             self._counts[result.status] += 1
             if result.status == FAILED:
-                self._failed.append(result.name)
-            print('\n'.join(lines), file=self._stream, flush=True)
+                self._failed.append((result.name, text))
+            print(text, file=self._stream, flush=True)
 
     def close(self) -> int:
-        """Prints what failed and the counts, and returns the exit status of it all.
+        """Prints what failed, once more, and the counts, and returns the exit status of it all.
 
-        Nothing run at all is a failure too: it can only be a mistake.
+        Whoever has only the end of a long output can read there why. Nothing run at all is a
+        failure too: it can only be a mistake.
         """
+        for _, text in self._failed:
+            self._print('\n' + '\n'.join(text.splitlines()[-SHOWN_AGAIN_LINES:]))
         self._print(f'\n=== All: {time.monotonic() - self._start:.1f} s ===')
-        for name in self._failed:
+        for name, _ in self._failed:
             self._print(f'failed: {name}')
         passed, failed, skipped = (self._counts[each] for each in (PASSED, FAILED, SKIPPED))
         self._print(f'{passed} passed, {failed} failed' + (f', {skipped} skipped' if skipped else
