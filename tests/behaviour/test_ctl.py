@@ -220,7 +220,7 @@ class FaultsTest(CtlTestCase):
 
     def test_a_service(self):
         make_maildir(self.root / 'joe', [123])
-        daemon = self.start('--cache-size=0')  # it says the same each time
+        daemon = self.start('--cache-size=0', '--watches=0')  # it says the same each time
         self.go_through('exim-quotactl', f'--socket={daemon.address}', 'check',
                         str(self.root / 'joe'), shows=' 123 ')
 
