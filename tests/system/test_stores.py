@@ -37,6 +37,7 @@ PAUSE_SECONDS = 0.002  # between two requests: what goes away must come back, to
 EXAMPLES = '/usr/share/doc/exim-quotad/examples'
 STORES = '/etc/exim4/stores'
 HAPROXY_CFG = '/etc/haproxy/haproxy.cfg'
+HAPROXY_SOCKET = 'exim-quotad-haproxy.socket'
 CERTIFICATES = '/etc/haproxy/quotad'
 CA = '/root/ca'
 EDGE_ADDRESS = '192.0.2.1'
@@ -102,7 +103,7 @@ class Site(Scenario):
                            '[Service]\nWatchdogSec=0\n')
         container.run(f'cp {EXAMPLES}/exim-quotad-haproxy.socket /etc/systemd/system; '
                       'systemctl daemon-reload')
-        container.run(['systemctl', 'start', SOCKET, 'exim-quotad-haproxy.socket'])
+        container.run(['systemctl', 'start', SOCKET, HAPROXY_SOCKET])
         return store
 
     @classmethod
@@ -354,6 +355,10 @@ class Stores(Site, DebianScenario):
         self.assertEqual(self.check('direct2@quota.example'), [ACCEPTED])
         self.assertIn(f'no answer at inet:{store.address}:{DIRECT_PORT}; to a ping: none',
                       self.log())
+        # HAProxy's checks would start the service before the socket, which systemd then refuses
+        store.container.run(['systemctl', 'stop', HAPROXY_SOCKET])
+        self.addCleanup(store.container.run, ['systemctl', 'start', HAPROXY_SOCKET])
+        self.addCleanup(store.service.stop)
         store.service.change(f'[Socket]\nListenStream={store.address}:{DIRECT_PORT}\nFreeBind=yes\n'
                              f'IPAddressDeny=any\nIPAddressAllow={EDGE_ADDRESS}\n',
                              f'--mailbox={SPOOL}/%d/%n --default-quota={QUOTA}', unit=SOCKET)
