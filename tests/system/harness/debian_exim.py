@@ -68,6 +68,4 @@ class DebianExim(Exim):
         }
         for path, content in contents.items():
             container.put_file(f'{FOLDER}/{path}', content)
-        container.run(['update-exim4.conf'])
-        container.run(['exim4', '-bV'])  # says what is wrong with it
-        self.restart()
+        self.restart()  # which puts it together first

@@ -54,6 +54,16 @@ _TO_INSTALL = ('postfix', 'haproxy')
 # Without the fonts and scripts of its web pages.
 _TO_UNPACK = {'bookworm': ('prometheus',), 'trixie': ('prometheus', 'promtool')}
 
+# What every container would do as it boots, or a package as it is installed, and no test needs: a
+# test starts the mail server that it asks. Only what SysV scripts become has to be generated.
+_CALM_HOOKS = (
+    'chroot "$1" systemctl disable exim4.service dovecot.service',
+    'rm -f "$1"/etc/systemd/system/timers.target.wants/* "$1/var/lib/man-db/auto-update"',
+    'cd "$1/usr/lib/systemd/system-generators" && mkdir -p "$1/etc/systemd/system-generators" && '
+    'for each in *; do [ $each = systemd-sysv-generator ] || '
+    'ln -s /dev/null "$1/etc/systemd/system-generators/$each"; done',
+)
+
 # Nothing of the machine that makes the image shall show in it.
 _CLEAN_HOOKS = (
     'echo mx >"$1/etc/hostname"',
@@ -99,7 +109,7 @@ def _hooks(release: str) -> Tuple[str, ...]:
         *(f'{_APT} --download-only -o Dir::Cache::archives={folder} install {package}'
           for package in _TO_INSTALL),
         f'cd {folder} && {_APT} download {" ".join(_TO_UNPACK[release])}',
-        *_CLEAN_HOOKS)
+        *_CALM_HOOKS, *_CLEAN_HOOKS)
 
 
 def _remove_all(release: str) -> None:
