@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The configuration file: what it sets, what outranks it, what is wrong with it, and a reload."""
 
+import itertools
 import os
 import re
 import signal
@@ -87,29 +88,41 @@ class FaultsTest(ConfigTestCase):
         self.assertEqual(self.run_to_failure(2, self.option, '--check-config'), said)
         return said.partition(f'exim-quotad: {self.config}:')[2]
 
+    def said_of_each(self, *lines: str) -> list[str]:
+        """Returns what is said about a file of which each line is wrong: of each, one line."""
+        self.write(*lines)
+        ended = self.run_to_end(self.option, '--check-config')
+        self.assertEqual((ended.status, ended.stdout), (2, ''))
+        said = ended.stderr.splitlines()
+        self.assertEqual(len(said), len(lines), said)
+        for number, line in enumerate(said, 1):
+            self.assertTrue(line.startswith(f'exim-quotad: {self.config}:{number}: '), line)
+        return [line.split(': ', 2)[2] for line in said]
+
     def test_values_that_are_not_accepted(self):
         """In the words that the command line has for them."""
-        for option in OPTIONS:
-            name = option.name[2:]
-            if name == 'config':
-                continue
-            for value in option.wrong:
-                if value != value.strip():
-                    continue
-                with self.subTest(option=name, value=value):
-                    said = self.said(f'{name} = {value}')
-                    if value == '':
-                        self.assertIn(f'1: {name} needs a value: ', said)
-                    else:
-                        self.assertIn(f'1: {name} = {value} is not accepted: it takes ', said)
-                    self.assertIn(option.accepted, said)
+        options = [option for option in OPTIONS if option.name != '--config']
+        # A file has each option once, by one of its names, which follow each other.
+        for group in options[::2], options[1::2]:
+            wrong = ([value for value in option.wrong if value == value.strip()]
+                     for option in group)
+            for values in itertools.zip_longest(*wrong):
+                lines = {f'{option.name[2:]} = {value}': option.accepted
+                         for option, value in zip(group, values) if value is not None}
+                for (line, accepted), said in zip(lines.items(), self.said_of_each(*lines)):
+                    with self.subTest(line=line):
+                        self.assertTrue(said.startswith(
+                            f'{line[:-3]} needs a value: ' if line.endswith('= ')
+                            else f'{line} is not accepted: it takes '), said)
+                        self.assertIn(accepted, said)
 
     def test_relative_paths(self):
-        for name in 'limits', 'log', 'pidfile', 'socket', 'root', 'mailbox':
-            for value in 'a', './a', '../a', '~/a', 'a%n':
-                with self.subTest(name=name, value=value):
-                    self.assertIn(f'1: {name} = {value} is not accepted: it takes a',
-                                  self.said(f'{name} = {value}'))
+        names = 'limits', 'log', 'pidfile', 'socket', 'root', 'mailbox'
+        for value in 'a', './a', '../a', '~/a', 'a%n':
+            lines = [f'{name} = {value}' for name in names]
+            for line, said in zip(lines, self.said_of_each(*lines)):
+                with self.subTest(line=line):
+                    self.assertTrue(said.startswith(f'{line} is not accepted: it takes a'), said)
 
     def test_what_is_for_the_command_line(self):
         for name in 'config', 'check-config', 'help', 'version':

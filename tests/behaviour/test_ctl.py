@@ -22,7 +22,7 @@ from typing import Callable, Iterator, Mapping, Optional
 
 import without_calls
 from daemon import (PATIENCE_SECONDS, SANITIZER_REPORT, DaemonTestCase, Ended, is_long, needs_root,
-                    parse_pairs)
+                    parse_pairs, sample)
 from faults import Table, make_faults, needs_faults
 from mailboxes import make_maildir, write_maildirsize
 
@@ -199,7 +199,7 @@ class FaultsTest(CtlTestCase):
         right = self.ctl(*words, env=env)
         self.assertEqual((right.status, right.stderr), (FITS, ''))
         self.assertIn(shows, right.stdout)
-        for fault in faults.faults(faults.calls(), is_long(), sparse=not is_long()):
+        for fault in sample(faults.faults(faults.calls(), is_long(), sparse=not is_long())):
             with self.subTest(fault=fault):
                 faults.fail(fault)
                 ended = self.ctl(*words, env=env)

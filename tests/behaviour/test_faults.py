@@ -24,16 +24,13 @@ from typing import Callable, NamedTuple, Optional
 import test_background as background
 
 from daemon import (FULL, Daemon, DaemonTestCase, OwnSocketTestCase, count_threads, is_long,
-                    needs_root, open_files_but_roots, parse_pairs, passing, read_all, settle,
-                    wait_for)
+                    is_sanitized, needs_root, open_files_but_roots, parse_pairs, passing, read_all,
+                    settle, wait_for)
 from faults import SHORT, Fault, Faults, Table, make_faults, needs_faults
 from mailboxes import make_maildir, write_maildirsize
 from policy import DUNNO, OVER, Policy, policy_request
 
-# Under a sanitizer every process that ends looks for leaks, and takes its time.
-IS_SANITIZED = bool(os.environ.get('ASAN_OPTIONS'))
-
-takes_long_sanitized = unittest.skipIf(IS_SANITIZED and not is_long(), 'takes long')
+takes_long_sanitized = unittest.skipIf(is_sanitized() and not is_long(), 'takes long')
 
 MEMORY = ('malloc', 'calloc', 'realloc', 'reallocarray', 'strdup', 'strndup', 'asprintf')
 
@@ -222,8 +219,7 @@ class RequestFaultsTest(QuestionsTestCase):
                         f'{fault}: {outcome}: the log does not say "{why}": {texts}')
         return ''
 
-    def go_through(self, root: Path, *options: str, every: bool = True,
-                   sparse: bool = IS_SANITIZED) -> None:
+    def go_through(self, root: Path, *options: str) -> None:
         """Asks every question, with everything that may fail meanwhile."""
         error_number = FULL if '--on-error=defer' in options else 0
         faults = self.faults()
@@ -248,7 +244,7 @@ class RequestFaultsTest(QuestionsTestCase):
                                   if each.startswith('socket')]) <= 3, 'no connection is left')
             calls = faults.calls()
             before = descriptors(daemon)
-            for fault in faults.faults(calls, every, sparse=sparse and not is_long()):
+            for fault in faults.faults(calls, True, sparse=not is_long()):
                 if fault.function == 'accept4' and question is not questions[0]:
                     continue  # nothing is known of the question yet
                 number += 1
@@ -283,7 +279,7 @@ class RequestFaultsTest(QuestionsTestCase):
         self.addCleanup(shutil.rmtree, folder)
         folder.chmod(0o755)
         (folder / 'mail').mkdir()
-        self.go_through(folder / 'mail', '--on-error=defer', sparse=True)
+        self.go_through(folder / 'mail', '--on-error=defer')
 
 
 class PolicyFaultsTest(QuestionsTestCase):
@@ -495,7 +491,7 @@ class StartFaultsTest(StartingTestCase):
         calls = self.control.calls()
         table = Table(f'{title}: {len(calls)} calls')
         self.addCleanup(table.print)
-        if IS_SANITIZED and not every:  # it is the clean-up that is of interest then
+        if is_sanitized() and not every:  # it is the clean-up that is of interest then
             calls = [call for call in calls if call.function in MEMORY]
         for fault in self.control.faults(calls, every, sparse=not every):
             if title == 'background' and fault.function == 'read' and fault.error != errno.EINTR:
@@ -507,7 +503,7 @@ class StartFaultsTest(StartingTestCase):
                 outcome, said = self.attempt(start, fault)
                 table.add(fault, outcome if self.control.injected() else 'not met', said)
 
-    @unittest.skipIf(IS_SANITIZED, 'a thread is started: the sanitizer itself needs memory for it')
+    @unittest.skipIf(is_sanitized(), 'a thread is started: the sanitizer itself needs memory for it')
     def test_own_socket(self):
         options = (f'--socket={self.socket}', '--socketmode=660', '--foreground', '--debug',
                    f'--pidfile={self.pidfile}', f'--limits={self.folder}/limits',
@@ -761,7 +757,7 @@ class ManyFaultsTest(QuestionsTestCase):
 
     PER_MILLION = 20000
 
-    @unittest.skipUnless(is_long() and not IS_SANITIZED, 'takes long, and leaks are seen otherwise')
+    @unittest.skipUnless(is_long() and not is_sanitized(), 'takes long, and leaks are seen otherwise')
     def test_one_thousand_times(self):
         """Nothing grows, whichever call fails."""
         faults = self.faults()
@@ -817,7 +813,7 @@ class ManyFaultsTest(QuestionsTestCase):
             memory = memory or (resident_kib(daemon) if rounds == 10 else 0)
         print(f'{injected} calls failed amid {sum(got.values())} questions: ' + ', '.join(
             f'{number} {outcome}' for outcome, number in got.most_common()))
-        if memory and not IS_SANITIZED:
+        if memory and not is_sanitized():
             print(f'resident: {memory} KiB in the beginning, {resident_kib(daemon)} in the end')
             self.assertLess(resident_kib(daemon), memory + 1024)
         self.assertGreater(injected, 0)

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harness.mailboxes import EXIM_MAILDIRS, SPOOL
-from harness.scenario import LIMITS_FILE, DebianScenario
+from harness.scenario import LIMITS_FILE, DebianScenario, is_long
 
-MAILBOXES = 100
+MAILBOXES = 100 if is_long() else 30
 SEED_VARIABLE = 'EXIM_QUOTAD_SEED'
 MUCH = 1 << 50
 

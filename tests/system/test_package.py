@@ -4,12 +4,13 @@
 import hashlib
 import re
 import time
+import unittest
 from pathlib import Path
 
 from harness import project, readme
 from harness.container import wait_until
 from harness.project import BUILD_INSIDE, COMPILE_SECONDS, SOURCES_INSIDE
-from harness.scenario import Scenario
+from harness.scenario import Scenario, is_long
 from harness.service import SOCKET, SOCKET_PATH, Service, wait_for_new_main_process
 
 BUILT = '/var/tmp/package'
@@ -78,6 +79,7 @@ class Package(PackageScenario):
                     if path.suffix in ('.deb', '.dsc', '.xz')}
         return self.container.call(read)
 
+    @unittest.skipUnless(is_long(), 'compiles all of it again')
     def test_another_build_is_identical(self):
         """In another folder, of copies with other times and permissions, later."""
         self.container.run(

@@ -17,12 +17,12 @@ import random_maildirs
 from harness.dovecot import Dovecot, Usage
 from harness.exim import Exim
 from harness.mailboxes import DOVECOT_USERS, EXIM_MAILDIRS, PASSWORD, SPOOL, Mailboxes
-from harness.scenario import Scenario
+from harness.scenario import Scenario, is_long
 from harness.service import SOCKET_PATH
 from random_maildirs import Count, Counter, Maildir, Rule
 
 SEED_VARIABLE = 'EXIM_QUOTAD_SEED'
-MAILBOXES = 400
+MAILBOXES = 400 if is_long() else 150
 QUOTA = 2 ** 50
 
 

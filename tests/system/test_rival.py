@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
-from harness.scenario import DebianScenario
+from harness.scenario import DebianScenario, is_long
 
-CASES = 500
+CASES = 500 if is_long() else 150
 INCLUSIVE, EXCLUSIVE = 'quota.example', 'odd.example'
 SEED_VARIABLE = 'EXIM_QUOTAD_SEED'
 
