@@ -28,6 +28,9 @@ PATIENCE_SECONDS = 60
 # What every comparison reads as full: the answer of --on-error=defer.
 FULL = 9223372036854775807
 
+# A file system that never makes anybody wait.
+FOLDER_IN_MEMORY = '/dev/shm'
+
 # The first descriptor that systemd passes.
 LISTEN_FDS_START = 3
 
@@ -374,6 +377,10 @@ class DaemonTestCase(unittest.TestCase):
         self.folder.chmod(0o755)  # for daemons that become another user
         self.root = self.folder / 'mail'
         self.root.mkdir()
+        # A daemon that ends waits only a little for a log on a busy disk, and drops the rest.
+        self.logs = Path(tempfile.mkdtemp(prefix='exim-quotad-', dir=FOLDER_IN_MEMORY))
+        self.addCleanup(shutil.rmtree, self.logs)
+        self.logs.chmod(0o755)
         self.daemons: list[Daemon] = []
 
     def failure_report(self) -> str:
@@ -410,7 +417,7 @@ class DaemonTestCase(unittest.TestCase):
 
         log is where it logs: a file of its own if nothing is said, None to leave it to the daemon.
         """
-        folder = self.folder / f'daemon-{len(self.daemons)}'
+        folder = self.logs / f'daemon-{len(self.daemons)}'
         folder.mkdir()
         folder.chmod(0o1777)
         path = folder / 'log' if log == '' or log is None else Path(log)

@@ -23,9 +23,9 @@ from typing import Callable, NamedTuple, Optional
 
 import test_background as background
 
-from daemon import (FULL, Daemon, DaemonTestCase, OwnSocketTestCase, count_threads, is_long,
-                    is_sanitized, needs_root, open_files_but_roots, parse_pairs, passing, read_all,
-                    settle, wait_for)
+from daemon import (FOLDER_IN_MEMORY, FULL, Daemon, DaemonTestCase, OwnSocketTestCase,
+                    count_threads, is_long, is_sanitized, needs_root, open_files_but_roots,
+                    parse_pairs, passing, read_all, settle, wait_for)
 from faults import SHORT, Fault, Faults, Table, make_faults, needs_faults
 from mailboxes import make_maildir, write_maildirsize
 from policy import DUNNO, OVER, Policy, policy_request
@@ -36,8 +36,6 @@ MEMORY = ('malloc', 'calloc', 'realloc', 'reallocarray', 'strdup', 'strndup', 'a
 
 # A service manager that is not there is not told that the service is ready, now or later.
 NOBODY_IS_TOLD = {Fault('sendto', nth, errno.ECONNREFUSED) for nth in range(1, 10)}
-
-FOLDER_IN_MEMORY = '/dev/shm'
 
 
 class Question(NamedTuple):
@@ -376,7 +374,7 @@ class StartingTestCase(FaultsTestCase, OwnSocketTestCase):
 
     def launch(self, *options: str, environment: Optional[dict] = None, **how) -> Daemon:
         """Starts it, from the same folder and with the same log each time."""
-        shutil.rmtree(self.folder / 'daemon-0', ignore_errors=True)
+        shutil.rmtree(self.logs / 'daemon-0', ignore_errors=True)
         self.daemons.clear()
         self.log.unlink(missing_ok=True)
         daemon = self.spawn(*options, log=how.pop('log', self.log), address=self.socket,

@@ -281,7 +281,7 @@ class JournalTest(LogTest):
 
     def start_native(self, *options: str) -> Daemon:
         """Starts a daemon whose standard error is the journal's, as systemd says it."""
-        folder = self.folder / f'daemon-{len(self.daemons)}'
+        folder = self.logs / f'daemon-{len(self.daemons)}'
         # Standard error is a file that does not exist yet: the shell finds out which it is.
         wrapper = (*self.wrapper[:-1],
                    'export JOURNAL_STREAM=$(stat -Lc %d:%i /proc/$$/fd/2);' + self.wrapper[-1])
