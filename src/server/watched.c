@@ -31,7 +31,6 @@ struct attempt {
     uint64_t id; /* of the path */
     uint64_t started_usec;
     bool is_suspended; /* the roots were closed meanwhile */
-    uint64_t serial;   /* of the last place of the way that was watched before; 0: none was */
 };
 
 struct watched {
@@ -139,6 +138,7 @@ static void attempt_free(struct attempt *attempt)
 {
     if (!attempt)
         return;
+    attempt->watched->store.known_way = (struct known_way){};
     admission_done(&attempt->admission);
     free(attempt);
 }
@@ -212,7 +212,6 @@ static void on_attempted(struct pool_job *job)
     struct admission *admission = &attempt->admission;
     uint64_t now_usec = clock_usec(CLOCK_MONOTONIC);
     int error = admission->error;
-    size_t known;
 
     watched->attempt = NULL;
     watched->pause_until_usec = 2 * now_usec - attempt->started_usec;
@@ -222,7 +221,7 @@ static void on_attempted(struct pool_job *job)
         lower_bound(watched);
     if (error == 0)
         store_make_room(&watched->store, admission->batch.count);
-    if (error == 0 && store_last_known(&watched->store, admission, &known) != attempt->serial)
+    if (error == 0 && !store_way_holds(&watched->store, admission))
         error = -EAGAIN;
     if (error == 0)
         error = store_add(&watched->store, admission, attempt->id,
@@ -272,10 +271,9 @@ static int attempt_start(struct watched *watched, const char *path, uint64_t id,
         return -EAGAIN;
     if (watched->store.mailboxes.count == 0)
         (void)mounts_changed(watched->mounts, watched->store.settings->confine);
-    attempt->serial =
-        store_last_known(&watched->store, &attempt->admission, &attempt->admission.known);
-    if (attempt->serial == UINT64_MAX)
-        return -EEXIST;
+    r = store_know_way(&watched->store, &attempt->admission);
+    if (r < 0)
+        return r;
     r = admission_begin(&attempt->admission, watched->store.set, share(watched));
     if (r == -EMFILE || r == -ENFILE)
         do_without(watched, r);

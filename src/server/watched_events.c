@@ -49,8 +49,11 @@ static bool concerns(const struct known *known, const struct watch_event *event)
 
 static void on_way(struct store *store, struct place *place, const struct watch_event *event)
 {
+    bool appears = event->mask & (IN_CREATE | IN_MOVED_TO);
     struct known *known = place->known;
 
+    if (event->mask & NAME_EVENTS)
+        store_note_name(store, place, event->name, appears);
     if (event->name[0] == '\0') {
         if (known && known->kind == MAILBOX_MBOX && !(event->mask & WATCH_GONE))
             known->is_outdated = true;
@@ -59,8 +62,7 @@ static void on_way(struct store *store, struct place *place, const struct watch_
     } else if (known && (event->mask & NAME_EVENTS) && concerns(known, event)) {
         on_change(store, known);
     } else if (!known && (event->mask & NAME_EVENTS)) {
-        store_invalidate_name(store, place, event->name, event->mask & (IN_CREATE | IN_MOVED_TO),
-                              CHANGED_SEC);
+        store_invalidate_name(store, place, event->name, appears, CHANGED_SEC);
     }
 }
 

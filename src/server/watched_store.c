@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "system/cleanup.h"
 #include "system/clock.h"
@@ -332,8 +333,12 @@ int store_add(struct store *store, struct admission *admission, uint64_t id, uin
     return -EEXIST;
 }
 
-uint64_t store_last_known(const struct store *store, const struct admission *admission,
-                          size_t *ret_known)
+/*
+ * Returns the serial number of the last place of the way that is watched, and the number of places
+ * until there; 0 if there is none, or UINT64_MAX if a mailbox is in the way.
+ */
+static uint64_t last_known(const struct store *store, const struct admission *admission,
+                           size_t *ret_known)
 {
     const struct place *place = NULL;
     uint64_t serial = 0;
@@ -350,4 +355,36 @@ uint64_t store_last_known(const struct store *store, const struct admission *adm
         serial = place->serial;
     }
     return UINT64_MAX; /* the way goes on, to other mailboxes */
+}
+
+int store_know_way(struct store *store, struct admission *admission)
+{
+    struct known_way *way = &store->known_way;
+
+    *way = (struct known_way){.serial = last_known(store, admission, &admission->known)};
+    if (way->serial == UINT64_MAX)
+        return -EEXIST;
+    way->name = name_in_way(admission, admission->known, &way->name_length);
+    return 0;
+}
+
+bool store_way_holds(const struct store *store, const struct admission *admission)
+{
+    const struct known_way *way = &store->known_way;
+    bool is_missing = admission->batch.count == 0; /* what follows the part that is known */
+    size_t known;
+
+    return last_known(store, admission, &known) == way->serial && !way->changed &&
+           !(is_missing && way->appeared);
+}
+
+void store_note_name(struct store *store, const struct place *place, const char *name, bool appears)
+{
+    struct known_way *way = &store->known_way;
+
+    if (place->serial != way->serial)
+        return;
+    way->appeared |= appears;
+    way->changed |=
+        strlen(name) == way->name_length && strncasecmp(name, way->name, way->name_length) == 0;
 }

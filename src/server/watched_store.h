@@ -69,6 +69,15 @@ struct known {
 
 TAILQ_HEAD(known_list, known);
 
+/* The part of the way to a mailbox that was watched before it comes to be watched itself. */
+struct known_way {
+    uint64_t serial;  /* of its last place; 0: it has none */
+    const char *name; /* of what follows in that place */
+    size_t name_length;
+    bool changed;  /* since then, that name has appeared there, or gone */
+    bool appeared; /* since then, some name has appeared there */
+};
+
 /* A path that was asked about, by part of its id. */
 struct slot {
     uint32_t tag;
@@ -87,6 +96,7 @@ struct store {
     struct known_list mailboxes_list; /* who was asked about longest ago comes first */
     struct hash_table places;
     uint64_t serial; /* of the place that was made last */
+    struct known_way known_way;
     struct slot *slots;
     size_t slots_count;      /* a power of two, and of SLOTS_EACH or more */
     size_t next_slot;        /* which of those that a path may be in is replaced next */
@@ -140,11 +150,18 @@ void store_invalidate_name(struct store *store, struct place *place, const char 
 void store_make_room(struct store *store, size_t more);
 
 /*
- * Finds the last place of the way that is watched. Returns its serial number, and the number of
- * places until there; 0 if there is none, or UINT64_MAX if a mailbox is in the way.
+ * Finds out how much of the way to a mailbox is watched: admission->known. No other mailbox comes
+ * to be watched until store_way_holds() was called. Returns 0, or -EEXIST if a mailbox is in the
+ * way.
  */
-uint64_t store_last_known(const struct store *store, const struct admission *admission,
-                          size_t *ret_known);
+int store_know_way(struct store *store, struct admission *admission);
+
+/* Returns whether that is still so, and nothing has happened there that may concern the mailbox. */
+bool store_way_holds(const struct store *store, const struct admission *admission);
+
+/* Notes that a name has appeared in a place, or gone. */
+void store_note_name(struct store *store, const struct place *place, const char *name,
+                     bool appears);
 
 /*
  * Notes that somebody asks about the mailbox with that id, which is not watched. Returns whether

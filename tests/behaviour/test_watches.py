@@ -316,6 +316,20 @@ class TruthTest(WatchedTestCase):
         self.assertEqual(self.sums(daemon, mailbox), (100, 1))
         self.assertEqual(daemon.number(mailbox), 100)
 
+    def test_mailbox_that_appears_while_it_comes_to_be_watched(self):
+        # Its directory is watched already, for another mailbox.
+        daemon = self.start_watching()
+        self.watch(daemon, make_maildir(self.root / 'joe'))
+        chance = random.Random(1)
+        for number in range(1000):
+            path = self.root / f'mbox-{number}'
+            for _ in range(2):
+                self.assertEqual(daemon.usage(path)['bytes'], '0')
+            time.sleep(chance.random() / 1000)
+            path.write_bytes(b'x' * 7)
+            for _ in range(2):
+                self.assertEqual(daemon.usage(path)['bytes'], '7', number)
+
     def test_no_mailbox_any_more(self):
         # It was first asked about a message that never fits, for which nothing is counted.
         mailbox = make_maildir(self.root / 'joe', [100])
