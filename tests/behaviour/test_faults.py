@@ -501,7 +501,7 @@ class StartFaultsTest(StartingTestCase):
                 outcome, said = self.attempt(start, fault)
                 table.add(fault, outcome if self.control.injected() else 'not met', said)
 
-    @unittest.skipIf(is_sanitized(), 'a thread is started: the sanitizer itself needs memory for it')
+    @unittest.skipIf(is_sanitized(), 'the sanitizer itself needs memory for the thread')
     def test_own_socket(self):
         options = (f'--socket={self.socket}', '--socketmode=660', '--foreground', '--debug',
                    f'--pidfile={self.pidfile}', f'--limits={self.folder}/limits',
@@ -755,7 +755,7 @@ class ManyFaultsTest(QuestionsTestCase):
 
     PER_MILLION = 20000
 
-    @unittest.skipUnless(is_long() and not is_sanitized(), 'takes long, and leaks are seen otherwise')
+    @unittest.skipUnless(is_long() and not is_sanitized(), 'takes long; leaks are seen anyway')
     def test_one_thousand_times(self):
         """Nothing grows, whichever call fails."""
         faults = self.faults()
