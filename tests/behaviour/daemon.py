@@ -109,12 +109,16 @@ def wait_for(look: Callable[[], Found], what: str) -> Found:
     return found
 
 
-def settle(pid: int) -> None:
-    """Waits until a daemon has written to its log what there is to be told, or hangs."""
+def settle(pid: int, threads: bool = False) -> None:
+    """Waits until a daemon has written to its log what there is to be told, or hangs.
+
+    With threads, it also waits for those that read mailboxes.
+    """
     deadline = time.monotonic() + PATIENCE_SECONDS
     quiet = 0
     while quiet < 2 and time.monotonic() < deadline:  # a thread may begin during the first look
-        quiet = 0 if _is_logging(pid) else quiet + 1
+        busy = _is_logging(pid) or threads and any(state in 'RD' for _, state in _threads(pid))
+        quiet = 0 if busy else quiet + 1
         if not quiet:
             time.sleep(0.001)
 

@@ -53,7 +53,7 @@ class WatchFaultsTest(common.QuestionsTestCase):
         replies, right = [], 0 if kind == 'nothing' else 100
         for by in (7, 20, 3):
             for _ in range(3):
-                settle(daemon.pid)
+                settle(daemon.pid, threads=True)
                 self.clock.advance(61)
                 for verb in ('usage', 'check quota=1M'):
                     replies.append((right, common.ask_anyhow(daemon, f'{verb} {path}')))
