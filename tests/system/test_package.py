@@ -10,7 +10,7 @@ from pathlib import Path
 from harness import project, readme
 from harness.container import wait_until
 from harness.project import BUILD_INSIDE, COMPILE_SECONDS, SOURCES_INSIDE
-from harness.scenario import Scenario, is_long
+from harness.scenario import Scenario, is_long, quickly_on
 from harness.service import SOCKET, SOCKET_PATH, Service, wait_for_new_main_process
 
 BUILT = '/var/tmp/package'
@@ -91,6 +91,7 @@ class Package(PackageScenario):
         self.assertEqual(len(first), 4)
         self.assertEqual(first, second)
 
+    @quickly_on('trixie')
     def test_lintian_is_silent(self):
         checked = self.container.run(['lintian', '--pedantic', '--allow-root', '--fail-on',
                                       'error,warning,pedantic',
@@ -122,6 +123,7 @@ class Package(PackageScenario):
         # Debian keeps the users of packages: their numbers must not be given to others.
         self.assertLessEqual(self.accounts() - accounts, {'exim-quotad'})
 
+    @quickly_on('trixie')
     def test_upgrade_under_load(self):
         self.container.run(
             f'dpkg-deb -R {self.package()} /var/tmp/older && cd /var/tmp/older && '
@@ -139,6 +141,7 @@ class Package(PackageScenario):
         self.assertEqual((seen['wrong'], seen['failed']), (0, 0))
         self.assertGreater(seen['queries'], 100)
 
+    @quickly_on('bookworm')
     def test_without_exims_group(self):
         overrides = '/var/lib/dpkg/statoverride'  # dpkg refuses those of a group that is not there
         self.container.run(f'groupmod -n other-exim Debian-exim && mv {overrides} {overrides}-kept')
@@ -215,6 +218,7 @@ class Package(PackageScenario):
             asked = self.container.run(['exim-quotactl', 'check-setup', *words], check=False)
             self.assertEqual((asked.returncode, asked.stdout), (2, ''), words)
 
+    @quickly_on('bookworm')
     def test_autopkgtest(self):
         """This container is as good as one of its own, once it is as it was."""
         self.addCleanup(self.container.run, (

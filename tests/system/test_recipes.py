@@ -17,7 +17,7 @@ from harness.debian_exim import ANSWERS, FOLDER, RCPT_ACL, DebianExim
 from harness.dovecot import Dovecot
 from harness.exim import CONFIGURATION, Exim
 from harness.mailboxes import DOVECOT_USERS, PASSWORD
-from harness.scenario import LIMITS_FILE, DebianScenario
+from harness.scenario import LIMITS_FILE, DebianScenario, quickly_on
 from harness.service import ACCEPT_SOCKET, SERVICE, SOCKET, SOCKET_PATH, Service
 
 ACCEPTED = '250 Accepted'
@@ -235,6 +235,7 @@ class Recipes(DebianScenario):
 
     # The main way.
 
+    @quickly_on('bookworm')
     def test_mailboxes_unsplit(self):
         self.add_mailboxes(*FULLEST)
         self.put(LIMITS_FILE, shown('limits'))
@@ -316,6 +317,7 @@ class Recipes(DebianScenario):
         self.assert_checked(joe, 30000, 9000)
         self.assertEqual(self.container.read_file(f'{moved}/maildirsize')[:10], '30000S,0C\n')
 
+    @quickly_on('trixie')
     def test_mbox(self):
         joe = 'joe@example.org'
         self.add_mailboxes(joe)
@@ -331,6 +333,7 @@ class Recipes(DebianScenario):
         self.assertEqual(self.rcpt(joe, 30001), TOO_LARGE)
         self.assertTrue(self.container.call(os.path.isfile, self.path_of(joe)))
 
+    @quickly_on('trixie')
     def test_excluded_folder(self):
         joe = 'joe@example.org'
         self.add_mailboxes(joe)
@@ -345,6 +348,7 @@ class Recipes(DebianScenario):
             self.container.run(['touch', f'{self.path_of(joe)}/{folder}/maildirfolder'])
         self.assert_checked(joe, 19000, 9000)
 
+    @quickly_on('bookworm')
     def test_minimal_variant(self):
         joe = 'joe@example.org'
         self.add_mailboxes(joe)
@@ -387,6 +391,7 @@ class Recipes(DebianScenario):
 
     # Who else may send.
 
+    @quickly_on('bookworm')
     def test_relay_hosts_and_authenticated_users(self):
         joe, ann, postmaster = (f'{name}@example.org' for name in ('joe', 'ann', 'postmaster'))
         self.add_mailboxes(joe, ann, postmaster)
@@ -456,13 +461,16 @@ class Recipes(DebianScenario):
         self.assertEqual(self.both_spellings('joe', 0), [ACCEPTED] * 2)
         self.assertEqual(self.log().count(f'mailbox of {joe} is nearly full: 100%'), 2)
 
+    @quickly_on('bookworm')
     def test_internationalised_domain_from_the_router(self):
         self.check_internationalised('', shown('macros'))
 
+    @quickly_on('trixie')
     def test_internationalised_domain_by_template(self):
         self.check_internationalised(f'--mailbox={VHOSTS}/%d/%n --limits={LIMITS_FILE}',
                                      re.sub('(?m)^MAILBOX_CHECK.*\n', '', shown('macros')))
 
+    @quickly_on('trixie')
     def test_internationalised_domain_that_is_local_under_its_a_label_alone(self):
         joe = f'joe@{A_LABEL}'
         self.add_mailboxes(joe)
@@ -488,11 +496,13 @@ class Recipes(DebianScenario):
 
     # System users.
 
+    @quickly_on('bookworm')
     def test_system_users_with_maildir(self):
         self.append('conf.d/router/900_exim4-config_local_user', shown('Maildir router'))
         self.append('conf.d/transport/30_exim4-config_maildir_home', shown('system transport'))
         self.check_system_users('maildir_home')
 
+    @quickly_on('trixie')
     def test_system_users_with_mbox(self):
         self.append('conf.d/router/900_exim4-config_local_user', shown('mbox router'))
         self.append('conf.d/transport/30_exim4-config_mail_spool',
@@ -521,6 +531,7 @@ class Recipes(DebianScenario):
 
     # Panels.
 
+    @quickly_on('trixie')
     def test_hestiacp(self):
         text = (OURS / 'panel.conf').read_text(encoding='utf-8')
         for place, lines in (('localuser', shown('panel router')),
@@ -552,6 +563,7 @@ class Recipes(DebianScenario):
         self.assertEqual(self.send('ann@example.org', 2 * megabyte), '250 OK')
         self.exim.wait_for_deliveries()
 
+    @quickly_on('bookworm')
     def test_vexim(self):
         for kind, ours in (('rcpt', 'quotad.acl'), ('content', 'quotad-data.acl')):
             self.put(f'vexim-acl-check-{kind}.conf',

@@ -7,7 +7,6 @@ that a request that reaches the wrong store gets the wrong verdict.
 """
 
 import itertools
-import os
 import re
 import statistics
 import threading
@@ -24,7 +23,7 @@ from harness.dovecot import Dovecot
 from harness.image import PACKAGES_FOLDER
 from harness.mailboxes import SPOOL, Mailboxes
 from harness.network import Cable
-from harness.scenario import RELEASE_VARIABLE, DebianScenario, Scenario, is_long
+from harness.scenario import DebianScenario, Scenario, is_long, quickly_on
 from harness.service import SERVICE, SOCKET, SOCKET_PATH, Service, answer_of
 from harness.threads import Threads
 
@@ -44,9 +43,6 @@ EDGE_ADDRESS = '192.0.2.1'
 PORT = 3391
 DIRECT_PORT = 3392
 FAILOVERS = 1000 if is_long() else 12
-
-# In the quick form, one release is enough for what takes three containers.
-QUICK_RELEASE = 'trixie'
 
 RECIPE = 'Many stores'  # in the README
 
@@ -131,6 +127,7 @@ class Site(Scenario):
         print(found[0])
 
 
+@quickly_on('trixie')  # it takes three containers
 class Stores(Site, DebianScenario):
     """The mailboxes of the addresses fullN, tightN and roomN are those in store N."""
 
@@ -138,12 +135,6 @@ class Stores(Site, DebianScenario):
         line.split(' = ') for line in readme.block(RECIPE, 'MAILBOX_CHECK_').splitlines())}
     exim_files = {'conf.d/router/350_test_mailboxes': readme.block(RECIPE, 'manualroute'),
                   'conf.d/transport/40_test_mailboxes': readme.block(RECIPE, 'lmtp')}
-
-    @classmethod
-    def setUpClass(cls) -> None:
-        if os.environ.get(RELEASE_VARIABLE) != QUICK_RELEASE and not is_long():
-            raise unittest.SkipTest(f'quick form: on {QUICK_RELEASE} only')
-        super().setUpClass()
 
     @classmethod
     def prepare(cls) -> None:

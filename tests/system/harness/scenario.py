@@ -29,6 +29,12 @@ def is_long() -> bool:
     return bool(os.environ.get(LONG_VARIABLE))
 
 
+def quickly_on(release: str) -> Callable:
+    """Returns what skips a test on other releases, unless the long form is wanted."""
+    return unittest.skipUnless(is_long() or os.environ.get(RELEASE_VARIABLE) == release,
+                               f'quick form: on {release} only')
+
+
 class Scenario(unittest.TestCase):
     """A container with the project installed and nothing of it started: self.container.
 
