@@ -30,7 +30,7 @@ struct attempt {
     struct admission admission;
     uint64_t id; /* of the path */
     uint64_t started_usec;
-    bool is_suspended; /* the roots were closed meanwhile */
+    bool is_void; /* the roots were closed meanwhile, or something was mounted somewhere */
 };
 
 struct watched {
@@ -82,6 +82,8 @@ static bool on_mounts(void *userdata)
 {
     struct watched *watched = userdata;
 
+    if (watched->attempt)
+        watched->attempt->is_void = true; /* what was mounted then may be gone by now */
     return resume(watched) && !mounts_changed(watched->mounts, watched->store.settings->confine);
 }
 
@@ -213,10 +215,10 @@ static void on_attempted(struct pool_job *job)
     uint64_t now_usec = clock_usec(CLOCK_MONOTONIC);
     int error = admission->error;
 
-    watched->attempt = NULL;
     watched->pause_until_usec = 2 * now_usec - attempt->started_usec;
-    if ((!watch_batch_end(&admission->batch) || attempt->is_suspended) && error == 0)
+    if ((!watch_batch_end(&admission->batch) || attempt->is_void) && error == 0)
         error = -EAGAIN;
+    watched->attempt = NULL;
     if (error == -ENOSPC)
         lower_bound(watched);
     if (error == 0)
@@ -322,7 +324,7 @@ void watched_suspend(struct watched *watched)
 {
     watched->is_suspended = true;
     if (watched->attempt)
-        watched->attempt->is_suspended = true;
+        watched->attempt->is_void = true;
 }
 
 size_t watched_count(const struct watched *watched)

@@ -34,6 +34,7 @@ CHANGED_SECONDS, UNWATCHABLE_SECONDS = 3, 61
 
 QUERIES, QUERIES_LONG = 4000, 100_000
 QUERIES_A_STORE = 1000
+MOUNTS, MOUNTS_LONG = 200, 2000
 ROUNDS_MAX = 2  # of questions between changes
 
 # What may differ between an answer from memory and any other one.
@@ -329,6 +330,29 @@ class TruthTest(WatchedTestCase):
             path.write_bytes(b'x' * 7)
             for _ in range(2):
                 self.assertEqual(daemon.usage(path)['bytes'], '7', number)
+
+    def test_mount_that_comes_and_goes_while_a_mailbox_comes_to_be_watched(self):
+        # What is mounted is the same as before then, but the thread has seen the other mailbox.
+        self.wrapper = ()
+        mailbox = make_maildir(self.root.joinpath(*'d' * 28, 'joe'), [100])
+        other = make_maildir(self.folder / 'other', [7])
+        for place in (mailbox, other):
+            for number in range(100):
+                make_maildir(place / f'.{number}')
+        daemon = self.start_watching()
+        self.connect(daemon).sendall(b'usage ')  # it keeps the roots open
+        chance = random.Random(1)
+        for number in range(MOUNTS_LONG if is_long() else MOUNTS):
+            (mailbox / '.x').mkdir()
+            (mailbox / '.x').rmdir()
+            daemon.usage(mailbox)
+            self.pass_time(daemon)
+            daemon.usage(mailbox)
+            kernel_calls.bind(other, mailbox)
+            time.sleep(chance.random() / 200)
+            kernel_calls.unmount(mailbox, detach=True)
+            settle(daemon.pid, threads=True)
+            self.assertEqual(self.sums(daemon, mailbox), (100, 1), number)
 
     def test_no_mailbox_any_more(self):
         # It was first asked about a message that never fits, for which nothing is counted.
