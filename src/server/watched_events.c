@@ -76,6 +76,8 @@ static void on_folder(struct store *store, struct known *known, const struct wat
 static bool follow(struct mailbox_sums *sums, bool appears, uint64_t bytes)
 {
     sums->is_followed = true;
+    if (sums->bytes >= SIZE_BYTES_MAX)
+        return false; /* it may be more */
     if (appears) {
         sums->bytes = size_add(sums->bytes, bytes);
         sums->messages++;

@@ -35,6 +35,7 @@ CHANGED_SECONDS, UNWATCHABLE_SECONDS = 3, 61
 QUERIES, QUERIES_LONG = 4000, 100_000
 QUERIES_A_STORE = 1000
 MOUNTS, MOUNTS_LONG = 200, 2000
+SIZE_MAX = (1 << 63) - 1
 ROUNDS_MAX = 2  # of questions between changes
 
 # What may differ between an answer from memory and any other one.
@@ -316,6 +317,18 @@ class TruthTest(WatchedTestCase):
         self.assertEqual(daemon.pairs(f'check size=140 quota=250 {mailbox}')['status'], 'ok')
         self.assertEqual(self.sums(daemon, mailbox), (100, 1))
         self.assertEqual(daemon.number(mailbox), 100)
+
+    def test_more_bytes_than_are_counted(self):
+        # By their names. The sum is the largest number that there is, with or without one of them.
+        names = [f'{number},S={SIZE_MAX}' for number in range(2)]
+        mailbox = make_maildir(self.root / 'joe')
+        for name in names:
+            (mailbox / 'new' / name).touch()
+        daemon = self.start_watching()
+        self.assertEqual(self.watch(daemon, mailbox, ' quota=1000')['bytes'], str(SIZE_MAX))
+        (mailbox / 'new' / names[0]).unlink()
+        reply = daemon.pairs(f'check quota=1000 {mailbox}')
+        self.assertEqual((reply['status'], reply['bytes']), ('over', str(SIZE_MAX)))
 
     def test_mailbox_that_appears_while_it_comes_to_be_watched(self):
         # Its directory is watched already, for another mailbox.
