@@ -71,11 +71,23 @@ void admission_done(struct admission *admission)
     mailbox_close(&admission->mailbox);
 }
 
+/*
+ * Whether the file system encrypts it: then no event tells when names change, appear or go because
+ * somebody gives the kernel the key, or takes it away.
+ */
+static bool is_encrypted(int fd)
+{
+    struct statx st;
+
+    return statx(fd, "", AT_EMPTY_PATH, STATX_TYPE, &st) < 0 ||
+           (st.stx_attributes & STATX_ATTR_ENCRYPTED);
+}
+
 /* Watches what fd is open on. Returns 0 or -errno. */
 static int watch_fd(struct admission *admission, int fd, enum admission_kind kind, uint32_t mask)
 {
     size_t number = admission->batch.count;
-    int r = watch_batch_add(&admission->batch, fd, mask);
+    int r = is_encrypted(fd) ? -EOPNOTSUPP : watch_batch_add(&admission->batch, fd, mask);
 
     if (r == 0)
         admission->kinds[number] = kind;

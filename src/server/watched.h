@@ -3,9 +3,10 @@
  * Watched mailboxes: what is known of them, so that a query about one that has not changed is
  * answered from memory, without asking the file system. Not thread-safe: the event loop owns it.
  *
- * A mailbox is watched from the second query about it on, if it lies on a local file system and no
- * symbolic link leads to it or to anything in it; the mailbox for which no query came for the
- * longest time makes room. All others are answered as if there were no watches.
+ * A mailbox is watched from the second query about it on, if it lies on a local file system, no
+ * symbolic link leads to it or to anything in it, and no directory is encrypted (fscrypt); the
+ * mailbox for which no query came for the longest time makes room. All others are answered as if
+ * there were no watches.
  *
  * What events say: a message that appears or goes, and whose name tells its size, changes the sums.
  * A maildirsize or an mbox that was written to is read again. Anything else, and the mailbox is no

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Calls of the kernel that Python has no functions for: mounts, exchanges, files by their handles.
+"""Calls of the kernel that Python has no functions for: mounts, exchanges, files by their handles,
+encrypted directories.
 """
 
 import ctypes
+import fcntl
 import os
+import struct
 from pathlib import Path
 from typing import Optional
 
@@ -12,6 +15,13 @@ RENAME_EXCHANGE = 2
 MS_BIND = 4096
 MNT_DETACH = 2
 HANDLE_BYTES = 128
+
+# Of <linux/fscrypt.h>.
+_SET_POLICY = 0x800c6613
+_ADD_KEY = 0xc0506617
+_REMOVE_KEY = 0xc0406618
+_KEY_BY_NAME = 2
+_KEY_BYTES = 64
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -56,6 +66,34 @@ def exchange(one: Path, other: Path) -> None:
     """Gives two files or directories each other's names."""
     _check(_LIBC.renameat2(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other),
                            RENAME_EXCHANGE))
+
+
+def add_key(mounted: Path) -> bytes:
+    """Gives a file system the key of encrypted directories, always the same. Returns its name."""
+    argument = bytearray(struct.pack('=II32sII32x', _KEY_BY_NAME, 0, b'', _KEY_BYTES, 0)
+                         + b'k' * _KEY_BYTES)
+    _control(mounted, _ADD_KEY, argument)
+    return bytes(argument[8:24])
+
+
+def remove_key(mounted: Path, key: bytes) -> None:
+    """Takes it away again. Nothing must be open there."""
+    argument = bytearray(struct.pack('=II32sI20x', _KEY_BY_NAME, 0, key, 0))
+    _control(mounted, _REMOVE_KEY, argument)
+    assert argument[40:44] == bytes(4), 'something is open'
+
+
+def encrypt(folder: Path, key: bytes) -> None:
+    """Has the names and files that will be in a directory encrypted."""
+    _control(folder, _SET_POLICY, bytearray(struct.pack('=BBBB4x16s', 2, 1, 4, 3, key)))
+
+
+def _control(folder: Path, request: int, argument: bytearray) -> None:
+    file = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.ioctl(file, request, argument)
+    finally:
+        os.close(file)
 
 
 class Handle:

@@ -9,6 +9,7 @@ import os
 import random
 import re
 import shutil
+import subprocess
 import time
 import unittest
 from collections import Counter
@@ -35,6 +36,7 @@ CHANGED_SECONDS, UNWATCHABLE_SECONDS = 3, 61
 QUERIES, QUERIES_LONG = 4000, 100_000
 QUERIES_A_STORE = 1000
 MOUNTS, MOUNTS_LONG = 200, 2000
+IMAGE_BYTES = 32 << 20
 SIZE_MAX = (1 << 63) - 1
 ROUNDS_MAX = 2  # of questions between changes
 
@@ -435,6 +437,34 @@ class TruthTest(WatchedTestCase):
         kernel_calls.bind(source, place)
         print('the same line' if mount_line(place) == before else 'another line')
         self.assertEqual(self.sums(daemon, place / 'joe'), (7, 1))
+
+    def test_mailbox_that_a_key_uncovers(self):
+        # The kernel tells of no names that can be read from then on.
+        image, home = self.folder / 'image', self.root / 'home'
+        try:
+            with open(image, 'wb') as file:
+                file.truncate(IMAGE_BYTES)
+            subprocess.run(('mkfs.ext4', '-q', '-O', 'encrypt', image), check=True)
+            subprocess.run(('mount', '-o', 'loop', image, self.root), check=True)
+        except (FileNotFoundError, subprocess.CalledProcessError):
+            self.skipTest('there is no such file system')
+        self.addCleanup(kernel_calls.unmount, self.root, detach=True)
+        home.mkdir()
+        try:
+            key = kernel_calls.add_key(self.root)
+            kernel_calls.encrypt(home, key)
+        except OSError:
+            self.skipTest('the kernel cannot encrypt')
+        mailbox = make_maildir(home / 'joe', [100])
+        os.sync()
+        kernel_calls.remove_key(self.root, key)
+        daemon = self.start_watching()
+        for _ in range(10):
+            self.pass_time(daemon)
+            for _ in range(3):
+                self.assertEqual(self.sums(daemon, mailbox), (0, 0))
+        kernel_calls.add_key(self.root)
+        self.assertEqual(self.sums(daemon, mailbox), (100, 1))
 
     def test_second_name_of_an_mbox(self):
         one, other = self.root / 'one', self.root / 'other'
