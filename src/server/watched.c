@@ -84,6 +84,8 @@ static bool on_mounts(void *userdata)
 
     if (watched->attempt)
         watched->attempt->is_void = true; /* what was mounted then may be gone by now */
+    if (watched->store.reread)
+        watched->store.reread->is_outdated = true; /* likewise */
     return resume(watched) && !mounts_changed(watched->mounts, watched->store.settings->confine);
 }
 
@@ -92,6 +94,7 @@ static bool is_up_to_date(struct watched *watched)
 {
     if (!resume(watched) || !watch_set_read(watched->store.set))
         return false;
+    watched->store.reread = NULL;
     watched_settle(&watched->store);
     return true;
 }
@@ -297,6 +300,7 @@ void watched_refresh(struct watched *watched, int probe, const struct mailbox *m
         mailbox->kind == known->kind && !mailbox->is_suspect && !mailbox->is_unsure) {
         memcpy(known->facts, mailbox, FACTS_BYTES);
         known->sums.is_sure = false;
+        watched->store.reread = known;
     } else {
         store_remove(&watched->store, known);
     }

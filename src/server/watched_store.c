@@ -70,6 +70,8 @@ static void remove_but(struct store *store, struct known *known, const struct pl
 
     if (store->refreshed == known)
         store->refreshed = NULL;
+    if (store->reread == known)
+        store->reread = NULL;
     if (store->moving == known)
         store->moving = NULL;
     hash_table_remove(&store->mailboxes, &known->by_path);
@@ -115,7 +117,7 @@ void store_clear(struct store *store)
     hash_table_clear(&store->mailboxes, free_known);
     hash_table_clear(&store->places, free_place);
     TAILQ_INIT(&store->mailboxes_list);
-    store->refreshed = store->moving = NULL;
+    store->refreshed = store->reread = store->moving = NULL;
 }
 
 int store_init(struct store *store, const struct mailbox_settings *settings, size_t watches_max)

@@ -101,6 +101,7 @@ struct store {
     size_t slots_count;      /* a power of two, and of SLOTS_EACH or more */
     size_t next_slot;        /* which of those that a path may be in is replaced next */
     struct known *refreshed; /* is read again now */
+    struct known *reread;    /* was read again since all events were known last */
     struct known *moving;    /* a message has left it, and may appear in it again */
     uint32_t moving_cookie;
     uint64_t invalidations; /* mailboxes that were removed because of an event */
