@@ -14,13 +14,14 @@ import unittest
 import unittest.mock
 from collections import Counter, defaultdict
 from pathlib import Path
-from typing import Iterable, Iterator, NamedTuple
+from typing import Iterable, Iterator, Mapping, NamedTuple
 
 needs_faults = unittest.skipUnless(Path(os.environ.get('FAULTS', '')).is_file(),
                                    'the library that makes calls fail was not built')
 
-# In place of an errno: a part of what was asked for.
-SHORT = 1000
+# In place of an errno: a part of what was asked for; all of it, but so much later.
+SHORT, SLOW = 1000, 1001
+SLOW_SECONDS = 0.2
 
 _RECORD, _NTH, _RANDOM = range(3)
 
@@ -212,6 +213,13 @@ class Table:
 
 def _text(name: bytes) -> str:
     return name.partition(b'\0')[0].decode()
+
+
+def preload(*environments: Mapping[str, str]) -> dict[str, str]:
+    """Returns all of these environments as one, with the libraries of each."""
+    merged = {name: value for each in environments for name, value in each.items()}
+    merged['LD_PRELOAD'] = ' '.join(each['LD_PRELOAD'] for each in environments if each)
+    return merged
 
 
 def allow_preloading(test: unittest.TestCase) -> None:

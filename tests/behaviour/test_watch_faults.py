@@ -8,7 +8,7 @@ import test_faults as common
 
 from clock import Clock, needs_clock
 from daemon import Daemon, is_long, settle
-from faults import Faults, Table
+from faults import Faults, Table, preload
 from mailboxes import make_maildir, write_maildirsize
 from watch_store import skip_unless_watched
 
@@ -64,9 +64,7 @@ class WatchFaultsTest(common.QuestionsTestCase):
 
     def start_watching(self, faults: Faults) -> Daemon:
         """Starts a daemon that is to fail, for which time goes on."""
-        environment = {**self.clock.environment(), **faults.environment()}
-        environment['LD_PRELOAD'] = ' '.join(
-            each.environment()['LD_PRELOAD'] for each in (faults, self.clock))
+        environment = preload(faults.environment(), self.clock.environment())
         daemon = self.start('--scan-timeout=60000', environment=environment,
                             wrapper=('/usr/bin/unshare', '--mount', '--propagation=private'))
         return daemon

@@ -14,12 +14,13 @@ import time
 import unittest
 from collections import Counter
 from pathlib import Path
-from typing import NamedTuple, Optional, Sequence
+from typing import Iterator, NamedTuple, Optional, Sequence
 
 import kernel_calls
 from clock import Clock, needs_clock
-from daemon import (Daemon, DaemonTestCase, Request, is_long, needs_root, open_files, settle,
-                    wait_for)
+from daemon import (Daemon, DaemonTestCase, Request, is_long, needs_root, open_files, parse_pairs,
+                    read_all, settle, wait_for)
+from faults import SLOW, SLOW_SECONDS, Fault, make_faults, needs_faults, preload
 from hangfs import HangFs, needs_hangfs
 from mailboxes import make_maildir, write_maildirsize
 from watch_store import DOMAINS, KINDS, SIZES, WatchStore, skip_unless_watched
@@ -35,7 +36,6 @@ CHANGED_SECONDS, UNWATCHABLE_SECONDS = 3, 61
 
 QUERIES, QUERIES_LONG = 4000, 100_000
 QUERIES_A_STORE = 1000
-MOUNTS, MOUNTS_LONG = 200, 2000
 IMAGE_BYTES = 32 << 20
 SIZE_MAX = (1 << 63) - 1
 ROUNDS_MAX = 2  # of questions between changes
@@ -245,12 +245,14 @@ class WatchedTestCase(DaemonTestCase):
     # What others mount makes a service forget what it knows.
     wrapper: Sequence[str] = ('/usr/bin/unshare', '--mount', '--propagation=private')
 
-    def start_watching(self, *options: str, **how) -> Daemon:
+    def start_watching(self, *options: str, preloaded: Optional[dict[str, str]] = None,
+                       **how) -> Daemon:
         """Starts a service to which all files are old."""
         self.clock = Clock(self)
         self.clock.advance(AHEAD_SECONDS)
-        return self.start(*PATIENT, *options, environment=self.clock.environment(),
-                          wrapper=self.wrapper, **how)
+        environment = preload(self.clock.environment(), preloaded or {})
+        return self.start(*PATIENT, *options, environment=environment, wrapper=self.wrapper,
+                          **how)
 
     def pass_time(self, daemon: Daemon) -> None:
         """Lets so much time go on that every mailbox is tried again.
@@ -331,43 +333,6 @@ class TruthTest(WatchedTestCase):
         (mailbox / 'new' / names[0]).unlink()
         reply = daemon.pairs(f'check quota=1000 {mailbox}')
         self.assertEqual((reply['status'], reply['bytes']), ('over', str(SIZE_MAX)))
-
-    def test_mailbox_that_appears_while_it_comes_to_be_watched(self):
-        # Its directory is watched already, for another mailbox.
-        daemon = self.start_watching()
-        self.watch(daemon, make_maildir(self.root / 'joe'))
-        chance = random.Random(1)
-        for number in range(1000):
-            path = self.root / f'mbox-{number}'
-            for _ in range(2):
-                self.assertEqual(daemon.usage(path)['bytes'], '0')
-            time.sleep(chance.random() / 1000)
-            path.write_bytes(b'x' * 7)
-            for _ in range(2):
-                self.assertEqual(daemon.usage(path)['bytes'], '7', number)
-
-    def test_mount_that_comes_and_goes_while_a_mailbox_comes_to_be_watched(self):
-        # What is mounted is the same as before then, but the thread has seen the other mailbox.
-        self.wrapper = ()
-        mailbox = make_maildir(self.root.joinpath(*'d' * 28, 'joe'), [100])
-        other = make_maildir(self.folder / 'other', [7])
-        for place in (mailbox, other):
-            for number in range(100):
-                make_maildir(place / f'.{number}')
-        daemon = self.start_watching()
-        self.connect(daemon).sendall(b'usage ')  # it keeps the roots open
-        chance = random.Random(1)
-        for number in range(MOUNTS_LONG if is_long() else MOUNTS):
-            (mailbox / '.x').mkdir()
-            (mailbox / '.x').rmdir()
-            daemon.usage(mailbox)
-            self.pass_time(daemon)
-            daemon.usage(mailbox)
-            kernel_calls.bind(other, mailbox)
-            time.sleep(chance.random() / 200)
-            kernel_calls.unmount(mailbox, detach=True)
-            settle(daemon.pid, threads=True)
-            self.assertEqual(self.sums(daemon, mailbox), (100, 1), number)
 
     def test_no_mailbox_any_more(self):
         # It was first asked about a message that never fits, for which nothing is counted.
@@ -587,6 +552,80 @@ class TruthTest(WatchedTestCase):
         self.assertEqual(self.sums(daemon, mailbox), (105, 2))
         self.assertGreater(daemon.stats()['watch_overflows'], before)
         self.assertEqual(self.watch(daemon, mailbox)['bytes'], '105')
+
+
+@needs_faults
+class MeanwhileTest(WatchedTestCase):
+    """What happens between two calls of the service, one of which takes its time."""
+
+    def start_busy(self) -> Daemon:
+        """Starts a service with a client that keeps it from closing its roots."""
+        self.faults = make_faults(self)
+        daemon = self.start_watching(preloaded=self.faults.environment())
+        self.connect(daemon).sendall(b'usage ')
+        return daemon
+
+    @contextlib.contextmanager
+    def slow(self, daemon: Daemon, function: str) -> Iterator[None]:
+        """Makes every call of a function slow until what was begun with that is over."""
+        self.faults.fail(Fault(function, 1, SLOW), times=100)
+        yield
+        wait_for(lambda: not self.is_slow(), f'{function} is over')
+        self.faults.stop()
+        settle(daemon.pid, threads=True)
+
+    def is_slow(self) -> bool:
+        """Says whether a call was slow a moment ago."""
+        before = self.faults.injected()
+        time.sleep(2 * SLOW_SECONDS)
+        return self.faults.injected() > before
+
+    def test_mailbox_that_appears_while_it_comes_to_be_watched(self):
+        # Its directory is watched already, for another mailbox.
+        daemon = self.start_busy()
+        self.watch(daemon, make_maildir(self.root / 'joe'))
+        mbox = self.root / 'mbox'
+        self.assertEqual(self.sums(daemon, mbox), (0, 0))
+        self.pass_time(daemon)
+        with self.slow(daemon, 'poll'):
+            self.assertEqual(self.sums(daemon, mbox), (0, 0))
+            time.sleep(SLOW_SECONDS / 2)  # the thread has found nothing by then
+            mbox.write_bytes(b'x' * 7)
+        self.assertGreater(self.faults.injected(), 0)
+        self.assertEqual(daemon.usage(mbox)['bytes'], '7')
+
+    def test_mount_that_comes_and_goes_while_a_mailbox_comes_to_be_watched(self):
+        # What is mounted is the same as before then, but the thread has seen the other mailbox.
+        self.wrapper = ()
+        mailbox = make_maildir(self.root / 'joe', [100])
+        other = make_maildir(self.folder / 'other', [7])
+        daemon = self.start_busy()
+        daemon.usage(mailbox)
+        self.pass_time(daemon)
+        with self.slow(daemon, 'inotify_add_watch'):
+            daemon.usage(mailbox)
+            kernel_calls.bind(other, mailbox)
+            time.sleep(2 * SLOW_SECONDS)  # until its way and it are watched
+            kernel_calls.unmount(mailbox, detach=True)
+        self.assertGreater(self.faults.injected(), 0)
+        self.assertEqual(self.sums(daemon, mailbox), (100, 1))
+
+    def test_mount_that_comes_and_goes_while_an_mbox_is_read_again(self):
+        self.wrapper = ()
+        mbox, other = self.root / 'mbox', self.folder / 'other'
+        mbox.write_bytes(b'x' * 100)
+        other.write_bytes(b'x' * 7)
+        daemon = self.start_busy()
+        self.watch(daemon, mbox)
+        with self.slow(daemon, 'openat2'):
+            mbox.write_bytes(b'x' * 50)
+            client = self.connect(daemon)
+            client.sendall(b'usage %b\n' % bytes(mbox))
+            wait_for(self.faults.injected, 'it is about to be opened')
+            kernel_calls.bind(other, mbox)
+            self.assertIn(parse_pairs(read_all(client))['bytes'], ('50', '7'))
+            kernel_calls.unmount(mbox, detach=True)
+        self.assertEqual(daemon.usage(mbox)['bytes'], '50')
 
 
 class WhoIsWatchedTest(WatchedTestCase):

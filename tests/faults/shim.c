@@ -49,6 +49,10 @@
 /* In place of an errno: the call does a part of what it was asked for. */
 #define SHORT 1000
 
+/* Likewise: the call takes this long first. */
+#define SLOW         1001
+#define SLOW_SECONDS 0.2
+
 /* The functions, and what each may fail with. */
 #define MEMORY(F)                                                                                  \
     F(malloc, ENOMEM)                                                                              \
@@ -309,7 +313,10 @@ static int meet(enum function function, const void *site)
         control->records[number] = (struct record){(uintptr_t)site, function, error};
     if (error != 0)
         atomic_fetch_add(&control->injected, 1);
-    return error;
+    if (error != SLOW)
+        return error;
+    (void)nanosleep(&(struct timespec){.tv_nsec = (long)(SLOW_SECONDS * 1e9)}, NULL);
+    return 0;
 }
 
 static void *next(const char *name)
