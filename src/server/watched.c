@@ -290,6 +290,10 @@ static int attempt_start(struct watched *watched, const char *path, uint64_t id,
     return 0;
 }
 
+/*
+ * Sums that say "over" may be believed again, whatever was counted, if their file is newer than all
+ * changes. A thread finds that out when the mailbox comes to be watched again.
+ */
 void watched_refresh(struct watched *watched, int probe, const struct mailbox *mailbox)
 {
     struct known *known = steal_pointer(&watched->store.refreshed);
@@ -297,9 +301,9 @@ void watched_refresh(struct watched *watched, int probe, const struct mailbox *m
     if (!known)
         return;
     if ((probe == MAILBOX_ANSWERED || probe == MAILBOX_NEEDS_COUNT) &&
-        mailbox->kind == known->kind && !mailbox->is_suspect && !mailbox->is_unsure) {
+        mailbox->kind == known->kind && !mailbox->is_suspect && !mailbox->is_unsure &&
+        !(known->is_counted && mailbox->maildirsize_state == USAGE_RULE_TRUSTED)) {
         memcpy(known->facts, mailbox, FACTS_BYTES);
-        known->sums.is_sure = false;
         watched->store.reread = known;
     } else {
         store_remove(&watched->store, known);

@@ -26,6 +26,10 @@ class Clock:
         """Returns what the environment of the process must hold."""
         return {'LD_PRELOAD': os.environ['CLOCK'], 'CLOCK': str(self._path)}
 
+    def ahead(self) -> int:
+        """Returns how many seconds it is ahead."""
+        return self._ahead_seconds
+
     def advance(self, seconds: int) -> None:
         """Lets so much more time have gone by."""
         self._ahead_seconds += seconds

@@ -334,6 +334,25 @@ class TruthTest(WatchedTestCase):
         reply = daemon.pairs(f'check quota=1000 {mailbox}')
         self.assertEqual((reply['status'], reply['bytes']), ('over', str(SIZE_MAX)))
 
+    def test_fresh_sums_that_say_over(self):
+        # Exim believes them, whatever was counted before, while new and cur do not change.
+        for limits in (50, 50), (1000, 50):
+            with self.subTest(limits=limits):
+                mailbox = make_maildir(self.root / f'joe-{limits[0]}', [100])
+                write_maildirsize(mailbox, '', '200 2')
+                daemon = self.start_watching()
+                self.assertEqual(self.watch(daemon, mailbox, ' quota=50')['bytes'], '100')
+                file = write_maildirsize(mailbox, '', '200 2', age_seconds=-self.clock.ahead())
+                for limit in limits:
+                    for reply in (daemon.pairs(f'check quota={limit} {mailbox}'),
+                                  daemon.pairs(f'check quota=50 {mailbox}'),
+                                  self.watch(daemon, mailbox, f' quota={limits[0]}')):
+                        self.assertEqual((reply['bytes'], reply['rule']), ('200', 'trusted'))
+                (mailbox / 'new' / 'one,S=7').touch()
+                os.utime(mailbox / 'new', (file.stat().st_mtime + 1,) * 2)
+                reply = daemon.pairs(f'check quota=50 {mailbox}')
+                self.assertEqual((reply['bytes'], reply['rule']), ('107', 'over'))
+
     def test_no_mailbox_any_more(self):
         # It was first asked about a message that never fits, for which nothing is counted.
         mailbox = make_maildir(self.root / 'joe', [100])
