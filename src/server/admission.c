@@ -183,13 +183,13 @@ static bool is_over(const struct mailbox *mailbox)
     return mailbox->rule == USAGE_RULE_OVER;
 }
 
-/* Counts the mailbox, or makes sure that it is still as it was counted. */
+/* Counts the mailbox, as far as that is not in *cached. */
 static int count_once(struct admission *admission, const struct mailbox_settings *settings,
-                      uint64_t now_usec, struct maildir_count *ret)
+                      uint64_t now_usec, struct maildir_cache **cached, struct maildir_count *ret)
 {
     struct usage usage;
     int r = mailbox_count(&admission->mailbox, admission->path, settings, &admission->policy,
-                          now_usec, &admission->cached, &usage);
+                          now_usec, cached, &usage);
 
     if (r < 0)
         return r;
@@ -202,19 +202,24 @@ static int count(struct admission *admission, const struct mailbox_settings *set
                  uint64_t now_usec)
 {
     struct mailbox *mailbox = &admission->mailbox;
-    struct maildir_count counted;
+    struct maildir_count counted, again;
+    bool is_new = !admission->cached;
     int r;
 
     if (settings->count_everything || settings->maildir.layout != MAILDIR_LAYOUT_MAILDIRPP)
         return -EOPNOTSUPP;
-    r = count_once(admission, settings, now_usec, &counted);
+    r = count_once(admission, settings, now_usec, &admission->cached, &counted);
     if (r == 0)
         r = watch_folders(admission, mailbox->fd);
     if (r == 0)
-        r = count_once(admission, settings, now_usec, &counted);
+        r = count_once(admission, settings, now_usec, &admission->cached, &counted);
+    /* A message that grows does not change its directory. Who caches counts does without that. */
+    if (r == 0 && is_new)
+        r = count_once(admission, settings, now_usec, NULL, &again);
     if (r < 0)
         return r;
-    if (counted.directories_read > 0)
+    if (counted.directories_read > 0 ||
+        (is_new && (again.bytes != counted.bytes || again.messages != counted.messages)))
         return -EAGAIN;
     /* Whether maildirsize is to be believed depends on what is watched only now. */
     mailbox_close(mailbox);

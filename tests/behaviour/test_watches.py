@@ -577,10 +577,10 @@ class TruthTest(WatchedTestCase):
 class MeanwhileTest(WatchedTestCase):
     """What happens between two calls of the service, one of which takes its time."""
 
-    def start_busy(self) -> Daemon:
+    def start_busy(self, *options: str) -> Daemon:
         """Starts a service with a client that keeps it from closing its roots."""
         self.faults = make_faults(self)
-        daemon = self.start_watching(preloaded=self.faults.environment())
+        daemon = self.start_watching(*options, preloaded=self.faults.environment())
         self.connect(daemon).sendall(b'usage ')
         return daemon
 
@@ -612,6 +612,20 @@ class MeanwhileTest(WatchedTestCase):
             mbox.write_bytes(b'x' * 7)
         self.assertGreater(self.faults.injected(), 0)
         self.assertEqual(daemon.usage(mbox)['bytes'], '7')
+
+    def test_message_that_grows_while_its_mailbox_comes_to_be_watched(self):
+        # It was counted before, but its directory is not watched yet, and does not change.
+        mailbox = make_maildir(self.root / 'joe')
+        (mailbox / 'cur' / 'untagged').write_bytes(b'x' * 500)
+        daemon = self.start_busy('--cache-size=0')
+        daemon.usage(mailbox)
+        self.pass_time(daemon)
+        with self.slow(daemon, 'inotify_add_watch'):
+            daemon.usage(mailbox)
+            wait_for(lambda: self.faults.injected() == 3, 'the way to cur is watched')
+            with open(mailbox / 'cur' / 'untagged', 'ab') as message:
+                message.write(b'x' * 7)
+        self.assertEqual(self.sums(daemon, mailbox), (507, 1))
 
     def test_mount_that_comes_and_goes_while_a_mailbox_comes_to_be_watched(self):
         # What is mounted is the same as before then, but the thread has seen the other mailbox.
