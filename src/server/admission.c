@@ -71,23 +71,12 @@ void admission_done(struct admission *admission)
     mailbox_close(&admission->mailbox);
 }
 
-/*
- * Whether the file system encrypts it: then no event tells when names change, appear or go because
- * somebody gives the kernel the key, or takes it away.
- */
-static bool is_encrypted(int fd)
-{
-    struct statx st;
-
-    return statx(fd, "", AT_EMPTY_PATH, STATX_TYPE, &st) < 0 ||
-           (st.stx_attributes & STATX_ATTR_ENCRYPTED);
-}
-
 /* Watches what fd is open on. Returns 0 or -errno. */
 static int watch_fd(struct admission *admission, int fd, enum admission_kind kind, uint32_t mask)
 {
     size_t number = admission->batch.count;
-    int r = is_encrypted(fd) ? -EOPNOTSUPP : watch_batch_add(&admission->batch, fd, mask);
+    int r =
+        filesystem_reports_changes(fd) ? watch_batch_add(&admission->batch, fd, mask) : -EOPNOTSUPP;
 
     if (r == 0)
         admission->kinds[number] = kind;
@@ -116,8 +105,6 @@ static int watch_way(struct admission *admission, size_t number, mode_t *ret_mod
         return -errno;
     if (!S_ISDIR(st.st_mode) && !(is_last && S_ISREG(st.st_mode)))
         return -ENOTDIR;
-    if (!filesystem_reports_changes(fd))
-        return -EOPNOTSUPP;
     if (number >= admission->known)
         r = watch_fd(admission, fd, ADMISSION_WAY, S_ISDIR(st.st_mode) ? WATCH_NAMES : WATCH_FILE);
     *ret_mode = st.st_mode;

@@ -69,7 +69,10 @@ struct known {
 
 TAILQ_HEAD(known_list, known);
 
-/* The part of the way to a mailbox that was watched before it comes to be watched itself. */
+/*
+ * The part of the way to a mailbox that was watched before it comes to be watched itself. The name
+ * is part of the path of the admission, with which this ends.
+ */
 struct known_way {
     uint64_t serial;  /* of its last place; 0: it has none */
     const char *name; /* of what follows in that place */

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "system/filesystem.h"
 
+#include <fcntl.h>
 #include <linux/magic.h>
+#include <sys/stat.h>
 #include <sys/vfs.h>
 
 /* These two have no name in <linux/magic.h>. */
@@ -34,8 +36,10 @@ enum filesystem_kind filesystem_kind(int fd)
 bool filesystem_reports_changes(int fd)
 {
     struct statfs fs;
+    struct statx st;
 
-    if (fstatfs(fd, &fs) < 0)
+    if (statx(fd, "", AT_EMPTY_PATH, STATX_TYPE, &st) < 0 ||
+        (st.stx_attributes & STATX_ATTR_ENCRYPTED) || fstatfs(fd, &fs) < 0)
         return false;
     switch ((unsigned long)fs.f_type) {
     case TMPFS_MAGIC:

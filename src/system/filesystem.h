@@ -14,8 +14,9 @@ enum filesystem_kind {
 enum filesystem_kind filesystem_kind(int fd);
 
 /*
- * Returns whether every change of the file system that fd (O_PATH suffices) is on is made through
- * this kernel's files and directories, so that inotify(7) reports it. ZFS does not: a rollback
- * changes what is mounted. May wait for it.
+ * Returns whether every change of what fd (O_PATH suffices) is open on is made through this
+ * kernel's files and directories, so that inotify(7) reports it. On ZFS it is not: a rollback
+ * changes what is mounted. Nor in an encrypted directory: names change, appear or go when the
+ * kernel is given the key, or loses it. May wait for the file system.
  */
 bool filesystem_reports_changes(int fd);
