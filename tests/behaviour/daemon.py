@@ -70,7 +70,7 @@ def is_long() -> bool:
 
 
 def is_sanitized() -> bool:
-    """Says whether the daemon runs under a sanitizer, with which it starts and ends slowly."""
+    """Says whether the daemon runs under a sanitizer: it keeps what was freed, and is slow."""
     return bool(os.environ.get('ASAN_OPTIONS'))
 
 

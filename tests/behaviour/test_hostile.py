@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 from typing import Iterator
 
-from daemon import (Daemon, DaemonTestCase, is_long, open_files_but_roots, passing, wait_for)
+from daemon import (Daemon, DaemonTestCase, is_long, is_sanitized, open_files_but_roots, passing,
+                    wait_for)
 from mailboxes import make_maildir, make_questions
 from policy import DUNNO, OVER, Policy
 
@@ -52,11 +53,6 @@ def status_of(pid: int, name: str) -> str:
     """Returns what /proc says of a process."""
     text = Path(f'/proc/{pid}/status').read_text('ascii', 'replace')
     return text.partition(f'\n{name}:')[2].partition('\n')[0].strip()
-
-
-def is_sanitized() -> bool:
-    """Says whether it is the build that keeps what was freed, and whose times say nothing."""
-    return 'ASAN_OPTIONS' in os.environ
 
 
 def wakeups(pid: int) -> int:

@@ -19,7 +19,7 @@ import unittest
 from pathlib import Path
 from typing import NamedTuple, Optional
 
-from daemon import PATIENCE_SECONDS, SANITIZER_REPORT, is_long, needs_root
+from daemon import PATIENCE_SECONDS, SANITIZER_REPORT, is_long, is_sanitized, needs_root
 from hangfs import HangFs, needs_hangfs
 from mailboxes import make_maildir, write_maildirsize
 from test_ctl import DOES_NOT_FIT, ERROR, FITS, CtlTestCase, binary, environment
@@ -289,7 +289,7 @@ class MemoryTest(ReportTestCase):
         print(f'{" ".join(words) or "a table"}: {peak} KiB')
         return peak
 
-    @unittest.skipUnless(is_long() and not os.environ.get('ASAN_OPTIONS'),
+    @unittest.skipUnless(is_long() and not is_sanitized(),
                          'takes long, and a sanitizer takes memory')
     def test_no_more_is_held_than_what_is_printed(self):
         for number in range(self.MAILBOXES):

@@ -165,10 +165,6 @@ class Recipes(DebianScenario):
         self.run_commands()
         self.service.start()
 
-    def restart_exim(self) -> None:
-        """Makes Exim read its configuration again."""
-        self.exim.restart()
-
     def add_mailboxes(self, *addresses: str) -> None:
         """Writes the mailboxes of the README's lookup."""
         self.put('mailboxes', ''.join(f'{address}: {self.path_of(address)}\n'
@@ -409,7 +405,7 @@ class Recipes(DebianScenario):
         macros = re.sub('CHECK_RCPT_LOCAL_ACL_FILE.*\n', shown('relay macro'), shown('macros'))
         self.place('macros', TEST_MACROS + macros)
         self.place('ACL (below)', shown('relay ACL'))
-        self.restart_exim()
+        self.exim.restart()
         for rcpt in (self.rcpt, self.rcpt_as_user, lambda *a: self.rcpt(*a, exim=local)):
             self.assertEqual([rcpt(joe, 1), rcpt(joe, 30001)], [FULL, TOO_LARGE])
             self.assertEqual(rcpt(postmaster, 1), ACCEPTED)
